@@ -1,0 +1,76 @@
+//! Image → nodes: what each patch, region or pixel of an image looks like, before any graph exists.
+
+pub mod cache;
+mod pixel;
+mod superpixel;
+pub mod vit;
+
+pub use pixel::{PixelConfig, PixelExtractor};
+pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
+
+use crate::raster::{LabelMap, RgbImage};
+
+/// Turns one image into the nodes of its graph.
+pub trait Extractor {
+    /// Features and placement of every node of `image`.
+    fn extract(&self, image: &RgbImage) -> NodeFeatures;
+
+    /// Channels of every node.
+    fn width(&self) -> usize;
+}
+
+/// The nodes of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeFeatures {
+    /// Row-major `[nodes, width]`.
+    pub values: Vec<f32>,
+    /// Channels per node.
+    pub width: usize,
+    /// Where the nodes lie in the image.
+    pub layout: Layout,
+    /// How the affinity between nodes is defined.
+    pub adjacency: Adjacency,
+}
+
+/// Where the nodes of an image lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Node `row * columns + column` covers one cell of a regular grid over the whole image.
+    Grid { rows: usize, columns: usize },
+    /// Node i covers the pixels labelled i, on a raster spanning the whole image.
+    Superpixels { labels: LabelMap, regions: usize },
+}
+
+/// Which pairs of nodes may have an affinity.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Adjacency {
+    /// Every pair: the affinity is the inner product of features.
+    Complete,
+    /// Only the listed pairs i < j, each once, with their weight; the affinity is symmetric.
+    Edges(Vec<Edge>),
+}
+
+/// One undirected edge between nodes `first` < `second`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Edge {
+    pub first: u32,
+    pub second: u32,
+    pub weight: f32,
+}
+
+impl NodeFeatures {
+    /// Number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.values.len() / self.width
+    }
+}
+
+impl Layout {
+    /// Number of nodes.
+    pub fn nodes(&self) -> usize {
+        match self {
+            Layout::Grid { rows, columns } => rows * columns,
+            Layout::Superpixels { regions, .. } => *regions,
+        }
+    }
+}
