@@ -1,1 +1,62 @@
-pub fn x() {}
+//! Segments whole collections of images without any labels.
+//!
+//! A frozen, self-supervised vision transformer (or SLIC superpixels, where no weights are at hand) turns each image
+//! into nodes; the nodes become a graph; one small graph network, trained once on the whole collection with a classical
+//! clustering objective, assigns the nodes of new images in a single pass. The method is that of Aflalo et al.,
+//! "DeepCut: Unsupervised Segmentation using Graph Neural Networks Clustering", arXiv 2212.05853.
+//!
+//! # The story of one image, room by room
+//!
+//! 1. [`dataset`] finds the file, in an order that is the same everywhere; [`pixels`] decodes it under limits and turns
+//!    it upright.
+//! 2. [`features`] describes its nodes: patches of a transformer ([`features::vit`]), superpixels or pixels. A node has
+//!    a vector of values and a place in the image.
+//! 3. [`graph`] joins the nodes by affinities W and propagates their features once, P = Â X. No later step needs the
+//!    image.
+//! 4. [`model`] maps P to soft assignments S; [`train`] has fitted it to a collection of graphs with the loss of
+//!    [`objective`]; a checkpoint keeps it.
+//! 5. [`segment`] takes the most probable cluster of every node; [`refine`] has decided which clusters are background.
+//! 6. [`output`] writes the mask, a picture for people and a line for machines.
+//!
+//! [`pipeline`] joins the rooms into runs, [`config`] says how, and every room reports through [`event`].
+//! [`raster`], [`numerics`] and [`tensor`] are foundations that any room may stand on. `tests/architecture.rs` holds who
+//! may use whom, and checks it.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use deepcut::config::RunConfig;
+//! use deepcut::event::Silent;
+//! use deepcut::pipeline::{self, DeviceChoice, TrainRequest};
+//!
+//! let request = TrainRequest {
+//!     data: "photographs".into(),
+//!     out: None,
+//!     weights: None,
+//!     device: DeviceChoice::Auto,
+//!     threads: 0,
+//!     resume: false,
+//! };
+//! let summary = pipeline::train(RunConfig::default(), &request, &Silent)?;
+//! println!("{}", summary.checkpoint.display());
+//! # Ok::<(), pipeline::PipelineError>(())
+//! ```
+
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod dataset;
+pub mod event;
+pub mod features;
+pub mod graph;
+pub mod model;
+pub mod numerics;
+pub mod objective;
+pub mod output;
+pub mod pipeline;
+pub mod pixels;
+pub mod raster;
+pub mod refine;
+pub mod segment;
+pub mod tensor;
+pub mod train;

@@ -2,13 +2,17 @@
 
 pub mod cache;
 mod pixel;
+mod region_graph;
+mod slic;
 mod superpixel;
 pub mod vit;
 
 pub use pixel::{PixelConfig, PixelExtractor};
-pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
+pub use region_graph::region_graph;
+pub use slic::{SlicParameters, slic};
+pub use superpixel::{InvalidSetting, SuperpixelConfig, SuperpixelExtractor};
 
-use crate::raster::{LabelMap, RgbImage};
+use crate::raster::{LabelMap, Raster, RgbImage};
 
 /// Turns one image into the nodes of its graph.
 pub trait Extractor {
@@ -71,6 +75,19 @@ impl Layout {
         match self {
             Layout::Grid { rows, columns } => rows * columns,
             Layout::Superpixels { regions, .. } => *regions,
+        }
+    }
+}
+
+impl Layout {
+    /// Gives every position of the layout's raster the value of its node.
+    ///
+    /// # Shapes
+    /// `[nodes]` → grid `[rows, columns]`, or the superpixels' raster
+    pub fn paint<T: Copy>(&self, node_values: &[T]) -> Raster<T> {
+        match self {
+            Layout::Grid { rows, columns } => Raster::from_values(*columns, *rows, node_values.to_vec()),
+            Layout::Superpixels { labels, .. } => labels.map(|label| node_values[label as usize]),
         }
     }
 }

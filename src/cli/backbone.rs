@@ -1,0 +1,35 @@
+//! `deepcut backbone`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use deepcut::pipeline;
+
+use super::{Done, say};
+
+/// Show or install the weights that runs use when none are given
+#[derive(Debug, Args)]
+pub struct BackboneArguments {
+    /// Copy this weights file to where `--backbone auto` finds it
+    #[arg(long, value_name = "FILE")]
+    install: Option<PathBuf>,
+}
+
+pub fn run(arguments: &BackboneArguments) -> anyhow::Result<Done> {
+    if let Some(path) = &arguments.install {
+        let target = pipeline::install_weights(path)?;
+        say(&format!("installed {}", target.display()));
+        return Ok(Done { skipped: false });
+    }
+    let installed = pipeline::installed_weights();
+    match (&installed.found, &installed.folder) {
+        (Some(path), _) => say(&format!("installed: {}", path.display())),
+        (None, Some(folder)) => say(&format!(
+            "no weights are installed in {}; runs without --weights use superpixels.\n\
+             Install a ViT's weights (safetensors or .pth) with `deepcut backbone --install FILE`.",
+            folder.display()
+        )),
+        (None, None) => say("there is no home folder to look for weights in; set DEEPCUT_HOME to a folder"),
+    }
+    Ok(Done { skipped: false })
+}

@@ -1,0 +1,87 @@
+//! `deepcut inspect`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use deepcut::pipeline::{self, CheckpointDescription};
+
+use super::{Done, say};
+
+/// Show what a checkpoint holds
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// A checkpoint that `deepcut train` wrote
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// Print everything as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &InspectArguments) -> anyhow::Result<Done> {
+    let description = pipeline::describe_checkpoint(&arguments.checkpoint)?;
+    if arguments.json {
+        say(&serde_json::to_string(&description)?);
+    } else {
+        say(&table(&description));
+    }
+    Ok(Done { skipped: false })
+}
+
+fn table(description: &CheckpointDescription) -> String {
+    let header = &description.header;
+    let mut rows = vec![
+        ("file", description.path.display().to_string()),
+        ("blake3", description.blake3.clone()),
+        ("backbone", header.backbone.clone()),
+    ];
+    if let Some(hash) = &header.backbone_hash {
+        rows.push(("weights blake3", hash.clone()));
+    }
+    rows.extend([
+        ("objective", header.config["objective"]["kind"].as_str().unwrap_or("?").to_string()),
+        (
+            "network",
+            format!(
+                "{} → {} → {} → {} clusters, {} parameters",
+                header.network.input,
+                header.network.hidden[0],
+                header.network.hidden[1],
+                header.network.clusters,
+                description.parameters
+            ),
+        ),
+        ("trained on", format!("{} images, seed {}", header.images, header.seed)),
+        ("collection blake3", header.collection_hash.clone()),
+        ("best epoch", format!("{} of {}", header.best_epoch, header.curve.len())),
+        ("collapsed", if header.collapsed { "yes: nearly all nodes in one cluster" } else { "no" }.to_string()),
+    ]);
+    let mut text = String::new();
+    for (name, value) in rows {
+        text += &format!("{name:<18} {value}\n");
+    }
+    text += "\ncluster  role        share of borders  share of images\n";
+    for (cluster, is_background) in header.background.iter().enumerate() {
+        let role = if *is_background { "background" } else { "foreground" };
+        text += &format!(
+            "{cluster:>7}  {role:<10}  {:>16.1}%  {:>14.1}%\n",
+            100.0 * header.border_shares[cluster],
+            100.0 * header.area_shares[cluster]
+        );
+    }
+    text += "\n  epoch   train loss   held-out loss   largest cluster\n";
+    let step = header.curve.len().div_ceil(12).max(1);
+    for (index, point) in header.curve.iter().enumerate() {
+        let epoch = index + 1;
+        if index % step == 0 || epoch == header.curve.len() || epoch == header.best_epoch {
+            text += &format!(
+                "{epoch:>7}   {:>+10.4}   {:>+13.4}   {:>14.0}%{}\n",
+                point.train_loss,
+                point.held_out_loss,
+                100.0 * point.largest_cluster_share,
+                if epoch == header.best_epoch { "  best" } else { "" }
+            );
+        }
+    }
+    text.trim_end().to_string()
+}

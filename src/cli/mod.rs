@@ -1,0 +1,137 @@
+//! The command line: what was typed → one call of the library → what is said and the exit code.
+
+mod backbone;
+mod completions;
+mod infer;
+mod inspect;
+mod report;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use deepcut::pipeline::{DeviceChoice, PipelineError};
+
+use report::Reporter;
+
+/// Segment whole collections of images without labels.
+///
+/// Train one small network on a folder of images, then segment any number of new images with it:
+///
+///   deepcut train --data photographs
+///   deepcut infer --ckpt checkpoints/photographs/best.safetensors --data more --out masks
+///
+/// Exit codes: 0 all well, 2 wrong usage, 3 finished but some images were skipped, 4 untrusted or broken model or input,
+/// 5 reading or writing failed, 130/143 interrupted. After 5, 130 and 143 the same command continues (train with --resume).
+#[derive(Debug, Parser)]
+#[command(name = "deepcut", version, verbatim_doc_comment, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::TrainArguments),
+    Infer(infer::InferArguments),
+    Inspect(inspect::InspectArguments),
+    Backbone(backbone::BackboneArguments),
+    Completions(completions::CompletionsArguments),
+}
+
+/// How a run talks to the user; the same for every subcommand that runs long.
+#[derive(Debug, Clone, Args)]
+struct TalkArguments {
+    /// Print the result as one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// Print warnings and errors only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print more of what happens; twice for details
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+}
+
+/// Where a run computes.
+#[derive(Debug, Clone, Args)]
+struct MachineArguments {
+    /// Where to compute: auto takes a CUDA GPU when there is one
+    #[arg(long, value_enum, default_value_t = DeviceArgument::Auto)]
+    device: DeviceArgument,
+    /// Threads on the processor; 0 means one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceArgument {
+    Auto,
+    Cpu,
+    Cuda,
+}
+
+impl From<DeviceArgument> for DeviceChoice {
+    fn from(argument: DeviceArgument) -> Self {
+        match argument {
+            DeviceArgument::Auto => DeviceChoice::Auto,
+            DeviceArgument::Cpu => DeviceChoice::Cpu,
+            DeviceArgument::Cuda => DeviceChoice::Cuda,
+        }
+    }
+}
+
+/// What a command that ended well has to say.
+struct Done {
+    /// Whether some images were skipped.
+    skipped: bool,
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let result = match &cli.command {
+        Command::Train(arguments) => train::run(arguments),
+        Command::Infer(arguments) => infer::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Backbone(arguments) => backbone::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+    };
+    match result {
+        Ok(Done { skipped: false }) => ExitCode::SUCCESS,
+        Ok(Done { skipped: true }) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<PipelineError>() {
+        Some(PipelineError::Usage(_)) => 2,
+        Some(PipelineError::Untrusted(_)) => 4,
+        Some(PipelineError::InputOutput(_)) => 5,
+        Some(PipelineError::Interrupted(_)) => report::interrupt_exit_code(),
+        None => 5,
+    }
+}
+
+/// Prints to standard output; a closed pipe is no reason to fail.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// 3 images, 1 image.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

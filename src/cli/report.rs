@@ -1,0 +1,161 @@
+//! Draws the library's events: lines, progress bars, the log; and passes the user's interrupt on.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use deepcut::event::{EpochReport, Event, Observer, Stage};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{TalkArguments, say};
+
+/// The signal that interrupted the run, 0 for none.
+static SIGNAL: AtomicUsize = AtomicUsize::new(0);
+
+/// Shows events to the user.
+pub struct Reporter {
+    arguments: TalkArguments,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Reporter {
+    /// Starts logging and listening for interrupts.
+    pub fn new(arguments: &TalkArguments) -> Reporter {
+        let level = match arguments.verbose {
+            0 => "off",
+            1 => "deepcut=info",
+            _ => "deepcut=debug,warn",
+        };
+        // Fails only if another subscriber is set already, which then is as good.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .try_init();
+        listen_for_interrupts();
+        Reporter { arguments: arguments.clone(), bar: Mutex::new(None) }
+    }
+
+    /// Prints a line of the story of the run.
+    pub fn line(&self, text: &str) {
+        if !self.arguments.quiet && !self.arguments.json {
+            self.beside_bar(|| say(text));
+        }
+    }
+
+    /// Prints the result: `json` for machines or `text` for people.
+    pub fn result(&self, text: &str, json: &impl serde::Serialize) -> anyhow::Result<()> {
+        if self.arguments.json {
+            say(&serde_json::to_string(json)?);
+        } else {
+            self.line(text);
+        }
+        Ok(())
+    }
+
+    fn beside_bar(&self, print: impl FnOnce()) {
+        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn start_bar(&self, stage: Stage, total: Option<u64>) {
+        let show = !self.arguments.quiet && !self.arguments.json && std::io::stderr().is_terminal();
+        let target = if show { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(total, target);
+        let template = match total {
+            Some(_) => "{msg:12} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left",
+            None => "{msg:12} {spinner} {human_pos}  {per_sec}  {elapsed}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(match stage {
+            Stage::Features => "features",
+            Stage::Training => "epochs",
+            Stage::Background => "background",
+            Stage::Inference => "images",
+        });
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+    }
+}
+
+impl Observer for Reporter {
+    fn observe(&self, event: Event) {
+        tracing::debug!(?event);
+        match event {
+            Event::Plan(text) | Event::Note(text) => self.line(&text),
+            Event::Warning(text) => self.beside_bar(|| eprintln!("warning: {text}")),
+            Event::Skipped { path, reason } => {
+                let path = path.display().to_string();
+                // Some reasons are about a path and name it themselves.
+                let text = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
+                self.beside_bar(|| eprintln!("skipped: {text}"));
+            }
+            Event::Epoch(report) => {
+                if self.arguments.verbose > 0 || is_landmark(&report) {
+                    self.line(&epoch_line(&report));
+                }
+            }
+            Event::StageStarted { stage, total } => {
+                tracing::info!(?stage, total, "started");
+                self.start_bar(stage, total);
+            }
+            Event::StageProgress { done, .. } => {
+                if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+                    bar.set_position(done);
+                }
+            }
+            Event::StageFinished { stage } => {
+                tracing::info!(?stage, "finished");
+                if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        SIGNAL.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// About ten epochs of a run are worth a line.
+fn is_landmark(report: &EpochReport) -> bool {
+    report.epoch == 1 || report.epoch == report.epochs || report.epoch % report.epochs.div_ceil(10) == 0
+}
+
+fn epoch_line(report: &EpochReport) -> String {
+    format!(
+        "epoch {:>4}/{}  loss {:+.4}  held out {:+.4}  largest cluster {:>3.0} %{}",
+        report.epoch,
+        report.epochs,
+        report.train_loss,
+        report.held_out_loss,
+        100.0 * report.largest_cluster_share,
+        if report.best { "  best" } else { "" }
+    )
+}
+
+/// The first interrupt asks the run to stop at a point it can resume from; the second ends the program at once.
+fn listen_for_interrupts() {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let second = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Registering can only fail for signals that may not be caught.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second));
+        let _ = signal_hook::flag::register(signal, Arc::clone(&second));
+    }
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            SIGNAL.store(signal.unsigned_abs() as usize, Ordering::Relaxed);
+        }
+    });
+}
+
+/// 128 plus the signal's number, as shells report it.
+pub fn interrupt_exit_code() -> u8 {
+    (128 + SIGNAL.load(Ordering::Relaxed)).try_into().unwrap_or(130)
+}

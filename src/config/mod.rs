@@ -1,0 +1,187 @@
+//! What a run was asked for: every room's own configuration, resolved from defaults, file and flags in one place.
+
+mod resolve;
+
+pub use resolve::{ConfigError, resolve};
+
+use serde::{Deserialize, Serialize};
+
+use crate::features::cache::CacheConfig;
+use crate::features::vit::VitConfig;
+use crate::features::{PixelConfig, SuperpixelConfig};
+use crate::graph::Affinity;
+use crate::objective::Objective;
+use crate::pixels::DecodeLimits;
+use crate::train::TrainConfig;
+
+/// Every setting of a run. A configuration file holds the same keys in TOML; what it leaves out has its default.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// What turns images into features.
+    pub backbone: BackboneChoice,
+    pub data: DataConfig,
+    pub pixels: DecodeLimits,
+    pub vit: VitConfig,
+    pub superpixel: SuperpixelConfig,
+    pub pixel: PixelConfig,
+    pub cache: CacheConfig,
+    pub graph: GraphConfig,
+    pub model: ModelConfig,
+    pub objective: ObjectiveConfig,
+    pub train: TrainConfig,
+    pub output: OutputConfig,
+}
+
+/// What turns images into features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackboneChoice {
+    /// A vision transformer when weights are given or installed, else superpixels.
+    #[default]
+    Auto,
+    /// SLIC regions described by colour and place; needs no weights.
+    Superpixel,
+    /// The pixels of the image downscaled; needs no weights.
+    Pixel,
+    /// A frozen vision transformer; needs a weights file.
+    Vit,
+}
+
+/// Which images of a collection are used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Most images a network is trained on; a larger collection is sampled at random. A few thousand images determine
+    /// a network of this size. 0 takes all.
+    pub max_images: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        DataConfig { max_images: 20_000 }
+    }
+}
+
+/// How nodes become a graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GraphConfig {
+    /// Correlation clustering only: in [1, ∞), smaller gives more clusters. The official code uses 3.
+    pub alpha: f64,
+}
+
+impl Default for GraphConfig {
+    fn default() -> Self {
+        GraphConfig { alpha: 3.0 }
+    }
+}
+
+/// Sizes of the network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Output channels of the graph convolution and of the head's first layer.
+    pub hidden: [usize; 2],
+    /// Clusters; for correlation clustering the most there may be. Default: 2 for ncut, 10 for cc.
+    pub clusters: Option<usize>,
+    /// Share of the head's hidden units dropped during training.
+    pub dropout: f64,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        ModelConfig { hidden: [64, 32], clusters: None, dropout: 0.25 }
+    }
+}
+
+/// What the network is trained for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObjectiveConfig {
+    pub kind: ObjectiveKind,
+    /// ncut only: weight of the balance term; the paper uses 1.
+    pub balance: f64,
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        ObjectiveConfig { kind: ObjectiveKind::Ncut, balance: 1.0 }
+    }
+}
+
+/// A clustering objective by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectiveKind {
+    /// Normalised cut.
+    Ncut,
+    /// Correlation clustering.
+    Cc,
+}
+
+/// What results look like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Overlays are scaled down to at most this many pixels on their longer side.
+    pub overlay_side_px: usize,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        OutputConfig { overlay_side_px: 1024 }
+    }
+}
+
+impl RunConfig {
+    /// Number of clusters, K.
+    pub fn clusters(&self) -> usize {
+        self.model.clusters.unwrap_or(match self.objective.kind {
+            ObjectiveKind::Ncut => 2,
+            ObjectiveKind::Cc => 10,
+        })
+    }
+
+    pub fn affinity(&self) -> Affinity {
+        match self.objective.kind {
+            ObjectiveKind::Ncut => Affinity::NonNegative,
+            ObjectiveKind::Cc => Affinity::Correlation { alpha: self.graph.alpha },
+        }
+    }
+
+    pub fn objective(&self) -> Objective {
+        match self.objective.kind {
+            ObjectiveKind::Ncut => Objective::Ncut { balance: self.objective.balance },
+            ObjectiveKind::Cc => Objective::Cc,
+        }
+    }
+
+    /// Checks every value against its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let clusters = self.clusters();
+        let checks: &[(bool, &str, String)] = &[
+            ((2..=255).contains(&clusters), "model.clusters must be from 2 to 255", clusters.to_string()),
+            (self.model.hidden.iter().all(|size| (1..=65_536).contains(size)), "model.hidden must be two sizes from 1 to 65536", format!("{:?}", self.model.hidden)),
+            ((0.0..=0.9).contains(&self.model.dropout), "model.dropout must be from 0 to 0.9", self.model.dropout.to_string()),
+            (self.graph.alpha >= 1.0 && self.graph.alpha.is_finite(), "graph.alpha must be at least 1", self.graph.alpha.to_string()),
+            ((0.0..=1e6).contains(&self.objective.balance), "objective.balance must be from 0 to 1000000", self.objective.balance.to_string()),
+            ((1..=1_000_000).contains(&self.train.epochs), "train.epochs must be from 1 to 1000000", self.train.epochs.to_string()),
+            ((1..=4096).contains(&self.train.batch_size), "train.batch_size must be from 1 to 4096", self.train.batch_size.to_string()),
+            (self.train.learning_rate > 0.0 && self.train.learning_rate <= 10.0, "train.learning_rate must be above 0 and at most 10", self.train.learning_rate.to_string()),
+            ((0.0..=1.0).contains(&self.train.weight_decay), "train.weight_decay must be from 0 to 1", self.train.weight_decay.to_string()),
+            ((0.0..=0.9).contains(&self.train.held_out), "train.held_out must be from 0 to 0.9", self.train.held_out.to_string()),
+            ((1..=16_384).contains(&self.output.overlay_side_px), "output.overlay_side_px must be from 1 to 16384", self.output.overlay_side_px.to_string()),
+            ((1..=8192).contains(&self.vit.input_side), "vit.input_side must be from 1 to 8192", self.vit.input_side.to_string()),
+            (self.vit.stride.is_none_or(|stride| stride >= 1), "vit.stride must be at least 1", format!("{:?}", self.vit.stride)),
+            (self.vit.standard_deviation.iter().all(|value| *value > 0.0), "vit.standard_deviation must be above 0", format!("{:?}", self.vit.standard_deviation)),
+        ];
+        for (holds, rule, value) in checks {
+            if !holds {
+                return Err(ConfigError::Value(format!("{rule}, not {value}")));
+            }
+        }
+        self.superpixel.validate().map_err(|error| ConfigError::Value(format!("[superpixel] {error}")))?;
+        self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))
+    }
+}

@@ -1,0 +1,113 @@
+//! Defaults, configuration file, `--set` and flags → one [`RunConfig`].
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::RunConfig;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {path}: {source}", path = path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not valid: {reason}", path = path.display())]
+    File { path: PathBuf, reason: String },
+    #[error("--set {0}: write it as key=value, for example --set train.epochs=20")]
+    Assignment(String),
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Resolves a configuration: `file` over the defaults, then `assignments` (`room.key=value`) in order, later ones win.
+///
+/// Values are TOML; what is not TOML counts as text, so `--set objective.kind=cc` needs no quotes.
+pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<RunConfig, ConfigError> {
+    let mut table = Table::new();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+        let invalid = |reason: String| ConfigError::File { path: path.to_path_buf(), reason };
+        table = text.parse::<Table>().map_err(|error| invalid(one_line(&error)))?;
+        // The file alone first, so that its mistakes are not blamed on the command line.
+        Value::Table(table.clone()).try_into::<RunConfig>().map_err(|error| invalid(one_line(&error)))?;
+    }
+    for assignment in assignments {
+        assign(&mut table, assignment)?;
+        Value::Table(table.clone())
+            .try_into::<RunConfig>()
+            .map_err(|error| ConfigError::Value(format!("{assignment}: {}", one_line(&error))))?;
+    }
+    let config: RunConfig =
+        Value::Table(table).try_into().map_err(|error| ConfigError::Value(one_line(&error)))?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// Sets the value at a dotted key, creating the tables on the way.
+fn assign(table: &mut Table, assignment: &str) -> Result<(), ConfigError> {
+    let malformed = || ConfigError::Assignment(assignment.to_string());
+    let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
+    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(text.to_string()));
+    let mut names: Vec<&str> = key.trim().split('.').collect();
+    let last = names.pop().filter(|name| !name.is_empty()).ok_or_else(malformed)?;
+    let mut place = table;
+    for name in names {
+        let entry = place.entry(name).or_insert_with(|| Value::Table(Table::new()));
+        place = entry.as_table_mut().ok_or_else(malformed)?;
+    }
+    place.insert(last.to_string(), value);
+    Ok(())
+}
+
+fn one_line(error: &impl ToString) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BackboneChoice, ObjectiveKind};
+
+    fn set(assignments: &[&str]) -> Result<RunConfig, ConfigError> {
+        resolve(None, &assignments.iter().map(|text| text.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn later_assignments_win_and_text_needs_no_quotes() {
+        let config = set(&["train.epochs=3", "objective.kind=cc", "train.epochs=4", "backbone=pixel"]).unwrap();
+        assert_eq!((config.train.epochs, config.objective.kind), (4, ObjectiveKind::Cc));
+        assert_eq!((config.backbone, config.clusters()), (BackboneChoice::Pixel, 10));
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        for (assignment, expected) in [
+            ("train.epoch=3", "epoch"),
+            ("trian.epochs=3", "trian"),
+            ("train.epochs=many", "many"),
+            ("train.epochs", "key=value"),
+            ("model.clusters=1", "model.clusters must be from 2"),
+            ("graph.alpha=nan", "graph.alpha"),
+            ("superpixel.regions=1", "regions"),
+            ("backbone.name=vit", "backbone"),
+        ] {
+            let message = set(&[assignment]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{assignment}: {message}");
+            assert!(!message.contains('\n'), "{assignment}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_preset_is_valid() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        let mut presets = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            resolve(Some(&path), &[]).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            presets += 1;
+        }
+        assert!(presets > 0);
+    }
+}

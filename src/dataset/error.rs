@@ -1,0 +1,56 @@
+//! What can go wrong with a collection, or with one entry of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A collection, or one file or folder of it, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    #[error("{} does not exist; check the spelling of the path", path.display())]
+    Missing { path: PathBuf },
+
+    #[error("cannot read {}: {source}; check its permissions", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+
+    #[error("{} is a link to nothing; mend or remove it", path.display())]
+    BrokenLink { path: PathBuf },
+
+    #[error(
+        "{} is neither an image (jpg, png, webp, bmp, gif) nor a list of images in UTF-8 text: {reason} in line \
+         {line}; name a folder, an image or a text file with one path per line",
+        path.display()
+    )]
+    NotAList { path: PathBuf, line: usize, reason: &'static str },
+
+    #[error("line {line} of {} names no file: {entry}; put the path of an image there", list.display())]
+    NoFileName { list: PathBuf, line: usize, entry: String },
+
+    #[error("the masks of {} and {} would be the same file; rename one of the images", path.display(), first.display())]
+    SameOutput { path: PathBuf, first: PathBuf },
+
+    #[error("cannot use all ignore files of {}: {reason}; correct the pattern", folder.display())]
+    IgnoreFile { folder: PathBuf, reason: String },
+}
+
+impl DatasetError {
+    /// The file or folder that the error is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Missing { path }
+            | Self::Unreadable { path, .. }
+            | Self::BrokenLink { path }
+            | Self::NotAList { path, .. }
+            | Self::SameOutput { path, .. } => path,
+            Self::NoFileName { list, .. } => list,
+            Self::IgnoreFile { folder, .. } => folder,
+        }
+    }
+
+    pub(super) fn reading(path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Unreadable { path, source },
+        }
+    }
+}

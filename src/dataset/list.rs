@@ -1,0 +1,149 @@
+//! Text files that list images, one path per line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::{DatasetError, Record, ordinary_components};
+
+/// More bytes than any system's paths have: what has a longer line is no list, and need not be read into memory.
+const MAX_LINE_BYTES: usize = 1 << 16;
+
+/// The entries of a list, sorted by the components of their relative paths, each image once.
+#[derive(Debug)]
+pub(super) struct ImageList {
+    list: PathBuf,
+    records: Vec<Record>,
+    /// Lines that lead to no file name, such as `..`, with their numbers.
+    nameless: Vec<(usize, String)>,
+}
+
+impl ImageList {
+    pub(super) fn records(list: Arc<Self>) -> impl Iterator<Item = Result<Record, DatasetError>> + Send {
+        (0..list.nameless.len() + list.records.len()).map(move |index| match list.nameless.get(index) {
+            Some((line, entry)) => {
+                Err(DatasetError::NoFileName { list: list.list.clone(), line: *line, entry: entry.clone() })
+            }
+            None => Ok(list.records[index - list.nameless.len()].clone()),
+        })
+    }
+}
+
+/// Reads the list at `path`. Spaces around an entry, a byte order mark and carriage returns do not count.
+pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
+    let unreadable = |source| DatasetError::reading(path, source);
+    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
+    let folder = Folder::of(path);
+    let mut list = ImageList { list: path.to_path_buf(), records: Vec::new(), nameless: Vec::new() };
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        bytes.clear();
+        if reader.by_ref().take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut bytes).map_err(unreadable)? == 0 {
+            break;
+        }
+        let not_a_list = |reason| DatasetError::NotAList { path: path.to_path_buf(), line, reason };
+        if bytes.len() == MAX_LINE_BYTES {
+            return Err(not_a_list("too many bytes"));
+        }
+        let text = str::from_utf8(&bytes).map_err(|_| not_a_list("bytes that are no UTF-8"))?;
+        if text.contains('\0') {
+            return Err(not_a_list("a zero byte"));
+        }
+        let entry = if line == 1 { text.trim_start_matches('\u{FEFF}') } else { text }.trim();
+        if entry.is_empty() || entry.starts_with('#') {
+            continue;
+        }
+        match folder.record(Path::new(entry)) {
+            Some(record) => list.records.push(record),
+            None => list.nameless.push((line, entry.to_owned())),
+        }
+    }
+    list.records.sort_unstable_by(|a, b| (&a.relative, &a.path).cmp(&(&b.relative, &b.path)));
+    list.records
+        .dedup_by(|later, earlier| later.relative == earlier.relative && is_same_file(&later.path, &earlier.path));
+    Ok(list)
+}
+
+/// The folder that a list lies in.
+struct Folder {
+    /// As the list's path names it; empty for the working folder.
+    given: PathBuf,
+    /// Absolute spellings: through links as the path goes, and without them.
+    absolute: Vec<PathBuf>,
+}
+
+impl Folder {
+    fn of(list: &Path) -> Self {
+        let given = list.parent().unwrap_or(Path::new("")).to_path_buf();
+        let nonempty = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
+        let spellings = [std::path::absolute(nonempty).map(|path| without_dots(&path)), nonempty.canonicalize()];
+        Self { absolute: spellings.into_iter().flatten().collect(), given }
+    }
+
+    /// The record of an entry; none if it has no file name.
+    fn record(&self, entry: &Path) -> Option<Record> {
+        // `..` is taken out of names by their text alone. Where links make that wrong, it is only the place of the
+        // results that has an unexpected name, still unique and still below the output folder.
+        let plain = without_dots(entry);
+        let inside = match self.absolute.first() {
+            Some(absolute) => {
+                let target = without_dots(&absolute.join(&plain));
+                self.absolute.iter().find_map(|folder| target.strip_prefix(folder).ok().map(Path::to_path_buf))
+            }
+            None => None,
+        };
+        let relative: PathBuf = ordinary_components(&inside.unwrap_or(plain)).collect();
+        relative.file_name()?;
+        let entry: PathBuf = entry.components().filter(|component| *component != Component::CurDir).collect();
+        Some(Record { path: self.given.join(entry), relative })
+    }
+}
+
+/// The path without `.`, and with every `..` cancelled against the name before it; a `..` at the start stays.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut kept: Vec<Component> = Vec::new();
+    for component in path.components() {
+        match (component, kept.last()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                kept.pop();
+            }
+            _ => kept.push(component),
+        }
+    }
+    kept.into_iter().collect()
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_results_stay_below_the_output_folder() {
+        let folder = Folder { given: "lists".into(), absolute: vec!["/home/me/lists".into(), "/disk/lists".into()] };
+        for (entry, path, relative) in [
+            ("a.jpg", "lists/a.jpg", Some("a.jpg")),
+            ("./sub/./a.jpg", "lists/sub/a.jpg", Some("sub/a.jpg")),
+            ("sub/../a.jpg", "lists/sub/../a.jpg", Some("a.jpg")),
+            ("/home/me/lists/sub/a.jpg", "/home/me/lists/sub/a.jpg", Some("sub/a.jpg")),
+            ("/disk/lists/a.jpg", "/disk/lists/a.jpg", Some("a.jpg")),
+            ("../lists/a.jpg", "lists/../lists/a.jpg", Some("a.jpg")),
+            ("../a.jpg", "lists/../a.jpg", Some("a.jpg")),
+            ("x/../../../../../../etc/a.jpg", "lists/x/../../../../../../etc/a.jpg", Some("etc/a.jpg")),
+            ("/etc/../a.jpg", "/etc/../a.jpg", Some("a.jpg")),
+            ("/../etc/a", "/../etc/a", Some("etc/a")),
+            ("..", "", None),
+            (".", "", None),
+            ("/", "", None),
+            ("a/..", "", None),
+        ] {
+            let expected = relative.map(|relative| Record { path: path.into(), relative: relative.into() });
+            assert_eq!(folder.record(Path::new(entry)), expected, "{entry}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a collection of images is: a folder, a text file that lists images, or one image.
+//!
+//! A collection yields its records in one order, whatever the file system: by the bytes of the path's components, a
+//! folder's files and sub-folders together. Every record knows where its results go below an output folder.
+
+mod discovery;
+mod error;
+mod list;
+mod same_output;
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io, iter};
+
+pub use error::DatasetError;
+
+use list::ImageList;
+use same_output::UniqueOutputs;
+
+/// The extensions of image files, in lower case; a file's own may be in any case.
+pub const IMAGE_EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
+
+/// One image of a collection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// Where the image is read from.
+    pub path: PathBuf,
+    /// The image's place within the collection: at least one component, all of them ordinary names, so that it stays
+    /// below any folder it is joined to.
+    pub relative: PathBuf,
+}
+
+impl Record {
+    /// Where the image's mask goes, relative to an output folder: `relative` with the extension `png` in place of its
+    /// own (`a.b.jpg` gives `a.b.png`).
+    pub fn output_name(&self) -> PathBuf {
+        self.relative.with_extension("png")
+    }
+}
+
+/// A collection of images that exists; see [`open`].
+#[derive(Debug, Clone)]
+pub struct Collection {
+    name: String,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Folder(PathBuf),
+    List(Arc<ImageList>),
+    Image(Record),
+}
+
+/// Opens the collection at `path`: a folder, which is searched with its sub-folders; a file with an image's extension;
+/// or any other file, which must be UTF-8 text with the path of one image per line (see [`Collection::records`]).
+pub fn open(path: &Path) -> Result<Collection, DatasetError> {
+    let metadata = fs::metadata(path).map_err(|source| DatasetError::reading(path, source))?;
+    let source = if metadata.is_dir() {
+        // Learn now rather than in the middle of a run that the folder cannot be read.
+        fs::read_dir(path).map_err(|source| DatasetError::reading(path, source))?;
+        Source::Folder(path.to_path_buf())
+    } else if is_image(path) {
+        let relative = ordinary_components(path).next_back().map(PathBuf::from);
+        let relative = relative.ok_or_else(|| DatasetError::reading(path, io::ErrorKind::InvalidFilename.into()))?;
+        Source::Image(Record { path: path.to_path_buf(), relative })
+    } else {
+        Source::List(Arc::new(list::read(path)?))
+    };
+    Ok(Collection { name: name_of(path, metadata.is_dir()), source })
+}
+
+impl Collection {
+    /// A name for what is made of the collection: that of the folder, or of the file without its extension.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// The images in order, read from the disk as the iterator advances; every call starts anew.
+    ///
+    /// Folders: files with one of [`IMAGE_EXTENSIONS`]; hidden files and folders are skipped, and so is what
+    /// `.gitignore`, `.ignore` and `.deepcutignore` files inside the folder exclude. Symbolic links are followed; a link
+    /// to a folder that contains it adds nothing and is passed over. At a time only the entries of one folder and its
+    /// ancestors are in memory.
+    ///
+    /// Lists: every line that is not blank and does not start with `#`, relative to the list's folder or absolute, each
+    /// image once. Whether the images exist shows when they are read.
+    ///
+    /// An error concerns one file or folder and never ends the iteration. Among them is every image whose mask would
+    /// replace that of an image before it.
+    pub fn records(&self) -> Records {
+        let candidates: Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send> = match &self.source {
+            Source::Folder(root) => Box::new(discovery::walk(root)),
+            Source::List(list) => Box::new(ImageList::records(Arc::clone(list))),
+            Source::Image(record) => Box::new(iter::once(Ok(record.clone()))),
+        };
+        Records { candidates, outputs: UniqueOutputs::default() }
+    }
+}
+
+/// The images of a collection in order; see [`Collection::records`].
+pub struct Records {
+    candidates: Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send>,
+    outputs: UniqueOutputs,
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.candidates.next()?.and_then(|record| self.outputs.admit(record)))
+    }
+}
+
+/// Whether the file's extension is that of an image.
+fn is_image(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+/// The names in a path, without root, drive, `.` and `..`.
+fn ordinary_components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    })
+}
+
+/// The last name in the path as it was given; of paths such as `.` and `..` that of the folder they lead to.
+fn name_of(path: &Path, is_folder: bool) -> String {
+    let of = |path: &Path| {
+        let name = if is_folder { path.file_name() } else { path.file_stem() };
+        name.map(|name| name.to_string_lossy().into_owned())
+    };
+    of(path).or_else(|| of(&path.canonicalize().ok()?)).unwrap_or_else(|| "collection".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

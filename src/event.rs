@@ -1,0 +1,75 @@
+//! How every room reports progress, warnings and failures: the library itself never prints.
+
+use std::path::PathBuf;
+
+/// A step of a run that takes long enough to show progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Decoding images and computing their graphs.
+    Features,
+    /// Optimising the network, counted in epochs.
+    Training,
+    /// Deciding which clusters are background, counted in images.
+    Background,
+    /// Segmenting images with a trained network.
+    Inference,
+}
+
+/// Something that happened during a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// What the run is about to do, in one line.
+    Plan(String),
+    /// A stage begins; `total` is unknown for collections that are read as a stream.
+    StageStarted { stage: Stage, total: Option<u64> },
+    /// `done` items of the stage are finished.
+    StageProgress { stage: Stage, done: u64 },
+    /// The stage is over.
+    StageFinished { stage: Stage },
+    /// One epoch of training is over.
+    Epoch(EpochReport),
+    /// One input was left out; the run goes on.
+    Skipped { path: PathBuf, reason: String },
+    /// Something the user should know and can act on.
+    Warning(String),
+    /// Something the user may want to know.
+    Note(String),
+}
+
+/// The figures of one epoch of training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpochReport {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Epochs the run was asked for.
+    pub epochs: usize,
+    /// Mean loss of the optimised graphs, dropout on.
+    pub train_loss: f64,
+    /// Mean loss of the held-out graphs, dropout off.
+    pub held_out_loss: f64,
+    /// Share of the held-out nodes in the largest cluster, in [1/K, 1].
+    pub largest_cluster_share: f64,
+    /// Learning rate of the epoch.
+    pub learning_rate: f64,
+    /// Whether the held-out loss is the lowest so far.
+    pub best: bool,
+}
+
+/// Receives the events of a run and can ask it to stop.
+pub trait Observer: Sync {
+    /// Called as things happen, possibly from several threads.
+    fn observe(&self, event: Event);
+
+    /// Asked often: `true` makes the run stop at the next point from which it can be resumed.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Ignores every event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _event: Event) {}
+}

@@ -1,0 +1,124 @@
+//! Superpixels as nodes: a graph without any learned features.
+
+use serde::{Deserialize, Serialize};
+
+use super::region_graph::{REGION_WIDTH, region_graph};
+use super::slic::{SlicParameters, slic};
+use super::{Extractor, NodeFeatures};
+use crate::pixels::resize_lanczos;
+use crate::raster::RgbImage;
+
+/// How an image becomes superpixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SuperpixelConfig {
+    /// Both sides that the image is resized to, in pixels: 8 to 4096.
+    pub side: usize,
+    /// Number of superpixels aimed at: 2 to side².
+    pub regions: usize,
+    /// Weight of place against colour: the Lab difference that counts as much as the spacing of two superpixels. More is
+    /// squarer. 0.001 to 1 000 000.
+    pub compactness: f32,
+    /// Gaussian smoothing before the superpixels are sought, in pixels: 0 (none) to 100.
+    pub sigma: f32,
+}
+
+impl Default for SuperpixelConfig {
+    fn default() -> Self {
+        Self { side: 256, regions: 400, compactness: 40.0, sigma: 1.0 }
+    }
+}
+
+impl SuperpixelConfig {
+    /// Refuses settings that no image could be segmented well with.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("side", self.side as f64, 8.0, 4096.0)?;
+        within("regions", self.regions as f64, 2.0, (self.side * self.side) as f64)?;
+        within("compactness", f64::from(self.compactness), 1e-3, 1e6)?;
+        within("sigma", f64::from(self.sigma), 0.0, 100.0)
+    }
+}
+
+/// A setting outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("setting `{setting}` is {value}; give it a value from {lowest} to {highest}")]
+pub struct InvalidSetting {
+    pub setting: &'static str,
+    pub value: f64,
+    pub lowest: f64,
+    pub highest: f64,
+}
+
+/// Checks `lowest` ≤ `value` ≤ `highest`; NaN is never within.
+pub(super) fn within(setting: &'static str, value: f64, lowest: f64, highest: f64) -> Result<(), InvalidSetting> {
+    if (lowest..=highest).contains(&value) { Ok(()) } else { Err(InvalidSetting { setting, value, lowest, highest }) }
+}
+
+/// Makes a node of every SLIC superpixel: mean colour and centroid, with edges between superpixels that touch.
+///
+/// # Shapes
+/// image of any size → `[about regions, 5]` features; see [`region_graph`] for their meaning and the edges' weight, and
+/// [`slic`] for the superpixels. The labels cover the resized image, side × side.
+#[derive(Debug, Clone)]
+pub struct SuperpixelExtractor {
+    config: SuperpixelConfig,
+}
+
+impl SuperpixelExtractor {
+    /// Settings outside their range are brought to the nearest usable one; [`SuperpixelConfig::validate`] tells of them.
+    pub fn new(config: SuperpixelConfig) -> Self {
+        Self { config }
+    }
+}
+
+impl Extractor for SuperpixelExtractor {
+    fn extract(&self, image: &RgbImage) -> NodeFeatures {
+        let SuperpixelConfig { side, regions, compactness, sigma } = self.config;
+        let side = side.max(1);
+        let resized = resize_lanczos(image, side, side);
+        let (labels, regions) = slic(&resized, &SlicParameters { regions, compactness, sigma });
+        region_graph(&resized, &labels, regions)
+    }
+
+    fn width(&self) -> usize {
+        REGION_WIDTH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::Adjacency;
+    use crate::raster::Raster;
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let default = SuperpixelConfig::default();
+        let cases = [
+            (default, None),
+            (SuperpixelConfig { side: 0, ..default }, Some("side")),
+            (SuperpixelConfig { regions: 1, ..default }, Some("regions")),
+            (SuperpixelConfig { side: 8, regions: 65, ..default }, Some("regions")),
+            (SuperpixelConfig { compactness: 0.0, ..default }, Some("compactness")),
+            (SuperpixelConfig { sigma: f32::NAN, ..default }, Some("sigma")),
+        ];
+        for (config, refused) in cases {
+            assert_eq!(config.validate().err().map(|error| error.setting), refused, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn any_image_becomes_a_graph_with_sorted_edges() {
+        let gradient = (0..90 * 50).map(|i| [(i % 90) as u8, (i / 90) as u8 * 3, 77]).collect();
+        for image in [Raster::from_values(90, 50, gradient), Raster::filled(1, 1, [3, 2, 1])] {
+            let extractor = SuperpixelExtractor::new(SuperpixelConfig { side: 64, regions: 30, ..Default::default() });
+            let graph = extractor.extract(&image);
+            assert_eq!(graph.layout.nodes(), graph.nodes());
+            assert!((20..=45).contains(&graph.nodes()), "{}", graph.nodes());
+            assert!(graph.values.iter().all(|value| (0.0..=1.0).contains(value)));
+            let Adjacency::Edges(edges) = graph.adjacency else { panic!("superpixels have listed edges") };
+            assert!(edges.iter().all(|edge| edge.first < edge.second && (0.0..=1.0).contains(&edge.weight)));
+            assert!(edges.is_sorted_by(|a, b| (a.first, a.second) < (b.first, b.second)));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a user may choose about the transformer, and what its weights decide by themselves.
+
+use serde::{Deserialize, Serialize};
+
+use super::weights::{StateDict, WeightsError};
+
+/// Which vector of a block describes a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Facet {
+    /// The attention key, the paper's choice.
+    #[default]
+    Key,
+    /// The attention query.
+    Query,
+    /// The attention value.
+    Value,
+    /// The block's output.
+    Token,
+}
+
+/// Options of the transformer features; everything else is read from the shapes of the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VitConfig {
+    /// Every image is resized to this many pixels per side; the aspect ratio is not kept. Default 280.
+    pub input_side: usize,
+    /// Step between neighbouring patches in pixels; must divide the patch size. Default: the patch size. Half of it
+    /// gives four times as many nodes.
+    pub stride: Option<usize>,
+    /// The block that describes the patches, counted from 0. Default: the last one.
+    pub layer: Option<usize>,
+    /// Which vector of that block is used. Default: key.
+    pub facet: Facet,
+    /// Mean of the red, green and blue training pixels, on 0..1. Default: ImageNet's.
+    pub mean: [f32; 3],
+    /// Standard deviation of the red, green and blue training pixels, on 0..1. Default: ImageNet's.
+    pub standard_deviation: [f32; 3],
+    /// Channels of one attention head; checkpoints do not record it. Default 64, as in every DINO model.
+    pub head_width: usize,
+    /// Scale every descriptor to unit length. Default: false, as in the paper.
+    pub normalise: bool,
+}
+
+impl Default for VitConfig {
+    fn default() -> Self {
+        Self {
+            input_side: 280,
+            stride: None,
+            layer: None,
+            facet: Facet::Key,
+            mean: [0.485, 0.456, 0.406],
+            standard_deviation: [0.229, 0.224, 0.225],
+            head_width: 64,
+            normalise: false,
+        }
+    }
+}
+
+/// The dimensions of a transformer, as its weights state them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VitShape {
+    /// Channels of a token.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Channels inside the multilayer perceptron.
+    pub mlp_width: usize,
+    /// Rows and columns of the stored position grid.
+    pub position_side: usize,
+}
+
+impl VitShape {
+    /// Reads the dimensions from the shapes of `state`; heads are `width / head_width`.
+    pub fn from_state_dict(state: &StateDict, head_width: usize) -> Result<Self, WeightsError> {
+        let &[width, 3, patch, patch_width] = state.shape("patch_embed.proj.weight")? else {
+            return Err(state.shape_error("patch_embed.proj.weight", "expected [width, 3, patch, patch]"));
+        };
+        if patch != patch_width || patch == 0 || width == 0 {
+            return Err(state.shape_error("patch_embed.proj.weight", "expected square patches"));
+        }
+        if head_width == 0 || width % head_width != 0 {
+            return Err(state.option_error(format!(
+                "head_width = {head_width} does not divide the model's width {width}; set it to the width of one head"
+            )));
+        }
+        let &[1, positions, position_width] = state.shape("pos_embed")? else {
+            return Err(state.shape_error("pos_embed", "expected [1, 1 + patches, width]"));
+        };
+        let position_side = positions.saturating_sub(1).isqrt();
+        if position_width != width || position_side == 0 || position_side * position_side + 1 != positions {
+            return Err(state.shape_error("pos_embed", "expected [1, 1 + side², width] with a square grid of patches"));
+        }
+        let depth = state.depth();
+        if depth == 0 {
+            return Err(state.missing_error("blocks.0.norm1.weight"));
+        }
+        let &[mlp_width, _] = state.shape("blocks.0.mlp.fc1.weight")? else {
+            return Err(state.shape_error("blocks.0.mlp.fc1.weight", "expected [hidden, width]"));
+        };
+        Ok(Self { width, depth, patch, heads: width / head_width, mlp_width, position_side })
+    }
+
+    /// Rows or columns of patches along `side_px` pixels: 1 + (side − patch) / stride, and none if no patch fits.
+    pub fn grid(&self, side_px: usize, stride: usize) -> usize {
+        if side_px < self.patch { 0 } else { 1 + (side_px - self.patch) / stride }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_options_are_refused() {
+        let config: VitConfig = toml::from_str("facet = \"token\"\nlayer = 9").unwrap();
+        assert_eq!((config.facet, config.layer, config.input_side), (Facet::Token, Some(9), 280));
+        assert!(toml::from_str::<VitConfig>("layers = 9").is_err());
+    }
+
+    #[test]
+    fn grids_of_the_paper() {
+        let shape = VitShape { width: 384, depth: 12, patch: 8, heads: 6, mlp_width: 1536, position_side: 28 };
+        for (side, stride, expected) in [(280, 8, 35), (280, 4, 69), (8, 8, 1), (7, 8, 0)] {
+            assert_eq!(shape.grid(side, stride), expected);
+        }
+    }
+}

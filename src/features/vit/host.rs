@@ -1,0 +1,267 @@
+//! The transformer on the processor: strips of tokens flow through whole blocks on one thread each.
+//!
+//! Within a block only attention looks at other tokens, and only at their keys and values. So one parallel pass per
+//! block does everything for a strip, from attention to the next block's projection, while its activations are in
+//! cache: one barrier per block, and nothing that depends on the number of threads.
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use super::config::{Facet, VitShape};
+use super::kernels::{self, LANES};
+use super::model::{Grid, ImageBatch};
+use super::weights::{BlockWeights, Linear, Norm, VitWeights};
+
+/// What is read off the transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// The tokens as they enter the first block.
+    Embedded,
+    /// The facet of one block, for every token.
+    Facet { layer: usize, facet: Facet },
+    /// The class token after the last block and the final normalisation.
+    ClassToken,
+}
+
+/// Tokens of one image that travel together.
+#[derive(Debug, Clone, Copy)]
+struct Strip {
+    image: usize,
+    /// First token, counted from the image's class token.
+    first: usize,
+    tokens: usize,
+}
+
+/// Buffers of one thread, kept between strips so that they stay in cache.
+#[derive(Default)]
+struct Scratch {
+    normed: Vec<f32>,
+    hidden: Vec<f32>,
+    scores: Vec<f32>,
+    context: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// The first `length` values of a buffer that grows as needed; what they hold is left over from earlier use.
+fn first(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if buffer.len() < length {
+        buffer.resize(length, 0.0);
+    }
+    &mut buffer[..length]
+}
+
+/// What a strip does once its block is finished.
+enum Next<'a> {
+    /// Normalises and projects to the queries, keys and values of the next block, or to one facet of it.
+    Project(&'a Norm, &'a Linear),
+    /// Nothing: the tokens themselves are wanted.
+    Stop,
+}
+
+/// Runs a batch until `goal`; `positions` is `[1 + patches, width]`.
+///
+/// Returns `[images, tokens, width]`, for [`Goal::ClassToken`] `[images, 1, width]`.
+pub fn forward(
+    shape: &VitShape,
+    weights: &VitWeights,
+    batch: &ImageBatch,
+    grid: Grid,
+    positions: &[f32],
+    goal: Goal,
+) -> Vec<f32> {
+    let tokens = 1 + grid.rows * grid.columns;
+    let strips: Vec<Strip> = (0..batch.images)
+        .flat_map(|image| {
+            (0..tokens).step_by(LANES).map(move |first| Strip { image, first, tokens: LANES.min(tokens - first) })
+        })
+        .collect();
+    let strips_per_image = tokens.div_ceil(LANES);
+
+    // How many blocks run to their end, and whether a projection follows.
+    let (full_blocks, facet) = match goal {
+        Goal::Embedded => (0, None),
+        Goal::Facet { layer, facet: Facet::Token } => (layer + 1, None),
+        Goal::Facet { layer, .. } => (layer, weights.facet.as_ref().map(|linear| (&weights.blocks[layer].norm1, linear))),
+        Goal::ClassToken => (shape.depth, None),
+    };
+    let after = |block: usize| match (block < full_blocks, facet) {
+        (true, _) => Next::Project(&weights.blocks[block].norm1, &weights.blocks[block].qkv),
+        (false, Some((norm, linear))) => Next::Project(norm, linear),
+        (false, None) => Next::Stop,
+    };
+
+    let mut states: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
+    let mut projected: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
+    let start = after(0);
+    (&strips, &mut states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            embed(shape, weights, batch, grid, positions, strip, state, scratch);
+            project(&start, strip, state, projected, scratch);
+        });
+    });
+    let mut upcoming: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
+    for (index, block) in weights.blocks[..full_blocks].iter().enumerate() {
+        let next = after(index + 1);
+        // The class token's last block needs no other token's output.
+        let class_only = goal == Goal::ClassToken && index + 1 == full_blocks;
+        (&strips, &mut states, &mut upcoming).into_par_iter().for_each(|(&strip, state, upcoming)| {
+            if class_only && strip.first != 0 {
+                return;
+            }
+            SCRATCH.with_borrow_mut(|scratch| {
+                let image = strip.image * strips_per_image;
+                let queries = image + strip.first / LANES;
+                let others = image..image + strips_per_image;
+                attend(shape, &projected[queries], &projected[others.clone()], &strips[others], strip, scratch);
+                finish_block(shape, block, strip, state, scratch);
+                project(&next, strip, state, upcoming, scratch);
+            });
+        });
+        std::mem::swap(&mut projected, &mut upcoming);
+    }
+
+    match goal {
+        Goal::ClassToken => {
+            let mut normed = vec![0.0; shape.width * LANES];
+            let mut classes = Vec::with_capacity(batch.images * shape.width);
+            for image in 0..batch.images {
+                let norm = &weights.norm;
+                kernels::layer_norm(&mut normed, &states[image * strips_per_image], &norm.scale, &norm.shift);
+                classes.extend(normed.iter().step_by(LANES));
+            }
+            classes
+        }
+        Goal::Embedded | Goal::Facet { facet: Facet::Token, .. } => collect(shape, &strips, &states, tokens),
+        Goal::Facet { .. } => collect(shape, &strips, &projected, tokens),
+    }
+}
+
+/// Writes one strip of embedded tokens: patch products, class token, positions.
+#[expect(clippy::too_many_arguments, reason = "all are inputs of one formula and a struct of them would live one line")]
+fn embed(
+    shape: &VitShape,
+    weights: &VitWeights,
+    batch: &ImageBatch,
+    grid: Grid,
+    positions: &[f32],
+    strip: Strip,
+    state: &mut Vec<f32>,
+    scratch: &mut Scratch,
+) {
+    let (width, patch, plane) = (shape.width, shape.patch, batch.height * batch.width);
+    let image = &batch.values[strip.image * 3 * plane..][..3 * plane];
+    let pixels = 3 * patch * patch;
+    let patches = first(&mut scratch.hidden, pixels * LANES);
+    for lane in 0..strip.tokens {
+        let token = strip.first + lane;
+        let Some(cell) = token.checked_sub(1) else {
+            continue;
+        };
+        let (top, left) = (cell / grid.columns * grid.stride, cell % grid.columns * grid.stride);
+        for (row, target) in patches.chunks_exact_mut(patch * LANES).enumerate() {
+            let (channel, y) = (row / patch, row % patch);
+            let line = &image[channel * plane + (top + y) * batch.width + left..][..patch];
+            for (target, &pixel) in target[lane..].iter_mut().step_by(LANES).zip(line) {
+                *target = pixel;
+            }
+        }
+    }
+    state.resize(width * LANES, 0.0);
+    kernels::fill_bias(state, &weights.patch.bias);
+    kernels::add_product(state, patches, &weights.patch.weight, pixels, width, strip.tokens);
+    for lane in 0..LANES {
+        let target = state[lane..].iter_mut().step_by(LANES);
+        if lane >= strip.tokens {
+            target.for_each(|value| *value = 0.0);
+            continue;
+        }
+        let token = strip.first + lane;
+        for ((value, position), class) in target.zip(&positions[token * width..]).zip(&weights.class_token) {
+            *value = if token == 0 { class + position } else { *value + position };
+        }
+    }
+}
+
+/// Normalises the tokens and projects them, if anything follows.
+fn project(next: &Next, strip: Strip, state: &[f32], projected: &mut Vec<f32>, scratch: &mut Scratch) {
+    let Next::Project(norm, linear) = next else {
+        return;
+    };
+    let normed = first(&mut scratch.normed, state.len());
+    kernels::layer_norm(normed, state, &norm.scale, &norm.shift);
+    projected.resize(linear.outputs() * LANES, 0.0);
+    kernels::fill_bias(projected, &linear.bias);
+    kernels::add_product(projected, normed, &linear.weight, linear.inputs(), linear.outputs(), strip.tokens);
+}
+
+/// Attention of one strip's queries over all tokens of its image; the result, heads joined, is left in
+/// `scratch.context` `[width, LANES]`.
+fn attend(
+    shape: &VitShape,
+    queries: &[f32],
+    projected: &[Vec<f32>],
+    strips: &[Strip],
+    strip: Strip,
+    scratch: &mut Scratch,
+) {
+    let (width, head_width) = (shape.width, shape.width / shape.heads);
+    let head_length = head_width * LANES;
+    let keys: usize = strips.iter().map(|other| other.tokens).sum();
+    let context = first(&mut scratch.context, width * LANES);
+    context.fill(0.0);
+    let scores = first(&mut scratch.scores, keys * LANES);
+    for (head, context) in context.chunks_exact_mut(head_length).enumerate() {
+        let query = &queries[head * head_length..][..head_length];
+        // Queries, keys and values follow each other in the projection.
+        let part = |values: &[f32], kind: usize| (kind * width + head * head_width) * LANES..values.len();
+        for (other, values) in strips.iter().zip(projected) {
+            let scores = &mut scores[other.first * LANES..][..other.tokens * LANES];
+            let key = &values[part(values, 1)];
+            kernels::scores(scores, query, key, head_width, other.tokens, strip.tokens);
+        }
+        let mut inverse_sum = [0.0; LANES];
+        kernels::exponentiate(scores, &mut inverse_sum);
+        for (other, values) in strips.iter().zip(projected) {
+            let probabilities = &scores[other.first * LANES..][..other.tokens * LANES];
+            let value = &values[part(values, 2)];
+            kernels::add_values(context, probabilities, value, head_width, other.tokens, strip.tokens);
+        }
+        kernels::scale_lanes(context, &inverse_sum);
+    }
+}
+
+/// The rest of a block after attention: projection and perceptron, each added to the tokens.
+fn finish_block(shape: &VitShape, block: &BlockWeights, strip: Strip, state: &mut [f32], scratch: &mut Scratch) {
+    let (width, hidden_width) = (shape.width, shape.mlp_width);
+    kernels::add_bias(state, &block.projection.bias);
+    kernels::add_product(state, &scratch.context, &block.projection.weight, width, width, strip.tokens);
+
+    let normed = first(&mut scratch.normed, width * LANES);
+    kernels::layer_norm(normed, state, &block.norm2.scale, &block.norm2.shift);
+    let hidden = first(&mut scratch.hidden, hidden_width * LANES);
+    kernels::fill_bias(hidden, &block.hidden.bias);
+    kernels::add_product(hidden, normed, &block.hidden.weight, width, hidden_width, strip.tokens);
+    kernels::gelu(hidden);
+    kernels::add_bias(state, &block.output.bias);
+    kernels::add_product(state, hidden, &block.output.weight, hidden_width, width, strip.tokens);
+}
+
+/// Copies strips to row-major tokens, `[images, tokens, width]`.
+fn collect(shape: &VitShape, strips: &[Strip], values: &[Vec<f32>], tokens: usize) -> Vec<f32> {
+    let width = shape.width;
+    let images = strips.last().map_or(0, |strip| strip.image + 1);
+    let mut rows = vec![0.0; images * tokens * width];
+    for (strip, values) in strips.iter().zip(values) {
+        let target = &mut rows[(strip.image * tokens + strip.first) * width..][..strip.tokens * width];
+        for (channel, lanes) in values.as_chunks::<LANES>().0.iter().enumerate() {
+            for (target, &value) in target[channel..].iter_mut().step_by(width).zip(lanes) {
+                *target = value;
+            }
+        }
+    }
+    rows
+}

@@ -1,0 +1,179 @@
+//! The frozen transformer: image batch in, descriptors or class tokens out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::tensor::{Device, is_cpu};
+
+use super::config::{Facet, VitConfig, VitShape};
+use super::host::{self, Goal};
+use super::positions;
+use super::tensors::DeviceVit;
+use super::weights::{StateDict, VitWeights, WeightsError};
+
+/// Normalised images of one size.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageBatch<'a> {
+    /// Row-major `[images, 3, height, width]`.
+    pub values: &'a [f32],
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Vectors of every token of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Descriptors {
+    /// Row-major `[images, tokens, width]`; token 0 is the class token, then the patches row by row.
+    pub values: Vec<f32>,
+    pub images: usize,
+    pub tokens: usize,
+    pub width: usize,
+}
+
+/// The patches of an image: `rows` × `columns`, every `stride` pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    pub rows: usize,
+    pub columns: usize,
+    pub stride: usize,
+}
+
+/// How the forward pass is computed; both ways agree to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// This crate's own kernels, on the processor.
+    Host,
+    /// Tensor operations, on any device.
+    Tensors,
+}
+
+enum Weights {
+    Host(VitWeights),
+    Device(Box<DeviceVit>),
+}
+
+/// Positions `[1 + rows · columns, width]` of one grid.
+type Positions = Arc<Vec<f32>>;
+
+/// A vision transformer with fixed weights. It is never differentiated.
+pub struct Vit {
+    shape: VitShape,
+    weights: Weights,
+    layer: usize,
+    facet: Facet,
+    stride: usize,
+    /// The stored embeddings `[1 + side², width]`.
+    stored_positions: Vec<f32>,
+    /// The grid of the last batch: a collection has one size, and interpolation costs as much as a few blocks' norms.
+    last_positions: Mutex<Option<(Grid, Positions)>>,
+}
+
+impl Vit {
+    /// Builds the transformer with the fastest engine for `device`: own kernels on the processor, tensor operations
+    /// elsewhere.
+    pub fn load(state: &StateDict, config: &VitConfig, device: &Device) -> Result<Self, WeightsError> {
+        let engine = if is_cpu(device) { Engine::Host } else { Engine::Tensors };
+        Self::load_with(state, config, device, engine)
+    }
+
+    /// The same with a given engine.
+    pub fn load_with(
+        state: &StateDict,
+        config: &VitConfig,
+        device: &Device,
+        engine: Engine,
+    ) -> Result<Self, WeightsError> {
+        let shape = VitShape::from_state_dict(state, config.head_width)?;
+        let stride = config.stride.unwrap_or(shape.patch);
+        if stride == 0 || !shape.patch.is_multiple_of(stride) {
+            return Err(state.option_error(format!("stride = {stride} must divide the patch size {}", shape.patch)));
+        }
+        let layer = config.layer.unwrap_or(shape.depth - 1);
+        if layer >= shape.depth {
+            let last = shape.depth - 1;
+            return Err(state.option_error(format!("layer = {layer} does not exist; choose one of 0 to {last}")));
+        }
+        let weights = VitWeights::from_state_dict(state, &shape, layer, config.facet)?;
+        let stored_positions = state.values("pos_embed", &[1, 1 + shape.position_side.pow(2), shape.width])?.to_vec();
+        let weights = match engine {
+            Engine::Host => Weights::Host(weights),
+            Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, device))),
+        };
+        let facet = config.facet;
+        Ok(Self { shape, weights, layer, facet, stride, stored_positions, last_positions: Mutex::new(None) })
+    }
+
+    /// The dimensions of the model.
+    pub fn shape(&self) -> VitShape {
+        self.shape
+    }
+
+    /// The patches of an image of `height` × `width` pixels.
+    pub fn grid(&self, height: usize, width: usize) -> Grid {
+        let [rows, columns] = [height, width].map(|side| self.shape.grid(side, self.stride));
+        Grid { rows, columns, stride: self.stride }
+    }
+
+    /// The chosen facet of the chosen block for every token.
+    ///
+    /// Keys, queries and values join the heads channel by channel: index = channel in head · heads + head; tokens keep
+    /// the model's order. Later blocks, and what the facet does not need of its own block, are not computed.
+    ///
+    /// # Shapes
+    /// `[B, 3, H, W]` → `[B, 1 + rows · columns, width]`
+    ///
+    /// # Panics
+    /// If the batch does not hold the values it states, or an image is smaller than one patch.
+    pub fn forward(&self, batch: &ImageBatch) -> Descriptors {
+        self.run(batch, Goal::Facet { layer: self.layer, facet: self.facet })
+    }
+
+    /// The class token after all blocks and the final normalisation, `[B, width]`: one vector per image.
+    ///
+    /// # Panics
+    /// As [`Vit::forward`].
+    pub fn class_token(&self, batch: &ImageBatch) -> Vec<f32> {
+        self.run(batch, Goal::ClassToken).values
+    }
+
+    /// The tokens as they enter the first block: patch embeddings with the class token and positions.
+    ///
+    /// # Panics
+    /// As [`Vit::forward`].
+    pub fn embed(&self, batch: &ImageBatch) -> Descriptors {
+        self.run(batch, Goal::Embedded)
+    }
+
+    fn run(&self, batch: &ImageBatch, goal: Goal) -> Descriptors {
+        let grid = self.grid(batch.height, batch.width);
+        assert!(grid.rows > 0 && grid.columns > 0, "an image must hold at least one patch");
+        assert_eq!(batch.values.len(), batch.images * 3 * batch.height * batch.width, "a batch holds [B, 3, H, W]");
+        let width = self.shape.width;
+        let tokens = if goal == Goal::ClassToken { 1 } else { 1 + grid.rows * grid.columns };
+        if batch.images == 0 {
+            return Descriptors { values: Vec::new(), images: 0, tokens, width };
+        }
+        let positions = self.positions(grid);
+        let values = match &self.weights {
+            Weights::Host(weights) => host::forward(&self.shape, weights, batch, grid, &positions, goal),
+            Weights::Device(vit) => vit.forward(&self.shape, batch, grid, &positions, goal),
+        };
+        Descriptors { values, images: batch.images, tokens, width }
+    }
+
+    fn positions(&self, grid: Grid) -> Positions {
+        let mut last = self.last_positions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last_grid, positions)) = &*last
+            && *last_grid == grid
+        {
+            return positions.clone();
+        }
+        let (class, patches) = self.stored_positions.split_at(self.shape.width);
+        let side = self.shape.position_side;
+        let mut values = class.to_vec();
+        values.extend(positions::interpolate(patches, side, self.shape.width, grid.rows, grid.columns));
+        let positions = Arc::new(values);
+        *last = Some((grid, positions.clone()));
+        positions
+    }
+}

@@ -1,0 +1,314 @@
+//! Weights of a vision transformer from the files people have, checked before anything is computed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::archive;
+use super::config::{Facet, VitShape};
+
+/// Why weights cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    #[error("cannot read the weights {}: {source}; check the path", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot use the weights {}: {reason}", .path.display())]
+    Format { path: PathBuf, reason: String },
+    #[error("cannot use the weights {}: tensor {tensor} {reason}; use a plain ViT in timm or DINO naming", .path.display())]
+    Tensor { path: PathBuf, tensor: String, reason: String },
+    #[error("option does not fit the weights {}: {reason}", .path.display())]
+    Option { path: PathBuf, reason: String },
+}
+
+/// Most blocks of a model; the largest published transformers have 48.
+const MOST_BLOCKS: usize = 256;
+
+/// The tensors of a transformer under timm's names: `cls_token`, `pos_embed`, `patch_embed.proj.*`,
+/// `blocks.{i}.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*` and `norm.*`.
+#[derive(Debug)]
+pub struct StateDict {
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+#[derive(Debug)]
+struct Tensor {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+/// What a tensor's name means for the computation.
+#[derive(Debug, PartialEq, Eq)]
+enum Role {
+    /// One of the tensors computed with.
+    Used,
+    /// Changes the result, but is not computed: the file is of another architecture.
+    Unsupported,
+    /// Classification heads, decoders and the like, which descriptors do not need.
+    Ignored,
+}
+
+fn role(name: &str) -> Role {
+    const USED: [&str; 6] =
+        ["cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight", "norm.bias"];
+    const USED_IN_BLOCK: [&str; 6] = ["norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"];
+    const UNSUPPORTED: [&str; 7] =
+        ["reg_token", "register_token", "dist_token", "norm_pre.", "patch_embed.", "rel_pos", "rope"];
+    if USED.contains(&name) {
+        return Role::Used;
+    }
+    if let Some(block) = name.strip_prefix("blocks.") {
+        let layer = block.split_once('.').and_then(|(index, rest)| {
+            index.parse::<usize>().ok()?;
+            rest.strip_suffix(".weight").or_else(|| rest.strip_suffix(".bias"))
+        });
+        let used = layer.is_some_and(|layer| USED_IN_BLOCK.contains(&layer));
+        return if used { Role::Used } else { Role::Unsupported };
+    }
+    if UNSUPPORTED.iter().any(|start| name.starts_with(start)) { Role::Unsupported } else { Role::Ignored }
+}
+
+/// Removes what wrappers put before a name, as often as it occurs.
+fn bare_name(mut name: &str) -> &str {
+    const WRAPPERS: [&str; 3] = ["module.", "backbone.", "base_encoder."];
+    while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = rest;
+    }
+    name
+}
+
+impl StateDict {
+    /// Reads a `.safetensors` file or a PyTorch checkpoint (`.pth`, `.pt`), told apart by their content.
+    ///
+    /// A checkpoint may be a plain state dict or hold it under one key such as `teacher` or `state_dict`; prefixes
+    /// `module.`, `backbone.` and `base_encoder.` are removed. Half-precision tensors are widened. Nothing in the
+    /// file is executed. Every tensor that is used must be complete and finite.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: path.to_path_buf(), source })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// Reads the content of such a file; `path` is for messages.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, WeightsError> {
+        let mut state = Self { path: path.to_path_buf(), tensors: BTreeMap::new() };
+        let stored = archive::read(bytes).map_err(|reason| state.format_error(reason))?;
+        let mut total = 0usize;
+        for tensor in stored {
+            let name = bare_name(&tensor.name);
+            match role(name) {
+                Role::Ignored => continue,
+                Role::Unsupported => return Err(state.tensor_error(name, "is not supported")),
+                Role::Used => {}
+            }
+            // Views of one storage under many names could ask for any amount of memory.
+            total = total.saturating_add(tensor.count().unwrap_or(usize::MAX));
+            if total > bytes.len() / 2 {
+                return Err(state.tensor_error(name, "is larger than the file, which must be damaged"));
+            }
+            let values = tensor.values().map_err(|reason| state.tensor_error(name, &reason))?;
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                let reason = format!("holds {} at index {index}", values[index]);
+                return Err(state.tensor_error(name, &reason));
+            }
+            let name = name.to_string();
+            if state.tensors.contains_key(&name) {
+                return Err(state.tensor_error(&name, "occurs twice"));
+            }
+            state.tensors.insert(name, Tensor { shape: tensor.shape, values });
+        }
+        Ok(state)
+    }
+
+    /// Where the weights came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Number of blocks that follow each other from 0.
+    pub(super) fn depth(&self) -> usize {
+        (0..MOST_BLOCKS).take_while(|index| self.tensors.contains_key(&format!("blocks.{index}.norm1.weight"))).count()
+    }
+
+    /// The shape of a tensor.
+    pub(super) fn shape(&self, name: &str) -> Result<&[usize], WeightsError> {
+        self.tensors.get(name).map(|tensor| tensor.shape.as_slice()).ok_or_else(|| self.missing_error(name))
+    }
+
+    /// The values of a tensor that must have the given shape.
+    pub(super) fn values(&self, name: &str, shape: &[usize]) -> Result<&[f32], WeightsError> {
+        let tensor = self.tensors.get(name).ok_or_else(|| self.missing_error(name))?;
+        if tensor.shape != shape {
+            return Err(self.shape_error(name, &format!("expected {shape:?}")));
+        }
+        Ok(&tensor.values)
+    }
+
+    pub(super) fn missing_error(&self, name: &str) -> WeightsError {
+        self.tensor_error(name, "is missing")
+    }
+
+    pub(super) fn shape_error(&self, name: &str, expected: &str) -> WeightsError {
+        let shape = self.tensors.get(name).map(|tensor| tensor.shape.as_slice()).unwrap_or_default();
+        self.tensor_error(name, &format!("has shape {shape:?}, {expected}"))
+    }
+
+    pub(super) fn option_error(&self, reason: String) -> WeightsError {
+        WeightsError::Option { path: self.path.clone(), reason }
+    }
+
+    fn format_error(&self, reason: String) -> WeightsError {
+        WeightsError::Format { path: self.path.clone(), reason }
+    }
+
+    fn tensor_error(&self, name: &str, reason: &str) -> WeightsError {
+        // Names come from the file; a message stays one printable line.
+        let tensor = name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect();
+        WeightsError::Tensor { path: self.path.clone(), tensor, reason: reason.to_string() }
+    }
+
+    fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, WeightsError> {
+        let weight = self.values(&format!("{name}.weight"), &[outputs, inputs])?.to_vec();
+        Ok(Linear { weight, bias: self.values(&format!("{name}.bias"), &[outputs])?.to_vec() })
+    }
+
+    fn norm(&self, name: &str, width: usize) -> Result<Norm, WeightsError> {
+        let scale = self.values(&format!("{name}.weight"), &[width])?.to_vec();
+        Ok(Norm { scale, shift: self.values(&format!("{name}.bias"), &[width])?.to_vec() })
+    }
+}
+
+/// A linear layer: `weight` `[outputs, inputs]`, `bias` `[outputs]`.
+#[derive(Debug)]
+pub struct Linear {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl Linear {
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.weight.len() / self.bias.len()
+    }
+}
+
+/// Layer normalisation: `scale` and `shift` `[width]`.
+#[derive(Debug)]
+pub struct Norm {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+/// One block.
+#[derive(Debug)]
+pub struct BlockWeights {
+    pub norm1: Norm,
+    /// Queries, keys and values, `[3 · width, width]`; the queries carry the attention's 1/√head width.
+    pub qkv: Linear,
+    pub projection: Linear,
+    pub norm2: Norm,
+    pub hidden: Linear,
+    pub output: Linear,
+}
+
+/// All weights, shaped for the forward pass.
+#[derive(Debug)]
+pub struct VitWeights {
+    /// `[width, 3 · patch · patch]`.
+    pub patch: Linear,
+    pub class_token: Vec<f32>,
+    pub blocks: Vec<BlockWeights>,
+    pub norm: Norm,
+    /// The wanted facet of the wanted block alone, `[width, width]`, its rows already in descriptor order;
+    /// `None` for tokens.
+    pub facet: Option<Linear>,
+}
+
+impl VitWeights {
+    /// Checks every shape and prepares the weights for `facet` of block `layer`.
+    pub fn from_state_dict(
+        state: &StateDict,
+        shape: &VitShape,
+        layer: usize,
+        facet: Facet,
+    ) -> Result<Self, WeightsError> {
+        let (width, head_width) = (shape.width, shape.width / shape.heads);
+        let patch_shape = [width, 3, shape.patch, shape.patch];
+        let patch = Linear {
+            weight: state.values("patch_embed.proj.weight", &patch_shape)?.to_vec(),
+            bias: state.values("patch_embed.proj.bias", &[width])?.to_vec(),
+        };
+        let mut blocks = Vec::with_capacity(shape.depth);
+        let mut wanted = None;
+        for index in 0..shape.depth {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            let mut qkv = state.linear(&name("attn.qkv"), 3 * width, width)?;
+            if index == layer {
+                wanted = facet_rows(&qkv, facet, width, shape.heads);
+            }
+            let scale = (head_width as f32).sqrt().recip();
+            qkv.weight[..width * width].iter_mut().chain(&mut qkv.bias[..width]).for_each(|value| *value *= scale);
+            blocks.push(BlockWeights {
+                norm1: state.norm(&name("norm1"), width)?,
+                qkv,
+                projection: state.linear(&name("attn.proj"), width, width)?,
+                norm2: state.norm(&name("norm2"), width)?,
+                hidden: state.linear(&name("mlp.fc1"), shape.mlp_width, width)?,
+                output: state.linear(&name("mlp.fc2"), width, shape.mlp_width)?,
+            });
+        }
+        let class_token = state.values("cls_token", &[1, 1, width])?.to_vec();
+        Ok(Self { patch, class_token, blocks, norm: state.norm("norm", width)?, facet: wanted })
+    }
+}
+
+/// The rows of one facet, ordered as a descriptor: index = channel in head · heads + head.
+fn facet_rows(qkv: &Linear, facet: Facet, width: usize, heads: usize) -> Option<Linear> {
+    let part = match facet {
+        Facet::Query => 0,
+        Facet::Key => 1,
+        Facet::Value => 2,
+        Facet::Token => return None,
+    };
+    let head_width = width / heads;
+    let rows = (0..width).map(|index| part * width + index % heads * head_width + index / heads);
+    Some(Linear {
+        weight: rows.clone().flat_map(|row| &qkv.weight[row * width..][..width]).copied().collect(),
+        bias: rows.map(|row| qkv.bias[row]).collect(),
+    })
+}
+
+/// The blake3 hash of a file's content, in hexadecimal: which weights a result belongs to.
+pub fn file_hash(path: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_their_roles() {
+        assert_eq!(bare_name("module.backbone.module.blocks.0.norm1.bias"), "blocks.0.norm1.bias");
+        for (name, expected) in [
+            ("blocks.11.mlp.fc2.bias", Role::Used),
+            ("blocks.0.ls1.gamma", Role::Unsupported),
+            ("blocks.0.gamma_1", Role::Unsupported),
+            ("blocks.0.attn.q_norm.weight", Role::Unsupported),
+            ("blocks.0.attn.relative_position_bias_table", Role::Unsupported),
+            ("reg_token", Role::Unsupported),
+            ("register_tokens", Role::Unsupported),
+            ("dist_token", Role::Unsupported),
+            ("patch_embed.backbone.conv1.weight", Role::Unsupported),
+            ("head.weight", Role::Ignored),
+            ("mask_token", Role::Ignored),
+            ("decoder_pos_embed", Role::Ignored),
+        ] {
+            assert_eq!(role(name), expected, "{name}");
+        }
+    }
+}

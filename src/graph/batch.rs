@@ -1,0 +1,212 @@
+//! Graphs of unequal size as one set of padded tensors.
+
+use burn::tensor::{Int, TensorData};
+
+use super::{Graph, Weights};
+use crate::features::Edge;
+use crate::tensor::{self, Device, Tensor};
+
+/// Entries of W formed at once while applying it.
+const TILE_ENTRIES: usize = 1 << 22;
+
+/// A mini-batch of graphs, padded to the largest: B graphs of N nodes and D channels.
+///
+/// Padding never changes a result: padded nodes have a zero mask, no affinity, and every product below sums over real
+/// nodes only once the assignment is masked.
+#[derive(Debug)]
+pub struct Batch {
+    /// P of every graph, `[B, N, D]`.
+    pub propagated: Tensor<3>,
+    /// 1 for nodes, 0 for padding, `[B, N, 1]`.
+    pub mask: Tensor<3>,
+    /// Row sums of W, `[B, N, 1]`.
+    pub degrees: Tensor<3>,
+    /// An upper bound of Σ_ij |W_ij| for every graph, `[B, 1, 1]`: what makes objectives of unequal graphs comparable.
+    pub magnitude: Tensor<3>,
+    /// Nodes of each graph.
+    pub counts: Vec<usize>,
+    weights: BatchWeights,
+}
+
+#[derive(Debug)]
+enum BatchWeights {
+    NonNegative { features: Tensor<3>, scales: Vec<f32> },
+    Correlation { features: Tensor<3>, offsets: Tensor<3> },
+    Edges { neighbours: Vec<NeighbourIndex>, weights: Tensor<3> },
+}
+
+/// The neighbour of every node in one slot, `[B, N, 1]`.
+type NeighbourIndex = burn::tensor::Tensor<tensor::Backend, 3, Int>;
+
+impl Batch {
+    /// Pads and joins `graphs` on `device`.
+    ///
+    /// # Panics
+    /// If `graphs` is empty or mixes widths or kinds of weights.
+    pub fn collate(graphs: &[Graph], device: &Device) -> Batch {
+        let counts: Vec<usize> = graphs.iter().map(Graph::nodes).collect();
+        let nodes = counts.iter().copied().max().expect("a batch holds at least one graph");
+        let width = graphs[0].width;
+        assert!(graphs.iter().all(|graph| graph.width == width), "the graphs of a batch have one width");
+        let padded = |width: usize, values: &dyn Fn(usize) -> Vec<f32>| {
+            let mut all = Vec::with_capacity(graphs.len() * nodes * width);
+            for graph in 0..graphs.len() {
+                all.extend(values(graph));
+                all.resize((graph + 1) * nodes * width, 0.0);
+            }
+            tensor::from_slice(&all, [graphs.len(), nodes, width], device)
+        };
+        let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
+        let features = |graph: usize| match &graphs[graph].weights {
+            Weights::NonNegative { features, .. } | Weights::Correlation { features, .. } => features.clone(),
+            Weights::Edges(_) => Vec::new(),
+        };
+        let mixed = "the graphs of a batch have one kind of weights";
+        let weights = match &graphs[0].weights {
+            Weights::NonNegative { .. } => {
+                let scales = graphs.iter().map(|graph| match graph.weights {
+                    Weights::NonNegative { scale, .. } => scale,
+                    _ => panic!("{mixed}"),
+                });
+                BatchWeights::NonNegative { scales: scales.collect(), features: padded(width, &features) }
+            }
+            Weights::Correlation { .. } => {
+                let offsets = graphs.iter().map(|graph| match graph.weights {
+                    Weights::Correlation { offset, .. } => offset,
+                    _ => panic!("{mixed}"),
+                });
+                BatchWeights::Correlation { offsets: per_graph(offsets.collect()), features: padded(width, &features) }
+            }
+            Weights::Edges(_) => {
+                let lists = graphs.iter().map(|graph| match &graph.weights {
+                    Weights::Edges(edges) => edges.as_slice(),
+                    _ => panic!("{mixed}"),
+                });
+                neighbour_lists(&lists.collect::<Vec<_>>(), nodes, device)
+            }
+        };
+        Batch {
+            propagated: padded(width, &|graph| graphs[graph].propagated.clone()),
+            mask: padded(1, &|graph| vec![1.0; counts[graph]]),
+            degrees: padded(1, &|graph| graphs[graph].degrees.clone()),
+            magnitude: per_graph(graphs.iter().map(magnitude).collect()),
+            counts,
+            weights,
+        }
+    }
+
+    /// Tr(SᵀWS) of every graph, differentiable in S, without keeping any N×N matrix for the backward pass.
+    ///
+    /// # Shapes
+    /// masked assignment S `[B, N, K]` → `[B, 1, 1]`
+    pub fn affinity_trace(&self, assignment: Tensor<3>) -> Tensor<3> {
+        match &self.weights {
+            BatchWeights::Correlation { features, offsets } => {
+                // Closed form: W = F Fᵀ − offset · 11ᵀ gives ‖FᵀS‖² − offset ‖Sᵀ1‖².
+                let together = features.clone().transpose().matmul(assignment.clone());
+                let sizes = assignment.sum_dim(1);
+                let squared = |values: Tensor<3>| (values.clone() * values).sum_dim(1).sum_dim(2);
+                squared(together) - squared(sizes) * offsets.clone()
+            }
+            BatchWeights::NonNegative { features, scales } => {
+                trace_from_product(assignment, |constant| non_negative_product(features, scales, constant))
+            }
+            BatchWeights::Edges { neighbours, weights } => {
+                trace_from_product(assignment, |constant| listed_product(neighbours, weights, constant))
+            }
+        }
+    }
+}
+
+/// Tr(SᵀWS) from a function for WS.
+///
+/// W is symmetric, so the gradient of the trace is 2WS. With WS computed outside of the gradient's tape,
+/// 2 Σ S∘WS − Σ S°∘WS (S° without gradient) has both the right value and the right gradient.
+///
+/// # Shapes
+/// `[B, N, K]` → `[B, 1, 1]`
+fn trace_from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
+    let constant = assignment.clone().detach();
+    let product = product(constant.clone());
+    let inner = |values: Tensor<3>| (values * product.clone()).sum_dim(1).sum_dim(2);
+    inner(assignment).mul_scalar(2.0) - inner(constant)
+}
+
+/// W S with W_ij = max(f_i·f_j, 0) · scale, one graph and one band of rows at a time, so that memory stays bounded at
+/// any N.
+///
+/// # Shapes
+/// features `[B, N, D]`, assignment `[B, N, K]` → `[B, N, K]`
+fn non_negative_product(features: &Tensor<3>, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
+    let [graphs, nodes, width] = features.dims();
+    let clusters = assignment.dims()[2];
+    let band = (TILE_ENTRIES / nodes).max(1);
+    let mut products = Vec::new();
+    for (graph, &scale) in scales.iter().enumerate() {
+        let rows = features.clone().slice([graph..graph + 1, 0..nodes, 0..width]).reshape([nodes, width]);
+        let columns = rows.clone().transpose();
+        let values = assignment.clone().slice([graph..graph + 1, 0..nodes, 0..clusters]);
+        let values = values.reshape([nodes, clusters]).mul_scalar(scale);
+        for start in (0..nodes).step_by(band) {
+            let end = (start + band).min(nodes);
+            let affinity = rows.clone().slice([start..end, 0..width]).matmul(columns.clone()).clamp_min(0.0);
+            products.push(affinity.matmul(values.clone()));
+        }
+    }
+    Tensor::<2>::cat(products, 0).reshape([graphs, nodes, clusters])
+}
+
+/// W S with W given by the neighbours of every node.
+///
+/// # Shapes
+/// neighbours: for every slot `[B, N, 1]`, weights `[B, N, slots]`, assignment `[B, N, K]` → `[B, N, K]`
+fn listed_product(neighbours: &[NeighbourIndex], weights: &Tensor<3>, assignment: Tensor<3>) -> Tensor<3> {
+    let [graphs, nodes, clusters] = assignment.dims();
+    let mut product = assignment.zeros_like();
+    for (slot, neighbour) in neighbours.iter().enumerate() {
+        let weight = weights.clone().slice([0..graphs, 0..nodes, slot..slot + 1]);
+        let index = neighbour.clone().expand([graphs, nodes, clusters]);
+        product = product + assignment.clone().gather(1, index) * weight;
+    }
+    product
+}
+
+/// N² · max‖f‖² bounds Σ|W| of a complete graph with plain inner products; a list of edges is simply summed.
+fn magnitude(graph: &Graph) -> f32 {
+    let pairs = (graph.nodes() * graph.nodes()) as f32;
+    let bound = match &graph.weights {
+        Weights::NonNegative { .. } => pairs,
+        Weights::Correlation { features, .. } => {
+            let norms = features.chunks_exact(graph.width).map(|row| row.iter().map(|value| value * value).sum());
+            pairs * norms.fold(0.0f32, f32::max)
+        }
+        Weights::Edges(edges) => edges.iter().map(|edge| 2.0 * edge.weight.abs()).sum(),
+    };
+    bound.max(f32::MIN_POSITIVE)
+}
+
+/// Edges as `degree` slots per node: the neighbour in each slot and its weight, unused slots pointing at node 0 with
+/// weight 0.
+fn neighbour_lists(lists: &[&[Edge]], nodes: usize, device: &Device) -> BatchWeights {
+    let mut slots: Vec<Vec<(u32, f32)>> = vec![Vec::new(); lists.len() * nodes];
+    for (graph, edges) in lists.iter().enumerate() {
+        for edge in *edges {
+            slots[graph * nodes + edge.first as usize].push((edge.second, edge.weight));
+            slots[graph * nodes + edge.second as usize].push((edge.first, edge.weight));
+        }
+    }
+    let degree = slots.iter().map(Vec::len).max().unwrap_or(0);
+    let mut weights = vec![0.0; slots.len() * degree];
+    let neighbours = (0..degree).map(|slot| {
+        let index: Vec<i64> = slots.iter().map(|list| list.get(slot).map_or(0, |entry| i64::from(entry.0))).collect();
+        burn::tensor::Tensor::from_data(TensorData::new(index, [lists.len(), nodes, 1]), device)
+    });
+    let neighbours = neighbours.collect();
+    for (node, list) in slots.iter().enumerate() {
+        for (slot, entry) in list.iter().enumerate() {
+            weights[node * degree + slot] = entry.1;
+        }
+    }
+    let weights = tensor::from_slice(&weights, [lists.len(), nodes, degree], device);
+    BatchWeights::Edges { neighbours, weights }
+}

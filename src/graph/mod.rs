@@ -1,0 +1,149 @@
+//! Nodes → graph: affinities between nodes, and features propagated over them.
+//!
+//! A propagated graph is all that the network and the objective ever need of an image. Propagation does not depend on
+//! any parameter, so it is done once per image, and every epoch afterwards is a small multilayer perceptron.
+
+mod batch;
+mod propagation;
+mod storage;
+
+pub use batch::Batch;
+pub use storage::GraphBytesError;
+
+use serde::{Deserialize, Serialize};
+
+use crate::features::{Adjacency, Edge, Layout, NodeFeatures};
+use crate::tensor::Device;
+
+/// How affinities follow from features.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Affinity {
+    /// Normalised cut: W = max(F Fᵀ, 0) / max(F Fᵀ). On listed edges: the weights as they are.
+    /// Differs from the paper: the division is the official code's.
+    NonNegative,
+    /// Correlation clustering: W = F Fᵀ − max(F Fᵀ)/α, positive and negative.
+    /// On listed edges: w − max(w)/α; pairs without an edge have no affinity.
+    Correlation {
+        /// In [1, ∞); smaller gives more clusters.
+        alpha: f64,
+    },
+}
+
+/// The graph of one image, on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    /// Channels per node, D.
+    pub width: usize,
+    /// P = Â X, row-major [N, D].
+    pub propagated: Vec<f32>,
+    /// Row sums of W, [N].
+    pub degrees: Vec<f32>,
+    /// How to apply W.
+    pub weights: Weights,
+    /// Positions of the layout's raster that each node covers, [N].
+    pub area: Vec<f32>,
+    /// Of these, how many lie on the image border, [N].
+    pub border: Vec<f32>,
+}
+
+/// The affinity matrix of a graph without forming it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Weights {
+    /// W_ij = max(f_i·f_j, 0) · scale, from `features` [N, D].
+    NonNegative { features: Vec<f32>, scale: f32 },
+    /// W_ij = f_i·f_j − offset, from `features` [N, D].
+    Correlation { features: Vec<f32>, offset: f32 },
+    /// W_ij of the listed pairs i < j, symmetric, zero elsewhere.
+    Edges(Vec<Edge>),
+}
+
+impl Graph {
+    /// Builds the graph of an image and propagates its features, on `device`.
+    ///
+    /// Message passing uses the positive entries of W only: Â = D^-½ (W⁺ with self-loops) D^-½, where a positive
+    /// diagonal entry is kept as the self-loop, a missing one becomes 1, and D holds the row sums of that matrix.
+    /// Differs from the paper: its Eq. 4 writes an unweighted mean; this is the official code's propagation.
+    pub fn build(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
+        let (area, border) = coverage(&nodes.layout);
+        let (propagated, degrees, weights) = match &nodes.adjacency {
+            Adjacency::Complete => propagation::over_features(nodes, affinity, device),
+            Adjacency::Edges(edges) => propagation::over_edges(nodes, edges, affinity),
+        };
+        Graph { width: nodes.width, propagated, degrees, weights, area, border }
+    }
+
+    /// Number of nodes, N.
+    pub fn nodes(&self) -> usize {
+        self.degrees.len()
+    }
+
+    /// The same graph with its nodes in another order: node i of the result is node `order[i]` of this one.
+    pub fn permuted(&self, order: &[usize]) -> Graph {
+        let rows = |values: &[f32], width: usize| -> Vec<f32> {
+            order.iter().flat_map(|&node| values[node * width..(node + 1) * width].iter().copied()).collect()
+        };
+        let weights = match &self.weights {
+            Weights::NonNegative { features, scale } => {
+                Weights::NonNegative { features: rows(features, self.width), scale: *scale }
+            }
+            Weights::Correlation { features, offset } => {
+                Weights::Correlation { features: rows(features, self.width), offset: *offset }
+            }
+            Weights::Edges(edges) => {
+                let mut position = vec![0u32; order.len()];
+                for (new, &old) in order.iter().enumerate() {
+                    position[old] = new as u32;
+                }
+                let renamed = edges.iter().map(|edge| {
+                    let (a, b) = (position[edge.first as usize], position[edge.second as usize]);
+                    Edge { first: a.min(b), second: a.max(b), weight: edge.weight }
+                });
+                Weights::Edges(renamed.collect())
+            }
+        };
+        Graph {
+            width: self.width,
+            propagated: rows(&self.propagated, self.width),
+            degrees: rows(&self.degrees, 1),
+            weights,
+            area: rows(&self.area, 1),
+            border: rows(&self.border, 1),
+        }
+    }
+}
+
+/// How many raster positions each node covers, and how many of them touch the border of the image.
+fn coverage(layout: &Layout) -> (Vec<f32>, Vec<f32>) {
+    let mut area = vec![0.0; layout.nodes()];
+    let mut border = vec![0.0; layout.nodes()];
+    let (width, height) = match layout {
+        Layout::Grid { rows, columns } => (*columns, *rows),
+        Layout::Superpixels { labels, .. } => (labels.width, labels.height),
+    };
+    for y in 0..height {
+        for x in 0..width {
+            let node = match layout {
+                Layout::Grid { columns, .. } => y * columns + x,
+                Layout::Superpixels { labels, .. } => labels.at(x, y) as usize,
+            };
+            area[node] += 1.0;
+            if x == 0 || y == 0 || x + 1 == width || y + 1 == height {
+                border[node] += 1.0;
+            }
+        }
+    }
+    (area, border)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coverage_counts_cells_and_border_cells() {
+        let (area, border) = coverage(&Layout::Grid { rows: 3, columns: 3 });
+        assert_eq!(area, [1.0; 9]);
+        assert_eq!(border, [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+    }
+}

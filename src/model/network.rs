@@ -1,0 +1,146 @@
+//! One graph convolution and a two-layer head.
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Batch;
+use crate::numerics::random;
+use crate::tensor::{self, Device, Tensor};
+
+/// Sizes of the network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Channels of a node, D.
+    pub input: usize,
+    /// Output channels of the graph convolution and of the head's first layer.
+    pub hidden: [usize; 2],
+    /// Clusters, K.
+    pub clusters: usize,
+    /// Share of the head's hidden units dropped during training, in [0, 1).
+    pub dropout: f64,
+}
+
+/// The network S = softmax(MLP(ELU(Â X Θ + b))).
+///
+/// GCN(D→64): Â X Θ + b → ELU → Linear 64→32 → ELU → dropout → Linear 32→K → softmax. Â X comes with the batch.
+/// Differs from the paper: the official code passes an activation to its one-layer GCN, where it never runs; the ELU
+/// after it is the only one.
+#[derive(Debug, Clone)]
+pub struct Network {
+    config: NetworkConfig,
+    parameters: Vec<Parameter>,
+}
+
+/// One named parameter; weights are `[in, out]`, biases `[1, out]`.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub value: Tensor<2>,
+}
+
+/// The order in which parameters are created, optimised and stored.
+const NAMES: [&str; 6] = ["gcn.weight", "gcn.bias", "mlp.0.weight", "mlp.0.bias", "mlp.1.weight", "mlp.1.bias"];
+
+impl NetworkConfig {
+    /// Sizes `[in, out]` of every layer.
+    fn layers(&self) -> [[usize; 2]; 3] {
+        let [first, second] = self.hidden;
+        [[self.input, first], [first, second], [second, self.clusters]]
+    }
+
+    /// Name and shape `[rows, columns]` of every parameter, in their fixed order.
+    pub fn parameter_shapes(&self) -> Vec<(&'static str, [usize; 2])> {
+        let shapes = self.layers().into_iter().flat_map(|[input, output]| [[input, output], [1, output]]);
+        NAMES.into_iter().zip(shapes).collect()
+    }
+
+    /// A fresh network: the graph convolution Glorot-uniform with zero bias, the head uniform in ±1/√in, as PyTorch
+    /// Geometric and PyTorch do.
+    pub fn init(&self, seed: u64, device: &Device) -> Network {
+        let mut generator = random::stream(seed, "network", 0);
+        let values = self.parameter_shapes().into_iter().map(|(name, [rows, columns])| {
+            let count = rows * columns;
+            match name {
+                "gcn.bias" => vec![0.0; count],
+                "gcn.weight" => random::uniform(&mut generator, (6.0 / (rows + columns) as f64).sqrt(), count),
+                _ => {
+                    let layer_input = if name.starts_with("mlp.0") { self.hidden[0] } else { self.hidden[1] };
+                    random::uniform(&mut generator, 1.0 / (layer_input as f64).sqrt(), count)
+                }
+            }
+        });
+        Network::from_values(self, &values.collect::<Vec<_>>(), device)
+    }
+}
+
+impl Network {
+    /// A network with the given parameter values, in the order of [`NetworkConfig::parameter_shapes`].
+    ///
+    /// # Panics
+    /// If a parameter has another number of values than its shape.
+    pub fn from_values(config: &NetworkConfig, values: &[Vec<f32>], device: &Device) -> Network {
+        let parameters = config
+            .parameter_shapes()
+            .into_iter()
+            .zip(values)
+            .map(|((name, shape), values)| Parameter { name, value: tensor::from_slice(values, shape, device) });
+        Network { config: config.clone(), parameters: parameters.collect() }
+    }
+
+    /// The parameters' values on the host, in their fixed order.
+    pub fn values(&self) -> Vec<Vec<f32>> {
+        self.parameters.iter().map(|parameter| tensor::into_vec(parameter.value.clone())).collect()
+    }
+
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    pub fn parameters_mut(&mut self) -> &mut [Parameter] {
+        &mut self.parameters
+    }
+
+    /// Soft assignments of every node, zero on padding.
+    ///
+    /// `dropout_mask` multiplies the head's hidden units during training; `None` at inference.
+    ///
+    /// # Shapes
+    /// propagated `[B, N, D]`, mask `[B, N, hidden[1]]` → `[B, N, K]`
+    pub fn assign(&self, batch: &Batch, dropout_mask: Option<Tensor<3>>) -> Tensor<3> {
+        let logits = self.logits(batch.propagated.clone(), dropout_mask);
+        burn::tensor::activation::softmax(logits, 2) * batch.mask.clone()
+    }
+
+    /// The head's output before the softmax.
+    ///
+    /// # Shapes
+    /// propagated `[B, N, D]` → `[B, N, K]`
+    pub fn logits(&self, propagated: Tensor<3>, dropout_mask: Option<Tensor<3>>) -> Tensor<3> {
+        let [graphs, nodes, width] = propagated.dims();
+        // All nodes of all graphs as rows of one matrix: one large product instead of B small ones.
+        let rows = propagated.reshape([graphs * nodes, width]);
+        let hidden = elu(self.affine(0, rows));
+        let mut hidden = elu(self.affine(1, hidden));
+        if let Some(mask) = dropout_mask {
+            hidden = hidden * mask.reshape([graphs * nodes, self.config.hidden[1]]);
+        }
+        self.affine(2, hidden).reshape([graphs, nodes, self.config.clusters])
+    }
+
+    /// x · weight + bias of layer `layer`.
+    fn affine(&self, layer: usize, input: Tensor<2>) -> Tensor<2> {
+        input.matmul(self.parameters[2 * layer].value.clone()) + self.parameters[2 * layer + 1].value.clone()
+    }
+}
+
+/// ELU(x) = x for x > 0, eˣ − 1 otherwise.
+///
+/// The exponential only ever sees x ≤ 0: an overflow there would turn the gradient of the unused branch into NaN.
+fn elu(input: Tensor<2>) -> Tensor<2> {
+    let negative = input.clone().clamp_max(0.0).exp().sub_scalar(1.0);
+    burn::tensor::activation::relu(input) + negative
+}

@@ -1,0 +1,212 @@
+//! Masks as palette PNGs: the pixel value is the cluster, and text chunks tell where the mask comes from.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter};
+
+use super::palette::cluster_colour;
+use super::{EncodeError, MaskError, OutputError};
+use crate::raster::Mask;
+
+/// The chunk that ends every PNG: no data, and a check sum that is always the same.
+const END_CHUNK: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
+
+/// Larger pictures are refused before memory is taken for them.
+const MAX_AREA_PX: u64 = 1 << 29;
+
+/// Encodes `mask` as an 8-bit palette PNG whose pixel values are the mask's own, 0 in black.
+///
+/// `text` are (keyword, text) pairs; they become international text chunks (`iTXt`) ahead of the pixels, so that
+/// [`read_png_text`] finds them without decoding any. A keyword has 1 to 79 Latin-1 characters.
+/// Fails for an empty mask and for bad keywords, which PNG does not allow.
+pub fn encode_indexed_png(mask: &Mask, text: &[(&str, &str)]) -> Result<Vec<u8>, EncodeError> {
+    let (width, height) = (mask.width, mask.height);
+    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(EncodeError::Size { width, height });
+    };
+    let mut bytes = Vec::new();
+    let mut encode = || -> Result<(), png::EncodingError> {
+        let mut encoder = Encoder::new(&mut bytes, columns, rows);
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_palette((0..=255).flat_map(cluster_colour).collect::<Vec<u8>>());
+        encoder.set_compression(Compression::Fast);
+        // Rows of a mask resemble the row above: the differences are almost all zero.
+        encoder.set_filter(Filter::Up);
+        for (keyword, text) in text {
+            encoder.add_itxt_chunk(keyword.to_string(), text.to_string())?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&mask.values)?;
+        writer.finish()
+    };
+    encode().map_err(|source| EncodeError::Png { width, height, source })?;
+    Ok(bytes)
+}
+
+/// Decodes a palette or grey PNG of at most 8 bits into its raw values: palette indices, not colours.
+pub fn decode_mask(bytes: &[u8]) -> Result<Mask, MaskError> {
+    let mut reader = Decoder::new(Cursor::new(bytes)).read_info()?;
+    let (width, height) = (reader.info().width, reader.info().height);
+    if u64::from(width) * u64::from(height) > MAX_AREA_PX {
+        return Err(MaskError::TooLarge { width, height });
+    }
+    let (colour, depth) = reader.output_color_type();
+    let bits = match (colour, depth) {
+        (ColorType::Indexed | ColorType::Grayscale, BitDepth::One) => 1,
+        (ColorType::Indexed | ColorType::Grayscale, BitDepth::Two) => 2,
+        (ColorType::Indexed | ColorType::Grayscale, BitDepth::Four) => 4,
+        (ColorType::Indexed | ColorType::Grayscale, BitDepth::Eight) => 8,
+        _ => return Err(MaskError::UnsupportedPixels(colour, depth)),
+    };
+    let size = reader.output_buffer_size().ok_or(MaskError::TooLarge { width, height })?;
+    let mut packed = vec![0; size];
+    let frame = reader.next_frame(&mut packed)?;
+    reader.finish()?;
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    packed.truncate(frame.buffer_size());
+    if bits == 8 {
+        return Ok(Mask::from_values(width, height, packed));
+    }
+    let mut values = Vec::with_capacity(width * height);
+    for row in packed.chunks_exact(frame.line_size) {
+        // The first pixel of a row lies in the highest bits of its first byte.
+        values.extend((0..width).map(|x| (row[x * bits / 8] << (x * bits % 8)) >> (8 - bits)));
+    }
+    Ok(Mask::from_values(width, height, values))
+}
+
+/// Reads the mask in the PNG file `path`; see [`decode_mask`].
+pub fn read_mask(path: &Path) -> Result<Mask, OutputError> {
+    let bytes = fs::read(path).map_err(|source| OutputError::Read { path: path.to_path_buf(), source })?;
+    decode_mask(&bytes).map_err(|source| OutputError::Mask { path: path.to_path_buf(), source })
+}
+
+/// The international text that the PNG file `path` holds under `keyword` ahead of its pixels, which are not decoded.
+///
+/// None if there is no such file, no such text, or the file is no PNG or an incomplete one: the text proves that the
+/// whole file was written. An error only if an existing file cannot be read.
+pub fn read_png_text(path: &Path, keyword: &str) -> Result<Option<String>, OutputError> {
+    let read = || -> io::Result<Option<String>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let length = file.metadata()?.len();
+        if length < END_CHUNK.len() as u64 {
+            return Ok(None);
+        }
+        let mut end = [0; END_CHUNK.len()];
+        file.seek(SeekFrom::Start(length - end.len() as u64))?;
+        file.read_exact(&mut end)?;
+        if end != END_CHUNK {
+            return Ok(None);
+        }
+        file.rewind()?;
+        match Decoder::new(BufReader::new(file)).read_info() {
+            Ok(reader) => Ok(reader
+                .info()
+                .utf8_text
+                .iter()
+                .find(|chunk| chunk.keyword == keyword)
+                .and_then(|chunk| chunk.get_text().ok())),
+            Err(png::DecodingError::IoError(error)) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            Err(_) => Ok(None),
+        }
+    };
+    read().map_err(|source| OutputError::Read { path: path.to_path_buf(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mask in which every value 0..=255 occurs as soon as there are enough pixels.
+    fn pattern(width: usize, height: usize) -> Mask {
+        Mask::from_values(width, height, (0..width * height).map(|index| (index * 7 % 256) as u8).collect())
+    }
+
+    #[test]
+    fn masks_survive_the_round_trip() {
+        for (width, height) in [(1, 1), (3, 257), (257, 3), (16, 16), (640, 1)] {
+            let mask = pattern(width, height);
+            let bytes = encode_indexed_png(&mask, &[("record", "{}")]).unwrap();
+            assert_eq!(decode_mask(&bytes).unwrap(), mask, "{width}x{height}");
+            // A viewer sees the palette.
+            let shown = image::load_from_memory(&bytes).unwrap().to_rgb8();
+            assert_eq!(shown.get_pixel(0, 0).0, [0, 0, 0]);
+            if width > 1 {
+                assert_eq!(shown.get_pixel(1, 0).0, cluster_colour(7));
+            }
+        }
+    }
+
+    #[test]
+    fn small_bit_depths_keep_their_raw_values() {
+        for (depth, bits) in [(BitDepth::One, 1), (BitDepth::Two, 2), (BitDepth::Four, 4)] {
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, 3, 2);
+            encoder.set_color(ColorType::Grayscale);
+            encoder.set_depth(depth);
+            let highest = (1u8 << bits) - 1;
+            // One row: highest, 0, 1, packed from the highest bits down; at 4 bits it needs two bytes.
+            let row = [u16::from(highest), 0, 1];
+            let packed = row.iter().enumerate().fold(0u16, |sum, (x, value)| sum | (value << (16 - bits * (x + 1))));
+            let row_bytes = &packed.to_be_bytes()[..(3 * bits).div_ceil(8)];
+            let mut writer = encoder.write_header().unwrap();
+            writer.write_image_data(&row_bytes.repeat(2)).unwrap();
+            writer.finish().unwrap();
+            assert_eq!(decode_mask(&bytes).unwrap().values, [highest, 0, 1, highest, 0, 1], "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let colour = image::RgbImage::new(2, 2);
+        let mut bytes = Cursor::new(Vec::new());
+        colour.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        assert!(matches!(decode_mask(bytes.get_ref()), Err(MaskError::UnsupportedPixels(..))));
+        assert!(matches!(decode_mask(b"no PNG at all"), Err(MaskError::Broken(_))));
+        assert!(matches!(encode_indexed_png(&pattern(0, 4), &[]), Err(EncodeError::Png { .. })));
+        assert!(matches!(encode_indexed_png(&pattern(2, 2), &[("", "text")]), Err(EncodeError::Png { .. })));
+    }
+
+    #[test]
+    fn every_prefix_is_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        let record = "{\"source\":\"Fjällräven – 馬.jpg\",\"scale\":0.5}";
+        let bytes = encode_indexed_png(&pattern(9, 5), &[("deepcut", record), ("other", "x")]).unwrap();
+        for length in 0..bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
+            assert_eq!(read_png_text(&path, "deepcut").unwrap(), None, "{length} of {} bytes", bytes.len());
+            assert!(decode_mask(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+        }
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(read_png_text(&path, "deepcut").unwrap().as_deref(), Some(record));
+        assert_eq!(read_png_text(&path, "other").unwrap().as_deref(), Some("x"));
+        assert_eq!(read_png_text(&path, "absent").unwrap(), None);
+    }
+
+    #[test]
+    fn broken_and_foreign_files_hold_no_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        assert_eq!(read_png_text(&path, "deepcut").unwrap(), None);
+        let bytes = encode_indexed_png(&pattern(9, 5), &[("deepcut", "record")]).unwrap();
+        let text_at = bytes.windows(6).position(|window| window == b"record").unwrap();
+        for damaged_at in [0, 20, text_at] {
+            let mut damaged = bytes.clone();
+            damaged[damaged_at] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(read_png_text(&path, "deepcut").unwrap(), None, "byte {damaged_at}");
+        }
+        fs::write(&path, [b"a long enough text file".as_slice(), &END_CHUNK].concat()).unwrap();
+        assert_eq!(read_png_text(&path, "deepcut").unwrap(), None);
+        assert!(read_mask(&path).unwrap_err().to_string().contains("mask.png"));
+        assert!(read_png_text(folder.path(), "deepcut").is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! What a run leaves on disk: masks, pictures for people, and tables for machines.
+//!
+//! Every file appears under its final name only once it is complete, so a run may be killed at any moment and repeated.
+
+mod atomic;
+mod contact_sheet;
+mod error;
+mod indexed_png;
+mod json_lines;
+mod overlay;
+mod palette;
+
+pub use atomic::write_atomically;
+pub use contact_sheet::contact_sheet;
+pub use error::{EncodeError, MaskError, OutputError};
+pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};
+pub use json_lines::{JsonLines, JsonLog};
+pub use overlay::{encode_jpeg, overlay};
+pub use palette::cluster_colour;

@@ -1,0 +1,183 @@
+//! Pictures for people: the image with its mask drawn over it.
+
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+
+use super::EncodeError;
+use super::palette::cluster_colour;
+use crate::pixels::resize_lanczos;
+use crate::raster::{Mask, RgbImage};
+
+/// How much of its colour and of its light the background keeps.
+const BACKGROUND_SATURATION: f32 = 0.4;
+const BACKGROUND_LIGHT: f32 = 0.6;
+
+/// How much of the cluster's colour lies over the foreground.
+const TINT_OPACITY: f32 = 0.16;
+
+/// Width of the outline, which lies just inside the cluster.
+const OUTLINE_PX: f32 = 2.0;
+
+/// The image with the background dimmed and each foreground cluster tinted and outlined in [`cluster_colour`].
+///
+/// The picture is scaled so that its longer side has at most `max_side` pixels; it is never enlarged. A mask of another
+/// size is stretched over the whole image.
+///
+/// # Shapes
+/// image `[H, W]`, mask `[h, w]` → `[s·H, s·W]` with s = min(1, max_side / max(H, W))
+pub fn overlay(image: &RgbImage, mask: &Mask, max_side: usize) -> RgbImage {
+    if image.values.is_empty() || mask.values.is_empty() {
+        return image.clone();
+    }
+    let (width, height) = fit(image.width, image.height, max_side);
+    let resized;
+    let image = if (width, height) == (image.width, image.height) {
+        image
+    } else {
+        resized = resize_lanczos(image, width, height);
+        &resized
+    };
+    let mask = mask.resized_nearest(width, height);
+    let mut picture = RgbImage::filled(width, height, [0; 3]);
+    for y in 0..height {
+        for x in 0..width {
+            picture.values[y * width + x] = paint(image.at(x, y), &mask, x, y);
+        }
+    }
+    picture
+}
+
+/// Encodes `image` as JPEG; `quality` is 1 (smallest) to 100 (best).
+pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError> {
+    let (width, height) = (image.width, image.height);
+    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(EncodeError::Size { width, height });
+    };
+    if width == 0 || height == 0 {
+        return Err(EncodeError::Size { width, height });
+    }
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
+        .encode(image.values.as_flattened(), columns, rows, ExtendedColorType::Rgb8)
+        .map_err(|source| EncodeError::Jpeg { width, height, source })?;
+    Ok(bytes)
+}
+
+/// The size at which a picture of `width` × `height` fits a square of `max_side`, keeping its proportions.
+fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
+    let longer = width.max(height);
+    let side = max_side.clamp(1, longer);
+    let scaled = |length: usize| ((2 * length * side + longer) / (2 * longer)).max(1);
+    (scaled(width), scaled(height))
+}
+
+/// The colour of the pixel `x`, `y` of the picture.
+fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize) -> [u8; 3] {
+    let source = source.map(f32::from);
+    let value = mask.at(x, y);
+    let base = if value == 0 {
+        let luma = 0.299 * source[0] + 0.587 * source[1] + 0.114 * source[2];
+        source.map(|channel| BACKGROUND_LIGHT * (luma + BACKGROUND_SATURATION * (channel - luma)))
+    } else {
+        mix(source, cluster_colour(value).map(f32::from), TINT_OPACITY)
+    };
+    let (colour, opacity) = outline(mask, x, y);
+    mix(base, colour.map(f32::from), opacity).map(|channel| (channel + 0.5) as u8)
+}
+
+/// The outline's colour at a pixel, and how much of it covers the pixel.
+///
+/// Inside a cluster the distance to the nearest other pixel decides; it is measured between centres, so the border lies
+/// half a pixel closer. Outside, only pixels in the corner of a staircase are covered, in part: it smooths the stairs.
+fn outline(mask: &Mask, x: usize, y: usize) -> ([u8; 3], f32) {
+    let value = mask.at(x, y);
+    let reach = OUTLINE_PX as isize + 1;
+    let mut nearest_squared = isize::MAX;
+    // Binomial weights of the 3 × 3 neighbourhood, 1 2 1 in both directions; the highest foreign cluster wins.
+    let mut covered = 0;
+    let mut neighbour = 0;
+    for dy in -reach..=reach {
+        for dx in -reach..=reach {
+            let (Some(other_x), Some(other_y)) = (x.checked_add_signed(dx), y.checked_add_signed(dy)) else { continue };
+            if other_x >= mask.width || other_y >= mask.height {
+                continue;
+            }
+            let other = mask.at(other_x, other_y);
+            if other == value {
+                continue;
+            }
+            nearest_squared = nearest_squared.min(dx * dx + dy * dy);
+            if other != 0 && dx.abs() <= 1 && dy.abs() <= 1 {
+                covered += (2 - dx.abs()) * (2 - dy.abs());
+                neighbour = neighbour.max(other);
+            }
+        }
+    }
+    if value != 0 {
+        let distance =
+            if nearest_squared == isize::MAX { f32::INFINITY } else { (nearest_squared as f32).sqrt() - 0.5 };
+        (cluster_colour(value), (OUTLINE_PX + 0.5 - distance).clamp(0.0, 1.0))
+    } else {
+        // A straight edge covers 4 of 16 and gets nothing; a corner covers up to 8.
+        (cluster_colour(neighbour), ((covered - 4) as f32 / 6.0).clamp(0.0, 1.0))
+    }
+}
+
+fn mix(base: [f32; 3], colour: [f32; 3], opacity: f32) -> [f32; 3] {
+    [0, 1, 2].map(|channel| base[channel] + opacity * (colour[channel] - base[channel]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_fit_the_square_and_are_never_enlarged() {
+        for ((width, height), max_side, expected) in [
+            ((640, 480), 320, (320, 240)),
+            ((480, 640), 320, (240, 320)),
+            ((100, 50), 320, (100, 50)),
+            ((1000, 1), 10, (10, 1)),
+            ((5, 5), 0, (1, 1)),
+            ((333, 250), 100, (100, 75)),
+        ] {
+            assert_eq!(fit(width, height, max_side), expected);
+            let image = RgbImage::filled(width, height, [90, 120, 60]);
+            let picture = overlay(&image, &Mask::filled(width, height, 1), max_side);
+            assert_eq!((picture.width, picture.height), expected);
+        }
+    }
+
+    #[test]
+    fn clusters_are_outlined_two_pixels_wide_inside() {
+        let mut mask = Mask::filled(20, 20, 0);
+        for y in 5..15 {
+            mask.values[y * 20 + 5..y * 20 + 15].fill(3);
+        }
+        let image = RgbImage::filled(20, 20, [200, 100, 50]);
+        let picture = overlay(&image, &mask, 20);
+        let colour = cluster_colour(3);
+        assert_eq!([picture.at(5, 10), picture.at(6, 10), picture.at(10, 13), picture.at(14, 5)], [colour; 4]);
+        let inside = picture.at(7, 10);
+        assert_eq!(inside, picture.at(10, 10));
+        let sum = |pixel: [u8; 3]| pixel.map(u32::from).iter().sum::<u32>();
+        assert!(inside != colour && sum(picture.at(4, 10)) < 350 * 2 / 3);
+        assert_eq!(picture.at(4, 10), picture.at(0, 0));
+    }
+
+    #[test]
+    fn a_border_of_the_image_is_no_border_of_the_cluster() {
+        let picture = overlay(&RgbImage::filled(6, 6, [10, 20, 30]), &Mask::filled(6, 6, 1), 6);
+        assert!(picture.values.iter().all(|&pixel| pixel == picture.values[0] && pixel != cluster_colour(1)));
+    }
+
+    #[test]
+    fn jpeg_keeps_size_and_colour() {
+        let bytes = encode_jpeg(&RgbImage::filled(17, 9, [200, 100, 50]), 90).unwrap();
+        let read = image::load_from_memory(&bytes).unwrap().to_rgb8();
+        assert_eq!(read.dimensions(), (17, 9));
+        assert!(read.pixels().all(|pixel| pixel.0.iter().zip([200u8, 100, 50]).all(|(&a, b)| a.abs_diff(b) < 6)));
+        assert!(matches!(encode_jpeg(&RgbImage::filled(0, 3, [0; 3]), 90), Err(EncodeError::Size { .. })));
+        assert!(matches!(encode_jpeg(&RgbImage::filled(70_000, 1, [0; 3]), 90), Err(EncodeError::Jpeg { .. })));
+    }
+}

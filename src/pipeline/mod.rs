@@ -1,0 +1,110 @@
+//! The hallway: joins the rooms into the runs that a user asks for. Only here do folders meet networks.
+
+mod backbone;
+mod device;
+mod images;
+mod infer;
+mod ordered;
+mod train;
+
+pub use backbone::{InstalledWeights, install_weights, installed_weights};
+pub use device::DeviceChoice;
+pub use infer::{InferRequest, InferSummary, SaveKinds, infer};
+pub use train::{TrainRequest, TrainSummary, train};
+
+use std::path::{Path, PathBuf};
+
+use crate::config::ConfigError;
+use crate::dataset::DatasetError;
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
+use crate::output::OutputError;
+
+/// Why a run ended early. Each variant is one exit code of the program.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// What was asked for cannot be done: a wrong path, key, value or device.
+    #[error("{0}")]
+    Usage(String),
+    /// A model or an input that cannot be trusted.
+    #[error("{0}")]
+    Untrusted(String),
+    /// Reading or writing failed; the same command continues.
+    #[error("{0}")]
+    InputOutput(String),
+    /// The user stopped the run; the same command continues, training with --resume.
+    #[error("interrupted; {0}")]
+    Interrupted(String),
+}
+
+impl From<ConfigError> for PipelineError {
+    fn from(error: ConfigError) -> Self {
+        PipelineError::Usage(error.to_string())
+    }
+}
+
+impl From<DatasetError> for PipelineError {
+    fn from(error: DatasetError) -> Self {
+        PipelineError::Usage(error.to_string())
+    }
+}
+
+impl From<OutputError> for PipelineError {
+    fn from(error: OutputError) -> Self {
+        PipelineError::InputOutput(error.to_string())
+    }
+}
+
+/// Reads and checks a checkpoint; gives it with the blake3 of its file.
+pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), PipelineError> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        PipelineError::Usage(format!(
+            "cannot read the checkpoint {}: {error}; `deepcut train` writes one",
+            path.display()
+        ))
+    })?;
+    let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|error| {
+        PipelineError::Untrusted(format!(
+            "{} is no usable checkpoint: {error}; train again or copy it anew",
+            path.display()
+        ))
+    })?;
+    Ok((checkpoint, blake3::hash(&bytes)))
+}
+
+/// The thread pool of a run; 0 threads means one per processor.
+fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, PipelineError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| PipelineError::Usage(format!("cannot start {threads} threads: {error}")))
+}
+
+/// One image that was left out of a run, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Skip {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+/// What `inspect` shows of a checkpoint.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct CheckpointDescription {
+    pub path: PathBuf,
+    /// blake3 of the file.
+    pub blake3: String,
+    /// Number of trained values.
+    pub parameters: usize,
+    #[serde(flatten)]
+    pub header: CheckpointHeader,
+}
+
+/// Reads a checkpoint and describes it.
+pub fn describe_checkpoint(path: &Path) -> Result<CheckpointDescription, PipelineError> {
+    let (checkpoint, hash) = read_checkpoint(path)?;
+    Ok(CheckpointDescription {
+        path: path.to_path_buf(),
+        blake3: hash.to_hex().to_string(),
+        parameters: checkpoint.parameter_shapes().map(|(_, [rows, columns])| rows * columns).sum(),
+        header: checkpoint.header,
+    })
+}

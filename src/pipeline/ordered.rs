@@ -1,0 +1,136 @@
+//! Work on a stream of items with several threads, results in order, memory bounded.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
+/// Applies `work` to every item on `workers` threads of `pool` and hands the results to `consume` in the items' order,
+/// on the calling thread. At most 4 items per worker are under way, however slow one of them is.
+///
+/// An error of `consume` ends the run after the items under way.
+pub(super) fn for_each_ordered<I, R, E>(
+    items: I,
+    pool: &rayon::ThreadPool,
+    work: impl Fn(I::Item) -> R + Sync,
+    mut consume: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E>
+where
+    I: Iterator + Send,
+    I::Item: Send,
+    R: Send,
+{
+    let workers = pool.current_num_threads();
+    let window = 4 * workers as u64;
+    let queue = Mutex::new(Queue { items, taken: 0, consumed: 0, closed: false });
+    let room = Condvar::new();
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..workers {
+            let sender = sender.clone();
+            let (queue, room, work) = (&queue, &room, &work);
+            scope.spawn(move || {
+                // A panicking item must not leave the others waiting for room.
+                let _closer = Closer { queue, room };
+                while let Some((number, item)) = next(queue, room, window) {
+                    if sender.send((number, pool.install(|| work(item)))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        let mut expected = 0;
+        for (number, result) in receiver {
+            early.insert(number, result);
+            while let Some(result) = early.remove(&expected) {
+                expected += 1;
+                lock(&queue).consumed = expected;
+                room.notify_all();
+                if let Err(error) = consume(result) {
+                    lock(&queue).closed = true;
+                    room.notify_all();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+struct Queue<I> {
+    items: I,
+    taken: u64,
+    consumed: u64,
+    closed: bool,
+}
+
+/// Closes the queue when a worker ends, for the case that it ends by a panic.
+struct Closer<'a, I> {
+    queue: &'a Mutex<Queue<I>>,
+    room: &'a Condvar,
+}
+
+impl<I> Drop for Closer<'_, I> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(self.queue).closed = true;
+            self.room.notify_all();
+        }
+    }
+}
+
+/// Takes the next item once there is room for it.
+fn next<I: Iterator>(queue: &Mutex<Queue<I>>, room: &Condvar, window: u64) -> Option<(u64, I::Item)> {
+    let mut state = lock(queue);
+    while !state.closed && state.taken >= state.consumed + window {
+        state = room.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+    if state.closed {
+        return None;
+    }
+    let item = state.items.next()?;
+    let number = state.taken;
+    state.taken += 1;
+    Some((number, item))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_and_the_stream_is_not_read_far_ahead() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let consumed = AtomicU64::new(0);
+        let items = (0..200u64).inspect(|item| assert!(*item <= consumed.load(Ordering::SeqCst) + 12));
+        let mut results = Vec::new();
+        for_each_ordered(
+            items,
+            &pool,
+            |item| {
+                std::thread::sleep(std::time::Duration::from_micros(if item % 7 == 0 { 900 } else { 30 }));
+                item
+            },
+            |item| {
+                consumed.fetch_add(1, Ordering::SeqCst);
+                results.push(item);
+                Ok::<(), ()>(())
+            },
+        )
+        .unwrap();
+        assert_eq!(results, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_error_ends_the_run() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let result = for_each_ordered(0.., &pool, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
+        assert_eq!(result, Err(20));
+    }
+}

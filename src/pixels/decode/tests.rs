@@ -1,0 +1,218 @@
+use image::codecs::{bmp::BmpEncoder, gif::GifEncoder, jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::*;
+
+const DEFAULT: DecodeLimits = DecodeLimits { max_megapixels: 100, max_mebibytes: 512 };
+
+const WIDTH: u32 = 13;
+const HEIGHT: u32 = 9;
+
+/// Smooth colours with an edge, RGB.
+fn picture() -> Vec<u8> {
+    let pixel = |index: u32| {
+        let (x, y) = (index % WIDTH, index / WIDTH);
+        if x + y > 11 { [250, 30, 40] } else { [(x * 18) as u8, (y * 27) as u8, (x * y * 2) as u8] }
+    };
+    (0..WIDTH * HEIGHT).flat_map(pixel).collect()
+}
+
+fn encode(format: ImageFormat, pixels: &[u8], color: ExtendedColorType) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match format {
+        ImageFormat::Jpeg => {
+            JpegEncoder::new_with_quality(&mut bytes, 90).write_image(pixels, WIDTH, HEIGHT, color).unwrap()
+        }
+        ImageFormat::Png => PngEncoder::new(&mut bytes).write_image(pixels, WIDTH, HEIGHT, color).unwrap(),
+        ImageFormat::WebP => WebPEncoder::new_lossless(&mut bytes).write_image(pixels, WIDTH, HEIGHT, color).unwrap(),
+        ImageFormat::Bmp => BmpEncoder::new(&mut bytes).write_image(pixels, WIDTH, HEIGHT, color).unwrap(),
+        ImageFormat::Gif => GifEncoder::new(&mut bytes).encode(pixels, WIDTH, HEIGHT, color).unwrap(),
+        _ => unreachable!("not one of the five formats"),
+    }
+    bytes
+}
+
+fn files() -> Vec<(ImageFormat, Vec<u8>)> {
+    [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif]
+        .map(|format| (format, encode(format, &picture(), ExtendedColorType::Rgb8)))
+        .to_vec()
+}
+
+#[test]
+fn every_format_gives_its_pixels() {
+    for (format, bytes) in files() {
+        let image = decode(&bytes, &DEFAULT).unwrap();
+        assert_eq!((image.width, image.height), (13, 9));
+        // JPEG and the palette of GIF lose a little.
+        let tolerance = match format {
+            ImageFormat::Jpeg => 60,
+            ImageFormat::Gif => 3,
+            _ => 0,
+        };
+        let differences = image.values.as_flattened().iter().zip(picture()).map(|(&a, b)| a.abs_diff(b));
+        assert!(differences.max() <= Some(tolerance), "{format:?}");
+    }
+}
+
+#[test]
+fn every_layout_becomes_rgb() {
+    let count = (WIDTH * HEIGHT) as usize;
+    let sixteen = |values: &[u16]| values.iter().flat_map(|value| value.to_ne_bytes()).collect::<Vec<u8>>();
+    for (color, pixel, expected) in [
+        (ExtendedColorType::L8, vec![77], [77; 3]),
+        (ExtendedColorType::La8, vec![77, 0], [77; 3]),
+        (ExtendedColorType::Rgba8, vec![10, 20, 30, 0], [10, 20, 30]),
+        (ExtendedColorType::L16, sixteen(&[257 * 77 + 128]), [77; 3]),
+        (ExtendedColorType::La16, sixteen(&[257 * 77 + 129, 0]), [78; 3]),
+        (ExtendedColorType::Rgb16, sixteen(&[0, 65535, 300]), [0, 255, 1]),
+        (ExtendedColorType::Rgba16, sixteen(&[0, 65535, 300, 0]), [0, 255, 1]),
+    ] {
+        let image = decode(&encode(ImageFormat::Png, &pixel.repeat(count), color), &DEFAULT).unwrap();
+        assert_eq!(image, Raster::filled(13, 9, expected), "{color:?}");
+    }
+    let grey = decode(&encode(ImageFormat::Jpeg, &vec![77; count], ExtendedColorType::L8), &DEFAULT).unwrap();
+    assert_eq!(grey, Raster::filled(13, 9, [77; 3]));
+    let palette = indexed_png();
+    assert_eq!(decode(&palette, &DEFAULT).unwrap().values, [[9, 8, 7], [255, 0, 1], [9, 8, 7]]);
+}
+
+/// 3×1 pixels of a palette of two colours, one bit each.
+fn indexed_png() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 3, 1);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.set_palette(vec![9, 8, 7, 255, 0, 1]);
+    encoder.write_header().unwrap().write_image_data(&[0b0100_0000]).unwrap();
+    bytes
+}
+
+/// An 8×8 JPEG of one colour with four components, whose stored samples are `samples`, with an Adobe segment.
+fn four_component_jpeg(samples: [u8; 4], transform: u8) -> Vec<u8> {
+    let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xEE, 0, 14];
+    bytes.extend(b"Adobe");
+    bytes.extend([0, 100, 0, 0, 0, 0, transform]);
+    // Quantisation by 4 throughout: a constant coefficient of two is a step of one in every sample.
+    bytes.extend([0xFF, 0xDB, 0, 67, 0]);
+    bytes.extend([4; 64]);
+    bytes.extend([0xFF, 0xC0, 0, 20, 8, 0, 8, 0, 8, 4, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0, 4, 0x11, 0]);
+    // Direct current: one code, 0, for differences of eight bits. Alternating current: one code, 0, end of block.
+    bytes.extend([0xFF, 0xC4, 0, 20, 0x00, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8]);
+    bytes.extend([0xFF, 0xC4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend([0xFF, 0xDA, 0, 14, 4, 1, 0, 2, 0, 3, 0, 4, 0, 0, 63, 0]);
+    let mut bits = Vec::new();
+    for sample in samples {
+        let difference = 2 * (i32::from(sample) - 128);
+        assert!((128..256).contains(&difference.abs()), "the only code is for differences of eight bits");
+        let code = if difference < 0 { difference + 255 } else { difference };
+        bits.push(0);
+        bits.extend((0..8).rev().map(|bit| (code >> bit) as u8 & 1));
+        bits.push(0);
+    }
+    bits.resize(bits.len().next_multiple_of(8), 1);
+    for byte in bits.as_chunks::<8>().0.iter().map(|bits| bits.iter().fold(0u8, |byte, bit| byte << 1 | bit)) {
+        bytes.push(byte);
+        if byte == 0xFF {
+            bytes.push(0);
+        }
+    }
+    bytes.extend([0xFF, 0xD9]);
+    bytes
+}
+
+#[test]
+fn four_inks_become_rgb() {
+    // Adobe stores 255 − ink. Transform 0: red = C·K/255; 2: C is 255 − the red of the YCbCr conversion (T.871).
+    for (transform, samples, expected) in [
+        (0, [200, 64, 255, 255], [200, 64, 255]),
+        (0, [200, 64, 255, 200], [157, 50, 200]),
+        (2, [64, 64, 192, 255], [101, 215, 255]),
+        (2, [64, 64, 192, 64], [25, 54, 64]),
+    ] {
+        let image = decode(&four_component_jpeg(samples, transform), &DEFAULT).unwrap();
+        assert_eq!((image.width, image.height), (8, 8));
+        let differences = image.values.iter().flat_map(|pixel| pixel.iter().zip(expected).map(|(a, b)| a.abs_diff(b)));
+        assert!(differences.max() <= Some(2), "{samples:?} gave {:?} instead of {expected:?}", image.at(0, 0));
+    }
+}
+
+/// A JPEG with an EXIF segment that holds only the orientation.
+fn oriented_jpeg(orientation: u8) -> Vec<u8> {
+    let mut exif = b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE1, 0, exif.len() as u8 + 2];
+    bytes.extend(exif);
+    bytes.extend(&encode(ImageFormat::Jpeg, &picture(), ExtendedColorType::Rgb8)[2..]);
+    bytes
+}
+
+#[test]
+fn exif_orientation_is_applied() {
+    let stored = decode(&oriented_jpeg(1), &DEFAULT).unwrap();
+    assert_eq!((stored.width, stored.height), (13, 9));
+    // 6: the camera was turned so that the stored left column is the top row, read from below.
+    let turned = decode(&oriented_jpeg(6), &DEFAULT).unwrap();
+    assert_eq!((turned.width, turned.height), (9, 13));
+    assert_eq!(turned.at(0, 0), stored.at(0, 8));
+    assert_eq!(turned.at(8, 0), stored.at(0, 0));
+    assert_eq!(turned.at(8, 12), stored.at(12, 0));
+}
+
+#[test]
+fn limits_are_compared_with_the_header() {
+    // 65535×65535 pixels in a file of 54 bytes: a header without anything to decode.
+    let mut bomb = b"BM".to_vec();
+    bomb.extend([54, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0, 255, 255, 0, 0, 255, 255, 0, 0, 1, 0, 24, 0]);
+    bomb.resize(54, 0);
+    let message = decode(&bomb, &DEFAULT).unwrap_err().to_string();
+    assert!(message.contains("65535x65535") && message.contains("pixels.max_megapixels"), "{message}");
+    let wide = DecodeLimits { max_megapixels: u64::MAX, ..DEFAULT };
+    let message = decode(&bomb, &wide).unwrap_err().to_string();
+    assert!(message.contains("512 MiB") && message.contains("pixels.max_mebibytes"), "{message}");
+    for (format, bytes) in files() {
+        let nothing = DecodeLimits { max_megapixels: 0, ..DEFAULT };
+        assert!(matches!(decode(&bytes, &nothing), Err(DecodeError::TooManyPixels { .. })), "{format:?}");
+        let no_memory = DecodeLimits { max_mebibytes: 0, ..DEFAULT };
+        assert!(matches!(decode(&bytes, &no_memory), Err(DecodeError::TooMuchMemory { .. })), "{format:?}");
+    }
+}
+
+#[test]
+fn what_is_no_image_is_named() {
+    for (bytes, expected) in [(&b""[..], "empty"), (b"%PDF-1.7", "known format"), (b"II*\0tiff", "known format")] {
+        let message = decode(bytes, &DEFAULT).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_cut_file_is_an_error_or_the_whole_picture() {
+    let mut all = files();
+    all.push((ImageFormat::Png, indexed_png()));
+    all.push((ImageFormat::Jpeg, oriented_jpeg(3)));
+    for (format, bytes) in all {
+        let whole = decode(&bytes, &DEFAULT).unwrap();
+        for end in 0..bytes.len() {
+            if let Ok(image) = decode(&bytes[..end], &DEFAULT) {
+                // Formats with a trailer after the pixels may miss it.
+                assert_eq!(image, whole, "{format:?} of {} bytes cut at {end}", bytes.len());
+                assert_ne!(format, ImageFormat::Jpeg);
+                assert!(end * 10 >= bytes.len() * 8, "{format:?} of {} bytes cut at {end}", bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_never_panics() {
+    for (_, bytes) in files() {
+        for at in 0..bytes.len() {
+            for damage in [0x01, 0x80, 0xFF] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= damage;
+                // Either answer is right: not every damage can be seen.
+                let _ = decode(&damaged, &DecodeLimits { max_megapixels: 1, max_mebibytes: 16 });
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! From the bytes of a picture to pixels: decode under limits, orient, resize, normalise, convert to L\*a\*b\*.
+
+mod decode;
+mod jpeg;
+mod lab;
+mod orientation;
+mod resize;
+
+pub use decode::{DecodeError, DecodeLimits, decode};
+pub use lab::lab_from_rgb;
+pub use resize::{normalise, resize_lanczos};

@@ -1,0 +1,62 @@
+//! Turning a picture the way its camera was held.
+
+use image::metadata::Orientation;
+
+use crate::raster::{Raster, RgbImage};
+
+/// Applies an EXIF orientation, so that the first row is the visual top and the first column the visual left.
+///
+/// # Shapes
+/// `[height, width]` → the same, or `[width, height]` for the four orientations by a quarter turn.
+pub(super) fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
+    let (width, height) = (image.width, image.height);
+    match orientation {
+        Orientation::NoTransforms => image,
+        Orientation::FlipHorizontal => gather(&image, width, height, |x, y| (width - 1 - x, y)),
+        Orientation::Rotate180 => gather(&image, width, height, |x, y| (width - 1 - x, height - 1 - y)),
+        Orientation::FlipVertical => gather(&image, width, height, |x, y| (x, height - 1 - y)),
+        Orientation::Rotate90FlipH => gather(&image, height, width, |x, y| (y, x)),
+        Orientation::Rotate90 => gather(&image, height, width, |x, y| (y, height - 1 - x)),
+        Orientation::Rotate270FlipH => gather(&image, height, width, |x, y| (width - 1 - y, height - 1 - x)),
+        Orientation::Rotate270 => gather(&image, height, width, |x, y| (width - 1 - y, x)),
+    }
+}
+
+/// A `width` × `height` image whose pixel (x, y) is the pixel of `image` at `source(x, y)`.
+fn gather(image: &RgbImage, width: usize, height: usize, source: impl Fn(usize, usize) -> (usize, usize)) -> RgbImage {
+    let mut values = Vec::with_capacity(width * height);
+    for y in 0..height {
+        values.extend((0..width).map(|x| {
+            let (source_x, source_y) = source(x, y);
+            image.at(source_x, source_y)
+        }));
+    }
+    Raster { width, height, values }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_orientation_puts_the_same_letter_upright() {
+        // As seen:  1 2 3      The rows are what a camera stores for each EXIF value (EXIF 2.3, tag 0x0112).
+        //           4 5 6
+        let upright_values = [1u8, 2, 3, 4, 5, 6];
+        for (exif, width, stored) in [
+            (1u8, 3, [1u8, 2, 3, 4, 5, 6]),
+            (2, 3, [3, 2, 1, 6, 5, 4]),
+            (3, 3, [6, 5, 4, 3, 2, 1]),
+            (4, 3, [4, 5, 6, 1, 2, 3]),
+            (5, 2, [1, 4, 2, 5, 3, 6]),
+            (6, 2, [3, 6, 2, 5, 1, 4]),
+            (7, 2, [6, 3, 5, 2, 4, 1]),
+            (8, 2, [4, 1, 5, 2, 6, 3]),
+        ] {
+            let stored = Raster::from_values(width, 6 / width, stored.map(|value| [value; 3]).to_vec());
+            let result = upright(stored, Orientation::from_exif(exif).unwrap());
+            assert_eq!((result.width, result.height), (3, 2), "EXIF value {exif}");
+            assert_eq!(result.values, upright_values.map(|value| [value; 3]), "EXIF value {exif}");
+        }
+    }
+}

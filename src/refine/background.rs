@@ -1,0 +1,90 @@
+//! The background rule of a collection.
+
+/// Where the clusters of a collection lie, summed over its images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BorderStatistics {
+    border: Vec<f64>,
+    area: Vec<f64>,
+}
+
+impl BorderStatistics {
+    /// Statistics of no image yet, for `clusters` clusters.
+    pub fn new(clusters: usize) -> BorderStatistics {
+        BorderStatistics { border: vec![0.0; clusters], area: vec![0.0; clusters] }
+    }
+
+    /// Adds one image: the cluster of every node, and how many positions of the image and of its border the node
+    /// covers. Every image weighs the same, whatever its number of positions.
+    pub fn add(&mut self, clusters: &[usize], border: &[f32], area: &[f32]) {
+        let share = |values: &[f32]| 1.0 / values.iter().map(|&value| f64::from(value)).sum::<f64>().max(1.0);
+        let (border_scale, area_scale) = (share(border), share(area));
+        for (node, &cluster) in clusters.iter().enumerate() {
+            self.border[cluster] += f64::from(border[node]) * border_scale;
+            self.area[cluster] += f64::from(area[node]) * area_scale;
+        }
+    }
+
+    /// Each cluster's share of all border positions.
+    pub fn border_shares(&self) -> Vec<f64> {
+        shares(&self.border)
+    }
+
+    /// Each cluster's share of all positions.
+    pub fn area_shares(&self) -> Vec<f64> {
+        shares(&self.area)
+    }
+
+    /// Which clusters are background: those more frequent on image borders than in images as a whole.
+    ///
+    /// The collection-level form of the paper's rule (the cluster on more than two of an image's four edges): decided
+    /// once, so that an object cut off by the border does not flip its image. With two clusters exactly one is
+    /// background. Clusters that never occur are background.
+    pub fn background(&self) -> Vec<bool> {
+        let (border, area) = (self.border_shares(), self.area_shares());
+        let mut background: Vec<bool> = border.iter().zip(&area).map(|(border, area)| border >= area).collect();
+        if background.iter().all(|&is_background| is_background) {
+            // Only when every cluster is spread evenly: the cluster rarest on borders is the best guess at an object.
+            let used = (0..border.len()).filter(|&cluster| area[cluster] > 0.0);
+            let used: Vec<usize> = used.collect();
+            if let (true, Some(rarest)) = (
+                used.len() > 1,
+                used.iter().copied().min_by(|&a, &b| border[a].total_cmp(&border[b])),
+            ) {
+                background[rarest] = false;
+            }
+        }
+        background
+    }
+}
+
+fn shares(values: &[f64]) -> Vec<f64> {
+    let total: f64 = values.iter().sum();
+    values.iter().map(|value| if total > 0.0 { value / total } else { 0.0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_on_the_border_are_background() {
+        // A 3×3 grid with its centre in cluster 0, twice, and once with the object touching the border.
+        let border = [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0];
+        let area = [1.0; 9];
+        let mut statistics = BorderStatistics::new(3);
+        for _ in 0..2 {
+            statistics.add(&[1, 1, 1, 1, 0, 1, 1, 1, 1], &border, &area);
+        }
+        statistics.add(&[0, 0, 1, 1, 0, 1, 1, 1, 1], &border, &area);
+        assert_eq!(statistics.background(), [false, true, true]);
+        assert!((statistics.border_shares()[0] - 2.0 / 24.0).abs() < 1e-12);
+        assert!((statistics.area_shares()[0] - 5.0 / 27.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_cluster_everywhere_is_background() {
+        let mut statistics = BorderStatistics::new(2);
+        statistics.add(&[1, 1], &[1.0, 1.0], &[1.0, 1.0]);
+        assert_eq!(statistics.background(), [true, true]);
+    }
+}

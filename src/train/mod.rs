@@ -1,0 +1,100 @@
+//! The shared trainer: one network optimised over a whole collection of graphs.
+//!
+//! The trainer sees graphs and nothing else: where they come from is the business of [`GraphSource`].
+
+mod optimiser;
+mod resume;
+mod trainer;
+
+pub use optimiser::Optimiser;
+pub use resume::{ResumeState, ResumeError};
+pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Graph;
+
+/// How the network is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the collection.
+    pub epochs: usize,
+    /// Graphs per step.
+    pub batch_size: usize,
+    /// Learning rate of AdamW, at its highest.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of AdamW.
+    pub weight_decay: f64,
+    /// How the learning rate changes over the epochs.
+    pub schedule: Schedule,
+    /// Share of the images whose loss chooses the best epoch; they are not trained on.
+    pub held_out: f64,
+    /// Epochs without a lower held-out loss after which training stops; 0 never stops early.
+    pub patience: usize,
+    /// Seed of initialisation, split, order and dropout.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            epochs: 60,
+            batch_size: 16,
+            learning_rate: 1e-3,
+            weight_decay: 0.01,
+            schedule: Schedule::Constant,
+            held_out: 0.1,
+            patience: 0,
+            seed: 0,
+        }
+    }
+}
+
+/// The learning rate over the epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same rate in every epoch.
+    Constant,
+    /// From the full rate down towards zero along half a cosine.
+    Cosine,
+}
+
+impl Schedule {
+    /// The factor of the learning rate in `epoch` (from 0) of `epochs`.
+    fn factor(self, epoch: usize, epochs: usize) -> f64 {
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * epoch as f64 / epochs as f64).cos()),
+        }
+    }
+}
+
+/// Why a graph could not be had, for the user.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A collection of graphs that can be read again and again, in any order, from several threads.
+pub trait GraphSource: Sync {
+    /// Number of graphs.
+    fn len(&self) -> usize;
+
+    /// Whether there is no graph.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The graph at `index` < `len()`; always the same for the same index.
+    fn load(&self, index: usize) -> Result<Graph, LoadError>;
+}
+
+/// Keeps graphs in memory; for small collections and tests.
+impl GraphSource for Vec<Graph> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn load(&self, index: usize) -> Result<Graph, LoadError> {
+        Ok(self[index].clone())
+    }
+}

@@ -1,0 +1,89 @@
+//! What an interrupted run needs to go on as if nothing had happened.
+//!
+//! Random streams are derived from the seed and the step, so no generator state is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::optimiser::Moments;
+use crate::model::checkpoint::CurvePoint;
+use crate::model::sealed::{self, Kind, NamedMatrix, SealError};
+use crate::model::NetworkConfig;
+
+const KIND: Kind = Kind { name: "resume state", format: 1 };
+
+/// The state of a training run between two epochs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResumeState {
+    /// Identifies the run: configuration and collection.
+    pub fingerprint: String,
+    /// Optimiser steps taken.
+    pub steps: usize,
+    /// The epoch with the lowest held-out loss so far, from 1.
+    pub best_epoch: usize,
+    /// One entry per finished epoch.
+    pub curve: Vec<CurvePoint>,
+    /// Parameter values after the last finished epoch, and after the best one.
+    pub parameters: Vec<Vec<f32>>,
+    pub best_parameters: Vec<Vec<f32>>,
+    pub moments: Vec<Moments>,
+}
+
+/// Why a resume file cannot be used.
+pub type ResumeError = SealError;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    fingerprint: String,
+    steps: usize,
+    best_epoch: usize,
+    curve: Vec<CurvePoint>,
+}
+
+impl ResumeState {
+    /// The file's bytes; `network` gives the parameters' names and shapes.
+    pub fn to_bytes(&self, network: &NetworkConfig) -> Result<Vec<u8>, ResumeError> {
+        let header = Header {
+            fingerprint: self.fingerprint.clone(),
+            steps: self.steps,
+            best_epoch: self.best_epoch,
+            curve: self.curve.clone(),
+        };
+        let mut matrices = Vec::new();
+        for (index, (name, shape)) in network.parameter_shapes().into_iter().enumerate() {
+            let stored = [
+                ("last", &self.parameters[index]),
+                ("best", &self.best_parameters[index]),
+                ("first_moment", &self.moments[index].first),
+                ("second_moment", &self.moments[index].second),
+            ];
+            matrices.extend(stored.map(|(role, values)| NamedMatrix {
+                name: format!("{role}.{name}"),
+                shape,
+                values: values.clone(),
+            }));
+        }
+        sealed::seal(KIND, &header, &matrices)
+    }
+
+    /// Reads and checks the bytes of a resume file for a network of these sizes.
+    pub fn from_bytes(bytes: &[u8], network: &NetworkConfig) -> Result<ResumeState, ResumeError> {
+        let (header, mut matrices): (Header, _) = sealed::unseal(KIND, bytes)?;
+        let mut state = ResumeState {
+            fingerprint: header.fingerprint,
+            steps: header.steps,
+            best_epoch: header.best_epoch,
+            curve: header.curve,
+            parameters: Vec::new(),
+            best_parameters: Vec::new(),
+            moments: Vec::new(),
+        };
+        for (name, shape) in network.parameter_shapes() {
+            let mut take = |role: &str| sealed::take(&mut matrices, &format!("{role}.{name}"), shape);
+            state.parameters.push(take("last")?);
+            state.best_parameters.push(take("best")?);
+            state.moments.push(Moments { first: take("first_moment")?, second: take("second_moment")? });
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,179 @@
+//! The transformer against numbers made by the official code, in every container its weights come in.
+
+use std::path::{Path, PathBuf};
+
+use deepcut::features::vit::{Engine, Facet, ImageBatch, StateDict, Vit, VitConfig};
+use deepcut::tensor::cpu;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+
+const ENGINES: [Engine; 2] = [Engine::Host, Engine::Tensors];
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name)
+}
+
+fn floats(view: &TensorView) -> Vec<f32> {
+    view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// The tensors `weights.*` of a golden file, as a weight file of their own.
+fn weights(file: &SafeTensors) -> Vec<u8> {
+    let tensors = file.iter().filter_map(|(name, view)| Some((name.strip_prefix("weights.")?.to_string(), view)));
+    safetensors::serialize(tensors.collect::<Vec<_>>(), None).unwrap()
+}
+
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= tolerance, "{what}: off by {worst}");
+    assert!(found.iter().all(|value| value.is_finite()), "{what}");
+}
+
+#[test]
+fn descriptors_equal_the_official_ones() {
+    for (name, stride) in
+        [("vit_p8_s8_square", None), ("vit_p8_s8_wide", None), ("vit_p8_s4_wide", Some(4)), ("vit_p16_s16", None)]
+    {
+        let bytes = std::fs::read(golden(&format!("{name}.safetensors"))).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let state = StateDict::from_bytes(&weights(&file), Path::new(name)).unwrap();
+        let input = file.tensor("input").unwrap();
+        let &[images, 3, height, width] = input.shape() else { panic!("{name}") };
+        let values = floats(&input);
+        let batch = ImageBatch { values: &values, images, height, width };
+        let mut host = Vec::new();
+        for engine in ENGINES {
+            let mut results = Vec::new();
+            for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
+                let config = VitConfig { stride, facet, head_width: 16, ..VitConfig::default() };
+                let vit = Vit::load_with(&state, &config, &cpu(), engine).unwrap();
+                let what = format!("{name} {engine:?} {facet:?}");
+                let found = vit.forward(&batch);
+                let grid = vit.grid(height, width);
+                assert_eq!((found.images, found.tokens), (images, 1 + grid.rows * grid.columns), "{what}");
+                let expected = format!("{facet:?}_with_cls").to_lowercase();
+                assert_close(&found.values, &floats(&file.tensor(&expected).unwrap()), 1e-4, &what);
+                results.push(found.values);
+                if facet == Facet::Key {
+                    let embedded = vit.embed(&batch).values;
+                    assert_close(&embedded, &floats(&file.tensor("tokens_embedded").unwrap()), 1e-4, &what);
+                    let classes = vit.class_token(&batch);
+                    assert_close(&classes, &floats(&file.tensor("cls_normed").unwrap()), 1e-4, &what);
+                    results.extend([embedded, classes]);
+                }
+            }
+            if engine == Engine::Host {
+                host = results;
+            } else {
+                for (host, tensors) in host.iter().zip(&results) {
+                    assert_close(host, tensors, 1e-5, name);
+                }
+            }
+        }
+    }
+}
+
+/// A file of the weights of a model that no golden file holds: 70 patches, so strips of tokens are not full.
+fn tiny(name: &str) -> StateDict {
+    StateDict::open(&golden(name)).unwrap()
+}
+
+fn tiny_config() -> VitConfig {
+    VitConfig { head_width: 8, facet: Facet::Token, ..VitConfig::default() }
+}
+
+fn waves(length: usize) -> Vec<f32> {
+    (0..length).map(|index| (index as f32 * 0.31).sin()).collect()
+}
+
+#[test]
+fn pytorch_containers_hold_the_same_weights() {
+    let values = waves(2 * 3 * 28 * 40);
+    let batch = ImageBatch { values: &values, images: 2, height: 28, width: 40 };
+    let run = |name| Vit::load(&tiny(name), &tiny_config(), &cpu()).unwrap().forward(&batch);
+    let plain = run("tiny_vit.pth");
+    assert_eq!((plain.tokens, plain.width), (71, 8));
+    assert!(plain == run("tiny_vit_nested.pth") && plain == run("tiny_vit_legacy.pth"));
+}
+
+#[test]
+fn results_do_not_depend_on_threads_or_on_the_batch() {
+    let values = waves(3 * 3 * 28 * 40);
+    let batch = ImageBatch { values: &values, images: 3, height: 28, width: 40 };
+    let vit = Vit::load(&tiny("tiny_vit.pth"), &tiny_config(), &cpu()).unwrap();
+    let bits = |threads: usize| -> (Vec<u32>, Vec<u32>) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+            (bits(vit.forward(&batch).values), bits(vit.class_token(&batch)))
+        })
+    };
+    let one = bits(1);
+    assert!(one == bits(2) && one == bits(5));
+    let last = ImageBatch { values: &values[2 * 3 * 28 * 40..], images: 1, ..batch };
+    let alone: Vec<u32> = vit.forward(&last).values.into_iter().map(f32::to_bits).collect();
+    assert_eq!(alone, one.0[one.0.len() - alone.len()..]);
+}
+
+#[test]
+fn damaged_files_are_refused_without_a_panic() {
+    for name in ["tiny_vit.pth", "tiny_vit_nested.pth", "tiny_vit_legacy.pth", "vit_p8_s8_wide.safetensors"] {
+        let bytes = std::fs::read(golden(name)).unwrap();
+        let load = |bytes: &[u8]| {
+            let state = StateDict::from_bytes(bytes, Path::new(name))?;
+            Vit::load(&state, &tiny_config(), &cpu()).map(drop)
+        };
+        let step = bytes.len() / 2000 + 1;
+        for length in (0..bytes.len()).step_by(step) {
+            let message = load(&bytes[..length]).expect_err("truncated").to_string();
+            assert!(message.contains(name) && !message.contains('\n'), "{message}");
+        }
+        for at in (0..bytes.len()).step_by(step) {
+            for flip in [0xff, 0x01] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                // Some bits are numbers and may well change; the point is to come back at all.
+                let _ = load(&damaged);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_name_the_file_and_the_tensor() {
+    let bytes = std::fs::read(golden("vit_p16_s16.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let bytes = weights(&file);
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let infinite = [f32::INFINITY.to_le_bytes(); 48].concat();
+    let view = |shape: &[usize], data| TensorView::new(safetensors::Dtype::F32, shape.to_vec(), data).unwrap();
+    let cases: [(&str, Option<TensorView>, &str); 6] = [
+        ("norm.bias", None, "norm.bias is missing"),
+        ("pos_embed", None, "pos_embed is missing"),
+        ("norm.bias", Some(view(&[24], &infinite[..96])), "norm.bias holds inf"),
+        ("blocks.1.norm2.bias", Some(view(&[6, 8], &bytes[..192])), "blocks.1.norm2.bias has shape [6, 8]"),
+        ("blocks.1.ls1.gamma", Some(view(&[48], &infinite)), "blocks.1.ls1.gamma is not supported"),
+        ("pos_embed", Some(view(&[1, 1, 48], &bytes[..192])), "pos_embed has shape [1, 1, 48]"),
+    ];
+    for (changed, replacement, expected) in cases {
+        let mut tensors: Vec<(String, TensorView)> = file.iter().map(|(name, view)| (name.to_string(), view)).collect();
+        tensors.retain(|(name, _)| name != changed);
+        tensors.extend(replacement.map(|view| (changed.to_string(), view)));
+        let file = safetensors::serialize(tensors, None).unwrap();
+        let config = VitConfig { head_width: 16, ..VitConfig::default() };
+        let result = StateDict::from_bytes(&file, Path::new("weights.safetensors"))
+            .and_then(|state| Vit::load(&state, &config, &cpu()).map(drop));
+        let message = result.expect_err(changed).to_string();
+        assert!(message.contains(expected) && message.contains("weights.safetensors"), "{message}");
+    }
+    let state = StateDict::from_bytes(&bytes, Path::new("weights.safetensors")).unwrap();
+    for (config, expected) in [
+        (VitConfig { head_width: 10, ..VitConfig::default() }, "head_width = 10"),
+        (VitConfig { head_width: 16, stride: Some(5), ..VitConfig::default() }, "stride = 5"),
+        (VitConfig { head_width: 16, layer: Some(3), ..VitConfig::default() }, "layer = 3"),
+    ] {
+        let message = Vit::load(&state, &config, &cpu()).map(drop).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
