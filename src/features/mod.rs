@@ -1,12 +1,14 @@
 //! Image → nodes: what each patch, region or pixel of an image looks like, before any graph exists.
 
 pub mod cache;
+mod descriptor;
 mod pixel;
 mod region_graph;
 mod slic;
 mod superpixel;
 pub mod vit;
 
+pub use descriptor::Descriptor;
 pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
 pub use slic::{SlicParameters, slic};
@@ -80,6 +82,32 @@ impl Layout {
 }
 
 impl Layout {
+    /// How many positions of the layout's raster each node covers, and how many of these lie on the image border.
+    ///
+    /// # Shapes
+    /// → area `[nodes]`, border `[nodes]`
+    pub fn coverage(&self) -> (Vec<f32>, Vec<f32>) {
+        let mut area = vec![0.0; self.nodes()];
+        let mut border = vec![0.0; self.nodes()];
+        let (width, height) = match self {
+            Layout::Grid { rows, columns } => (*columns, *rows),
+            Layout::Superpixels { labels, .. } => (labels.width, labels.height),
+        };
+        for y in 0..height {
+            for x in 0..width {
+                let node = match self {
+                    Layout::Grid { columns, .. } => y * columns + x,
+                    Layout::Superpixels { labels, .. } => labels.at(x, y) as usize,
+                };
+                area[node] += 1.0;
+                if x == 0 || y == 0 || x + 1 == width || y + 1 == height {
+                    border[node] += 1.0;
+                }
+            }
+        }
+        (area, border)
+    }
+
     /// Gives every position of the layout's raster the value of its node.
     ///
     /// # Shapes
@@ -89,5 +117,17 @@ impl Layout {
             Layout::Grid { rows, columns } => Raster::from_values(*columns, *rows, node_values.to_vec()),
             Layout::Superpixels { labels, .. } => labels.map(|label| node_values[label as usize]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coverage_counts_cells_and_border_cells() {
+        let (area, border) = Layout::Grid { rows: 3, columns: 3 }.coverage();
+        assert_eq!(area, [1.0; 9]);
+        assert_eq!(border, [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
     }
 }

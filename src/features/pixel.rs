@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::region_graph::{REGION_WIDTH, colour_affinity, region_values};
 use super::superpixel::{InvalidSetting, within};
-use super::{Adjacency, Edge, Extractor, Layout, NodeFeatures};
+use super::{Adjacency, Descriptor, Edge, Extractor, Layout, NodeFeatures};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 
@@ -14,11 +14,13 @@ use crate::raster::RgbImage;
 pub struct PixelConfig {
     /// Both sides that the image is resized to, in pixels: 2 to 512.
     pub side: usize,
+    /// What the network sees of a pixel.
+    pub descriptor: Descriptor,
 }
 
 impl Default for PixelConfig {
     fn default() -> Self {
-        Self { side: 64 }
+        Self { side: 64, descriptor: Descriptor::default() }
     }
 }
 
@@ -29,11 +31,11 @@ impl PixelConfig {
     }
 }
 
-/// Makes a node of every pixel of the downscaled image: RGB / 255, row / side and column / side, each joined to its eight
-/// neighbours by exp(−‖c_i − c_j‖² / 255). The same as a region graph whose regions are single pixels.
+/// Makes a node of every pixel of the downscaled image, each joined to its eight neighbours by
+/// exp(−‖c_i − c_j‖² / 255). The same as a region graph whose regions are single pixels.
 ///
 /// # Shapes
-/// image of any size → `[side², 5]` features.
+/// image of any size → `[side², width]` features; see [`Descriptor`] for their meaning.
 #[derive(Debug, Clone)]
 pub struct PixelExtractor {
     config: PixelConfig,
@@ -49,11 +51,11 @@ impl PixelExtractor {
 impl Extractor for PixelExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
         let side = self.config.side.max(1);
-        pixel_graph(&resize_lanczos(image, side, side))
+        self.config.descriptor.describe(pixel_graph(&resize_lanczos(image, side, side)))
     }
 
     fn width(&self) -> usize {
-        REGION_WIDTH
+        self.config.descriptor.width()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::region_graph::{REGION_WIDTH, region_graph};
+use super::region_graph::region_graph;
 use super::slic::{SlicParameters, slic};
-use super::{Extractor, NodeFeatures};
+use super::{Descriptor, Extractor, NodeFeatures};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 
@@ -21,11 +21,13 @@ pub struct SuperpixelConfig {
     pub compactness: f32,
     /// Gaussian smoothing before the superpixels are sought, in pixels: 0 (none) to 100.
     pub sigma: f32,
+    /// What the network sees of a superpixel.
+    pub descriptor: Descriptor,
 }
 
 impl Default for SuperpixelConfig {
     fn default() -> Self {
-        Self { side: 256, regions: 400, compactness: 40.0, sigma: 1.0 }
+        Self { side: 256, regions: 400, compactness: 40.0, sigma: 1.0, descriptor: Descriptor::default() }
     }
 }
 
@@ -54,11 +56,11 @@ pub(super) fn within(setting: &'static str, value: f64, lowest: f64, highest: f6
     if (lowest..=highest).contains(&value) { Ok(()) } else { Err(InvalidSetting { setting, value, lowest, highest }) }
 }
 
-/// Makes a node of every SLIC superpixel: mean colour and centroid, with edges between superpixels that touch.
+/// Makes a node of every SLIC superpixel, with edges between superpixels that touch.
 ///
 /// # Shapes
-/// image of any size → `[about regions, 5]` features; see [`region_graph`] for their meaning and the edges' weight, and
-/// [`slic`] for the superpixels. The labels cover the resized image, side × side.
+/// image of any size → `[about regions, width]` features; see [`Descriptor`] for their meaning, [`region_graph`] for the
+/// edges' weight and [`slic`] for the superpixels. The labels cover the resized image, side × side.
 #[derive(Debug, Clone)]
 pub struct SuperpixelExtractor {
     config: SuperpixelConfig,
@@ -73,15 +75,15 @@ impl SuperpixelExtractor {
 
 impl Extractor for SuperpixelExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let SuperpixelConfig { side, regions, compactness, sigma } = self.config;
+        let SuperpixelConfig { side, regions, compactness, sigma, descriptor } = self.config;
         let side = side.max(1);
         let resized = resize_lanczos(image, side, side);
         let (labels, regions) = slic(&resized, &SlicParameters { regions, compactness, sigma });
-        region_graph(&resized, &labels, regions)
+        descriptor.describe(region_graph(&resized, &labels, regions))
     }
 
     fn width(&self) -> usize {
-        REGION_WIDTH
+        self.config.descriptor.width()
     }
 }
 

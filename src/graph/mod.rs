@@ -12,7 +12,7 @@ pub use storage::GraphBytesError;
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{Adjacency, Edge, Layout, NodeFeatures};
+use crate::features::{Adjacency, Edge, NodeFeatures};
 use crate::tensor::Device;
 
 /// How affinities follow from features.
@@ -65,7 +65,7 @@ impl Graph {
     /// diagonal entry is kept as the self-loop, a missing one becomes 1, and D holds the row sums of that matrix.
     /// Differs from the paper: its Eq. 4 writes an unweighted mean; this is the official code's propagation.
     pub fn build(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
-        let (area, border) = coverage(&nodes.layout);
+        let (area, border) = nodes.layout.coverage();
         let (propagated, degrees, weights) = match &nodes.adjacency {
             Adjacency::Complete => propagation::over_features(nodes, affinity, device),
             Adjacency::Edges(edges) => propagation::over_edges(nodes, edges, affinity),
@@ -110,40 +110,5 @@ impl Graph {
             area: rows(&self.area, 1),
             border: rows(&self.border, 1),
         }
-    }
-}
-
-/// How many raster positions each node covers, and how many of them touch the border of the image.
-fn coverage(layout: &Layout) -> (Vec<f32>, Vec<f32>) {
-    let mut area = vec![0.0; layout.nodes()];
-    let mut border = vec![0.0; layout.nodes()];
-    let (width, height) = match layout {
-        Layout::Grid { rows, columns } => (*columns, *rows),
-        Layout::Superpixels { labels, .. } => (labels.width, labels.height),
-    };
-    for y in 0..height {
-        for x in 0..width {
-            let node = match layout {
-                Layout::Grid { columns, .. } => y * columns + x,
-                Layout::Superpixels { labels, .. } => labels.at(x, y) as usize,
-            };
-            area[node] += 1.0;
-            if x == 0 || y == 0 || x + 1 == width || y + 1 == height {
-                border[node] += 1.0;
-            }
-        }
-    }
-    (area, border)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn coverage_counts_cells_and_border_cells() {
-        let (area, border) = coverage(&Layout::Grid { rows: 3, columns: 3 });
-        assert_eq!(area, [1.0; 9]);
-        assert_eq!(border, [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn graph_settings(config: &RunConfig, backbone: &Backbone) -> blake3:
     let settings = serde_json::json!({
         "program": env!("CARGO_PKG_VERSION"),
         "backbone": backbone.name,
+        "width": backbone.extractor.width(),
         "weights": backbone.hash,
         "vit": config.vit,
         "superpixel": config.superpixel,

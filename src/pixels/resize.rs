@@ -16,10 +16,18 @@ use crate::raster::{Raster, RgbImage};
 /// # Panics
 /// If a side has more than `u32::MAX` pixels, which no decoded image has.
 pub fn resize_lanczos(image: &RgbImage, width: usize, height: usize) -> RgbImage {
-    let mut target = Raster::filled(width, height, [0u8; 3]);
-    if target.values.is_empty() || image.values.is_empty() {
-        return target;
+    if width == 0 || height == 0 || image.values.is_empty() {
+        return Raster::filled(width, height, [0u8; 3]);
     }
+    // The two passes one after the other, as in PIL: the kernel overshoots at edges and the result is cut to 0..255
+    // after each pass, so the order shows, by up to 7 levels beside sharp edges.
+    let across = convolved(image, width, image.height);
+    convolved(&across, width, height)
+}
+
+/// One call of the convolution; a pass along an axis whose size stays is left out.
+fn convolved(image: &RgbImage, width: usize, height: usize) -> RgbImage {
+    let mut target = Raster::filled(width, height, [0u8; 3]);
     let side = |pixels: usize| u32::try_from(pixels).expect("a side of an image fits 32 bits, as documented");
     let source = ImageRef::new(side(image.width), side(image.height), image.values.as_flattened(), PixelType::U8x3)
         .expect("a raster holds width x height values");

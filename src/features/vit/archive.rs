@@ -150,7 +150,8 @@ fn read_zip(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
 fn read_legacy(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
     /// 0x1950a86a20f9469cfc6c, pickled.
     const MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
-    let mut rest = bytes.strip_prefix(MAGIC).ok_or("it is a plain pickle; save it with torch.save or as safetensors")?;
+    let mut rest =
+        bytes.strip_prefix(MAGIC).ok_or("it is a plain pickle; save it with torch.save or as safetensors")?;
     let mut next = || -> Result<Pickle, String> {
         let pickle = Pickle::read(rest)?;
         rest = &rest[pickle.length..];

@@ -85,7 +85,9 @@ pub fn forward(
     let (full_blocks, facet) = match goal {
         Goal::Embedded => (0, None),
         Goal::Facet { layer, facet: Facet::Token } => (layer + 1, None),
-        Goal::Facet { layer, .. } => (layer, weights.facet.as_ref().map(|linear| (&weights.blocks[layer].norm1, linear))),
+        Goal::Facet { layer, .. } => {
+            (layer, weights.facet.as_ref().map(|linear| (&weights.blocks[layer].norm1, linear)))
+        }
         Goal::ClassToken => (shape.depth, None),
     };
     let after = |block: usize| match (block < full_blocks, facet) {

@@ -284,12 +284,11 @@ vectorised! {
 fn erf(x: f32) -> f32 {
     let size = x.abs();
     let t = 1.0 / (1.0 + 0.327_591_1 * size);
-    let polynomial = t
-        * (0.254_829_6 + t * (-0.284_496_73 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+    let polynomial = t * (0.254_829_6 + t * (-0.284_496_73 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
     (1.0 - polynomial * exp_nonpositive(-size * size)).copysign(x)
 }
 
-/// e^x for x ≤ 0 to 2e-7 relative: 2^n · e^r with |r| ≤ ln 2 / 2 and e^r by its series. Below −87 the result stays at
+/// e^x for x ≤ 0 to 4e-7 relative: 2^n · e^r with |r| ≤ ln 2 / 2 and e^r by its series. Below −87 the result stays at
 /// e^−87.
 #[inline(always)]
 fn exp_nonpositive(x: f32) -> f32 {
@@ -300,8 +299,8 @@ fn exp_nonpositive(x: f32) -> f32 {
     let whole = shifted - ROUNDER;
     // ln 2 in two parts, so that the first product is exact.
     let r = (x - whole * 0.693_359_4) + whole * 2.121_944_4e-4;
-    let series = 1.0
-        + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
+    let series =
+        1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
     series * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 

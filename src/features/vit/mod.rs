@@ -40,8 +40,9 @@ impl VitExtractor {
             let side = config.input_side;
             return Err(state.option_error(format!("input_side = {side} is less than one patch of {patch} pixels")));
         }
-        if config.standard_deviation.iter().any(|&deviation| !(deviation > 0.0)) {
-            return Err(state.option_error("standard_deviation must be above 0 in every channel".to_string()));
+        let deviations_usable = config.standard_deviation.iter().all(|value| value.is_finite() && *value > 0.0);
+        if !deviations_usable || !config.mean.iter().all(|value| value.is_finite()) {
+            return Err(state.option_error("mean must be finite and standard_deviation above 0".to_string()));
         }
         Ok(Self { vit, config })
     }

@@ -105,14 +105,7 @@ impl DeviceVit {
     }
 
     /// Runs a batch until `goal`; arguments and result as for the processor's forward pass.
-    pub fn forward(
-        &self,
-        shape: &VitShape,
-        batch: &ImageBatch,
-        grid: Grid,
-        positions: &[f32],
-        goal: Goal,
-    ) -> Vec<f32> {
+    pub fn forward(&self, shape: &VitShape, batch: &ImageBatch, grid: Grid, positions: &[f32], goal: Goal) -> Vec<f32> {
         let (width, tokens) = (shape.width, 1 + grid.rows * grid.columns);
         let images = from_slice(batch.values, [batch.images, 3, batch.height, batch.width], &self.device);
         let options = ConvOptions::new([grid.stride; 2], [0; 2], [1; 2], 1);
