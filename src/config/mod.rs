@@ -162,19 +162,71 @@ impl RunConfig {
         let clusters = self.clusters();
         let checks: &[(bool, &str, String)] = &[
             ((2..=255).contains(&clusters), "model.clusters must be from 2 to 255", clusters.to_string()),
-            (self.model.hidden.iter().all(|size| (1..=65_536).contains(size)), "model.hidden must be two sizes from 1 to 65536", format!("{:?}", self.model.hidden)),
-            ((0.0..=0.9).contains(&self.model.dropout), "model.dropout must be from 0 to 0.9", self.model.dropout.to_string()),
-            (self.graph.alpha >= 1.0 && self.graph.alpha.is_finite(), "graph.alpha must be at least 1", self.graph.alpha.to_string()),
-            ((0.0..=1e6).contains(&self.objective.balance), "objective.balance must be from 0 to 1000000", self.objective.balance.to_string()),
-            ((1..=1_000_000).contains(&self.train.epochs), "train.epochs must be from 1 to 1000000", self.train.epochs.to_string()),
-            ((1..=4096).contains(&self.train.batch_size), "train.batch_size must be from 1 to 4096", self.train.batch_size.to_string()),
-            (self.train.learning_rate > 0.0 && self.train.learning_rate <= 10.0, "train.learning_rate must be above 0 and at most 10", self.train.learning_rate.to_string()),
-            ((0.0..=1.0).contains(&self.train.weight_decay), "train.weight_decay must be from 0 to 1", self.train.weight_decay.to_string()),
-            ((0.0..=0.9).contains(&self.train.held_out), "train.held_out must be from 0 to 0.9", self.train.held_out.to_string()),
-            ((1..=16_384).contains(&self.output.overlay_side_px), "output.overlay_side_px must be from 1 to 16384", self.output.overlay_side_px.to_string()),
-            ((1..=8192).contains(&self.vit.input_side), "vit.input_side must be from 1 to 8192", self.vit.input_side.to_string()),
-            (self.vit.stride.is_none_or(|stride| stride >= 1), "vit.stride must be at least 1", format!("{:?}", self.vit.stride)),
-            (self.vit.standard_deviation.iter().all(|value| *value > 0.0), "vit.standard_deviation must be above 0", format!("{:?}", self.vit.standard_deviation)),
+            (
+                self.model.hidden.iter().all(|size| (1..=65_536).contains(size)),
+                "model.hidden must be two sizes from 1 to 65536",
+                format!("{:?}", self.model.hidden),
+            ),
+            (
+                (0.0..=0.9).contains(&self.model.dropout),
+                "model.dropout must be from 0 to 0.9",
+                self.model.dropout.to_string(),
+            ),
+            (
+                self.graph.alpha >= 1.0 && self.graph.alpha.is_finite(),
+                "graph.alpha must be at least 1",
+                self.graph.alpha.to_string(),
+            ),
+            (
+                (0.0..=1e6).contains(&self.objective.balance),
+                "objective.balance must be from 0 to 1000000",
+                self.objective.balance.to_string(),
+            ),
+            (
+                (1..=1_000_000).contains(&self.train.epochs),
+                "train.epochs must be from 1 to 1000000",
+                self.train.epochs.to_string(),
+            ),
+            (
+                (1..=4096).contains(&self.train.batch_size),
+                "train.batch_size must be from 1 to 4096",
+                self.train.batch_size.to_string(),
+            ),
+            (
+                self.train.learning_rate > 0.0 && self.train.learning_rate <= 10.0,
+                "train.learning_rate must be above 0 and at most 10",
+                self.train.learning_rate.to_string(),
+            ),
+            (
+                (0.0..=1.0).contains(&self.train.weight_decay),
+                "train.weight_decay must be from 0 to 1",
+                self.train.weight_decay.to_string(),
+            ),
+            (
+                (0.0..=0.9).contains(&self.train.held_out),
+                "train.held_out must be from 0 to 0.9",
+                self.train.held_out.to_string(),
+            ),
+            (
+                (1..=16_384).contains(&self.output.overlay_side_px),
+                "output.overlay_side_px must be from 1 to 16384",
+                self.output.overlay_side_px.to_string(),
+            ),
+            (
+                (1..=8192).contains(&self.vit.input_side),
+                "vit.input_side must be from 1 to 8192",
+                self.vit.input_side.to_string(),
+            ),
+            (
+                self.vit.stride.is_none_or(|stride| stride >= 1),
+                "vit.stride must be at least 1",
+                format!("{:?}", self.vit.stride),
+            ),
+            (
+                self.vit.standard_deviation.iter().all(|value| *value > 0.0),
+                "vit.standard_deviation must be above 0",
+                format!("{:?}", self.vit.standard_deviation),
+            ),
         ];
         for (holds, rule, value) in checks {
             if !holds {

@@ -38,8 +38,7 @@ pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<RunConfig,
             .try_into::<RunConfig>()
             .map_err(|error| ConfigError::Value(format!("{assignment}: {}", one_line(&error))))?;
     }
-    let config: RunConfig =
-        Value::Table(table).try_into().map_err(|error| ConfigError::Value(one_line(&error)))?;
+    let config: RunConfig = Value::Table(table).try_into().map_err(|error| ConfigError::Value(one_line(&error)))?;
     config.validate()?;
     Ok(config)
 }

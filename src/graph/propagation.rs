@@ -100,11 +100,7 @@ pub(super) fn over_features(
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_edges(
-    nodes: &NodeFeatures,
-    edges: &[Edge],
-    affinity: Affinity,
-) -> (Vec<f32>, Vec<f32>, Weights) {
+pub(super) fn over_edges(nodes: &NodeFeatures, edges: &[Edge], affinity: Affinity) -> (Vec<f32>, Vec<f32>, Weights) {
     let (count, width) = (nodes.nodes(), nodes.width);
     let offset = match affinity {
         Affinity::NonNegative => 0.0,
@@ -197,8 +193,7 @@ mod tests {
         // More nodes than one tile, so that the second pass recomputes its tiles.
         let features = nodes(TILE_ROWS + 60, 3, Adjacency::Complete);
         let largest = (0..features.nodes()).map(|i| product(&features, i, i)).fold(0.0, f64::max);
-        for (affinity, offset) in
-            [(Affinity::NonNegative, 0.0), (Affinity::Correlation { alpha: 3.0 }, largest / 3.0)]
+        for (affinity, offset) in [(Affinity::NonNegative, 0.0), (Affinity::Correlation { alpha: 3.0 }, largest / 3.0)]
         {
             let scale = if offset == 0.0 { largest } else { 1.0 };
             let expected = reference(&features, |i, j| (product(&features, i, j) - offset) / scale);
@@ -214,9 +209,8 @@ mod tests {
         let features = nodes(5, 4, Adjacency::Edges(edges.clone()));
         for (affinity, offset) in [(Affinity::NonNegative, 0.0), (Affinity::Correlation { alpha: 3.0 }, 0.3)] {
             let weight = |i: usize, j: usize| {
-                let listed = edges
-                    .iter()
-                    .find(|edge| (edge.first as usize, edge.second as usize) == (i.min(j), i.max(j)));
+                let listed =
+                    edges.iter().find(|edge| (edge.first as usize, edge.second as usize) == (i.min(j), i.max(j)));
                 listed.map_or(0.0, |edge| f64::from(edge.weight) - offset)
             };
             let graph = Graph::build(&features, affinity, &tensor::cpu());

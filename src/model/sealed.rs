@@ -53,13 +53,10 @@ pub struct Kind {
 /// the checksum's own 64 characters are zeros.
 pub fn seal<H: Serialize>(kind: Kind, header: &H, matrices: &[NamedMatrix]) -> Result<Vec<u8>, SealError> {
     let format = |error: &dyn std::fmt::Display| SealError::Format(error.to_string());
-    let envelope =
-        Envelope { kind: kind.name.to_string(), format: kind.format, blake3: BLANK.to_string(), header };
+    let envelope = Envelope { kind: kind.name.to_string(), format: kind.format, blake3: BLANK.to_string(), header };
     let metadata = HashMap::from([(KEY.to_string(), serde_json::to_string(&envelope).map_err(|e| format(&e))?)]);
-    let raw: Vec<Vec<u8>> = matrices
-        .iter()
-        .map(|matrix| matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
+    let raw: Vec<Vec<u8>> =
+        matrices.iter().map(|matrix| matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
     let mut views = Vec::new();
     for (matrix, bytes) in matrices.iter().zip(&raw) {
         let view = TensorView::new(Dtype::F32, matrix.shape.to_vec(), bytes).map_err(|e| format(&e))?;
@@ -96,8 +93,12 @@ pub fn unseal<H: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<(H, BTree
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| SealError::Format(error.to_string()))?;
     let mut matrices = BTreeMap::new();
     for (name, view) in tensors.tensors() {
-        let shape: [usize; 2] =
-            view.shape().try_into().ok().filter(|_| view.dtype() == Dtype::F32).ok_or(SealError::Tensor(name.clone()))?;
+        let shape: [usize; 2] = view
+            .shape()
+            .try_into()
+            .ok()
+            .filter(|_| view.dtype() == Dtype::F32)
+            .ok_or(SealError::Tensor(name.clone()))?;
         let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         matrices.insert(name.clone(), NamedMatrix { name, shape, values });
     }

@@ -93,8 +93,7 @@ fn vit(
     }
     let untrusted = |error: &dyn std::fmt::Display| PipelineError::Untrusted(error.to_string());
     let state = StateDict::open(path).map_err(|error| untrusted(&error))?;
-    let extractor =
-        VitExtractor::new(&state, config.vit.clone(), device.clone()).map_err(|error| untrusted(&error))?;
+    let extractor = VitExtractor::new(&state, config.vit.clone(), device.clone()).map_err(|error| untrusted(&error))?;
     let description = format!("backbone vit ({}, {} channels)", path.display(), extractor.width());
     Ok(Backbone { extractor: Box::new(extractor), name: "vit", hash: Some(hash), description })
 }

@@ -50,14 +50,8 @@ mod driver {
     #[allow(unsafe_code, reason = "foreign libraries can only be probed by loading and calling them")]
     pub(super) fn probe() -> Result<(), String> {
         let driver = load(&["libcuda.so.1", "libcuda.so", "nvcuda.dll"]).ok_or("no NVIDIA driver was found")?;
-        load(&[
-            "libnvrtc.so",
-            "libnvrtc.so.13",
-            "libnvrtc.so.12",
-            "libnvrtc.so.11.2",
-            "nvrtc64_120_0.dll",
-        ])
-        .ok_or("the CUDA run-time compiler (libnvrtc) was not found")?;
+        load(&["libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "nvrtc64_120_0.dll"])
+            .ok_or("the CUDA run-time compiler (libnvrtc) was not found")?;
         // SAFETY: the names and signatures are those of the CUDA driver API, unchanged since its first version; the
         // library outlives the symbols, and the count is written to a valid integer.
         unsafe {

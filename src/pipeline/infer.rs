@@ -114,8 +114,7 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<InferSum
     })?;
     let collection = dataset::open(&request.data)?;
     let (device, device_name) = request.device.resolve()?;
-    let backbone =
-        backbone::open(&mut config, request.weights.as_deref(), header.backbone_hash.as_deref(), &device)?;
+    let backbone = backbone::open(&mut config, request.weights.as_deref(), header.backbone_hash.as_deref(), &device)?;
     if backbone.extractor.width() != header.network.input {
         return Err(PipelineError::Untrusted(format!(
             "{} was trained on features of {} channels, its backbone gives {}",
@@ -294,8 +293,7 @@ impl Worker<'_> {
             write(&self.overlay_path(record), bytes)?;
         }
         if self.request.save.masks {
-            let provenance =
-                Provenance { checkpoint: self.checkpoint_hash.clone(), prediction: prediction.clone() };
+            let provenance = Provenance { checkpoint: self.checkpoint_hash.clone(), prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
             write(&self.mask_path(record), bytes)?;

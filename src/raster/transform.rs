@@ -9,9 +9,8 @@ impl<T: Copy> Raster<T> {
     /// `[self.height, self.width]` → `[height, width]`
     pub fn resized_nearest(&self, width: usize, height: usize) -> Raster<T> {
         // Centre of target i in source units: (i + ½) · source / target, in exact integer arithmetic.
-        let source = |target: usize, target_size: usize, source_size: usize| {
-            (2 * target + 1) * source_size / (2 * target_size)
-        };
+        let source =
+            |target: usize, target_size: usize, source_size: usize| (2 * target + 1) * source_size / (2 * target_size);
         let columns: Vec<usize> = (0..width).map(|x| source(x, width, self.width)).collect();
         let mut values = Vec::with_capacity(width * height);
         for y in 0..height {

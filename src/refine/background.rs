@@ -46,10 +46,9 @@ impl BorderStatistics {
             // Only when every cluster is spread evenly: the cluster rarest on borders is the best guess at an object.
             let used = (0..border.len()).filter(|&cluster| area[cluster] > 0.0);
             let used: Vec<usize> = used.collect();
-            if let (true, Some(rarest)) = (
-                used.len() > 1,
-                used.iter().copied().min_by(|&a, &b| border[a].total_cmp(&border[b])),
-            ) {
+            if let (true, Some(rarest)) =
+                (used.len() > 1, used.iter().copied().min_by(|&a, &b| border[a].total_cmp(&border[b])))
+            {
                 background[rarest] = false;
             }
         }

@@ -7,7 +7,7 @@ mod resume;
 mod trainer;
 
 pub use optimiser::Optimiser;
-pub use resume::{ResumeState, ResumeError};
+pub use resume::{ResumeError, ResumeState};
 pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
 
 use serde::{Deserialize, Serialize};

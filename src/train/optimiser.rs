@@ -31,8 +31,7 @@ impl Optimiser {
 
     /// One step: every parameter moves against its gradient, both `[in, out]` on the plain device.
     pub fn step(&mut self, learning_rate: f64, network: &mut Network, gradients: Vec<Tensor<2>>) {
-        for ((parameter, gradient), state) in network.parameters_mut().iter_mut().zip(gradients).zip(&mut self.states)
-        {
+        for ((parameter, gradient), state) in network.parameters_mut().iter_mut().zip(gradients).zip(&mut self.states) {
             let (value, next) = self.rule.step(learning_rate, parameter.value.clone(), gradient, state.take());
             parameter.value = value;
             *state = next;

@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::optimiser::Moments;
+use crate::model::NetworkConfig;
 use crate::model::checkpoint::CurvePoint;
 use crate::model::sealed::{self, Kind, NamedMatrix, SealError};
-use crate::model::NetworkConfig;
 
 const KIND: Kind = Kind { name: "resume state", format: 1 };
 

@@ -137,10 +137,8 @@ pub fn train(
     }
     observer.observe(Event::StageFinished { stage: Stage::Training });
 
-    let collapsed = state
-        .best_epoch
-        .checked_sub(1)
-        .is_some_and(|best| state.curve[best].largest_cluster_share >= COLLAPSED_SHARE);
+    let collapsed =
+        state.best_epoch.checked_sub(1).is_some_and(|best| state.curve[best].largest_cluster_share >= COLLAPSED_SHARE);
     Ok(TrainOutcome::Finished(Trained {
         network: Network::from_values(&setup.network, &state.best_parameters, device),
         best_epoch: state.best_epoch,

@@ -1,0 +1,190 @@
+//! Who may use whom: reads the paths in the source and holds them against the table of the house.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Rooms that anyone may use; they use only each other.
+const FOUNDATIONS: [&str; 4] = ["raster", "numerics", "tensor", "event"];
+
+/// For every other room, the rooms it may use besides itself and the foundations.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("dataset", &[]),
+    ("pixels", &[]),
+    ("features", &["pixels"]),
+    ("graph", &["features"]),
+    ("model", &["graph"]),
+    ("objective", &["graph"]),
+    ("train", &["features", "graph", "model", "objective"]),
+    ("segment", &["features", "graph", "model", "objective", "train", "refine"]),
+    ("cluster", &["features", "graph", "model", "objective", "train"]),
+    ("refine", &["pixels"]),
+    ("metrics", &["pixels"]),
+    ("output", &["pixels"]),
+    ("config", &["features", "graph", "objective", "pixels", "train"]),
+    (
+        "pipeline",
+        &[
+            "cluster",
+            "config",
+            "dataset",
+            "features",
+            "graph",
+            "metrics",
+            "model",
+            "objective",
+            "output",
+            "pixels",
+            "refine",
+            "segment",
+            "train",
+        ],
+    ),
+    ("cli", &["pipeline", "config", "event"]),
+];
+
+/// For crates that must stay in one place, the places (as beginnings of paths below `src`) that may name them.
+const CONFINED: &[(&str, &[&str])] = &[
+    (
+        "burn",
+        &[
+            "tensor.rs",
+            "features/vit/",
+            "graph/",
+            "model/",
+            "objective/",
+            "train/",
+            "segment/",
+            "cluster/",
+            "pipeline/",
+        ],
+    ),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("indicatif", &["cli/"]),
+    ("anyhow", &["cli/"]),
+    ("signal_hook", &["cli/"]),
+    ("image", &["pixels/", "output/"]),
+    ("fast_image_resize", &["pixels/"]),
+    ("gemm", &["features/vit/kernels.rs"]),
+    ("libloading", &["pipeline/device.rs"]),
+];
+
+/// The only files with unsafe code.
+const UNSAFE: [&str; 2] = ["features/vit/kernels.rs", "pipeline/device.rs"];
+
+struct Source {
+    /// Relative to `src`, with `/`.
+    path: String,
+    /// Without comments and unit tests.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut files: Vec<PathBuf> = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let source = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let relative = path.strip_prefix(&root).unwrap();
+        let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_str().unwrap()).collect();
+        Source { path: parts.join("/"), code: without_comments_and_tests(&text) }
+    };
+    // Files named tests.rs are unit tests in a file of their own.
+    files.into_iter().map(source).filter(|source| !source.path.ends_with("tests.rs")).collect()
+}
+
+fn without_comments_and_tests(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// The room a file belongs to; none for `lib.rs` and `main.rs`, which only list rooms.
+fn room(path: &str) -> Option<&str> {
+    let first = path.split('/').next().unwrap().trim_end_matches(".rs");
+    (!["lib", "main"].contains(&first)).then_some(first)
+}
+
+/// Every name that directly follows `prefix` (such as `crate::`) in the code.
+fn names_after<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let is_name = |character: char| character.is_alphanumeric() || character == '_';
+    code.match_indices(prefix)
+        .filter(|(start, _)| !code[..*start].ends_with(is_name))
+        .map(|(start, _)| &code[start + prefix.len()..])
+        .map(|rest| &rest[..rest.find(|character| !is_name(character)).unwrap_or(rest.len())])
+        .collect()
+}
+
+#[test]
+fn rooms_use_only_the_rooms_they_may() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        let Some(room) = room(&source.path) else { continue };
+        let allowed: &[&str] = match MAY_USE.iter().find(|(name, _)| *name == room) {
+            Some((_, allowed)) => allowed,
+            None if FOUNDATIONS.contains(&room) => &[],
+            None => panic!("{}: the room {room} is not in the table", source.path),
+        };
+        // The program stands outside the library and sees it under its public name.
+        let (prefix, foundations) = if room == "cli" { ("deepcut::", &[][..]) } else { ("crate::", &FOUNDATIONS[..]) };
+        for used in names_after(&source.code, prefix) {
+            if used != room && !allowed.contains(&used) && !foundations.contains(&used) {
+                problems.push(format!("{} uses {used}", source.path));
+            }
+        }
+        // `super` must not lead out of the room: only `crate::` paths are checked above.
+        let depth = source.path.matches('/').count() - usize::from(source.path.ends_with("/mod.rs"));
+        if source.code.contains(&"super::".repeat(depth + 1)) {
+            problems.push(format!("{} leaves its room through super", source.path));
+        }
+    }
+    assert!(problems.is_empty(), "forbidden uses:\n{}", problems.join("\n"));
+}
+
+#[test]
+fn crates_stay_in_their_places() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        for (name, places) in CONFINED {
+            let named = !names_after(&source.code, &format!("{name}::")).is_empty();
+            if named && !places.iter().any(|place| source.path.starts_with(place)) {
+                problems.push(format!("{} names the crate {name}", source.path));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "crates out of place:\n{}", problems.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stays_in_its_places_and_the_library_never_prints() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        let says_unsafe = source.code.split(|character: char| !character.is_alphanumeric() && character != '_');
+        if says_unsafe.into_iter().any(|word| word == "unsafe") && !UNSAFE.contains(&source.path.as_str()) {
+            problems.push(format!("{} has unsafe code", source.path));
+        }
+        let prints = ["println!", "print!(", "dbg!"].iter().any(|print| source.code.contains(print));
+        if prints && room(&source.path) != Some("cli") {
+            problems.push(format!("{} prints", source.path));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_check_sees_what_it_forbids() {
+    let code = without_comments_and_tests("use crate::train::x; // crate::cli\n#[cfg(test)] use crate::output;");
+    assert_eq!(names_after(&code, "crate::").into_iter().collect::<Vec<_>>(), ["train"]);
+    assert_eq!(room("features/vit/model.rs"), Some("features"));
+    assert!(names_after("my_burn::x burn_flex::y", "burn::").is_empty());
+}

@@ -1,0 +1,455 @@
+//! The program as a process: what it writes, says and returns, with good and with bad input.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use deepcut::output::read_mask;
+use deepcut::raster::Raster;
+use serde_json::Value;
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The program, unaware of weights that this machine's user may have installed.
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deepcut"));
+    command.args(arguments).env("DEEPCUT_HOME", "/nonexistent").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs and expects an exit code; gives standard output.
+fn expect(code: i32, arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{error}");
+    assert!(!error.contains("panicked"), "{arguments:?}\n{error}");
+    out
+}
+
+/// Runs, expects an exit code, and gives the one line that standard error must hold.
+fn expect_error(code: i32, arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{error}");
+    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("error:")).collect();
+    assert_eq!(lines.len(), 1, "{arguments:?}\n{error}");
+    assert!(!error.contains("panicked"), "{arguments:?}\n{error}");
+    lines[0].to_string()
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Trains on the demonstration collection with the given further arguments; gives the checkpoint.
+fn train_demonstration(out: &Path, further: &[&str]) -> PathBuf {
+    let data = project("demonstration/images");
+    let mut arguments = vec!["train", "--data", path_text(&data), "--out", path_text(out)];
+    arguments.extend(further);
+    expect(0, &arguments);
+    out.join("best.safetensors")
+}
+
+/// The lines of predictions.jsonl by path.
+fn predictions(out: &Path) -> BTreeMap<String, Value> {
+    let table = fs::read_to_string(out.join("predictions.jsonl")).unwrap();
+    let lines = table.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| (line["path"].as_str().unwrap().to_string(), line)).collect()
+}
+
+fn write_png(path: &Path, width: u32, height: u32, colour: impl Fn(u32, u32) -> [u8; 3]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let pixels: Vec<u8> = (0..width * height).flat_map(|i| colour(i % width, i / width)).collect();
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+}
+
+/// A bright disc on a dark ground.
+fn disc(x: u32, y: u32) -> [u8; 3] {
+    let (dx, dy) = (x as i64 - 40, y as i64 - 30);
+    if dx * dx + dy * dy < 300 { [220, 180, 60] } else { [30, 50 + (x % 7) as u8, 40 + (y % 5) as u8] }
+}
+
+#[test]
+fn trains_infers_and_tells_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = train_demonstration(&folder.path().join("run"), &[]);
+    let out = folder.path().join("masks of a demonstration");
+    let data = project("demonstration/images");
+    let infer = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
+    let said = expect(0, &infer);
+    assert!(said.lines().next().unwrap().contains("superpixel"), "{said}");
+    assert!(said.lines().last().unwrap().contains("24 images"), "{said}");
+
+    let mut total = 0.0;
+    let predictions = predictions(&out);
+    assert_eq!(predictions.len(), 24);
+    for (path, prediction) in &predictions {
+        assert_eq!(prediction["status"], "done");
+        let name = Path::new(path).with_extension("png");
+        let mask = read_mask(&out.join("masks").join(&name)).unwrap();
+        let truth = read_mask(&project("demonstration/masks").join(&name)).unwrap();
+        assert_eq!((mask.width, mask.height), (truth.width, truth.height), "{path}");
+        assert_eq!(prediction["width"], mask.width);
+        let foreground = mask.values.iter().filter(|value| **value > 0).count();
+        assert_eq!(prediction["foreground_area_px"], foreground);
+        let [left, top, width, height] = [0, 1, 2, 3].map(|i| prediction["box"][i].as_u64().unwrap() as usize);
+        let outside = |index: usize| {
+            let (x, y) = (index % mask.width, index / mask.width);
+            x < left || y < top || x >= left + width || y >= top + height
+        };
+        assert!(mask.values.iter().enumerate().all(|(index, value)| *value == 0 || !outside(index)), "{path}");
+        assert!(out.join("overlays").join(name.with_extension("jpg")).exists());
+        let both = mask.values.iter().zip(&truth.values).filter(|(a, b)| **a > 0 && **b > 0).count();
+        let either = mask.values.iter().zip(&truth.values).filter(|(a, b)| **a > 0 || **b > 0).count();
+        total += both as f64 / either as f64;
+    }
+    assert!(total / 24.0 > 0.6, "mean IoU {}", total / 24.0);
+
+    // Again: nothing is left to do, and the table is the same. Then with one mask damaged: that one only.
+    let table = fs::read(out.join("predictions.jsonl")).unwrap();
+    assert!(expect(0, &infer).contains("segmented 0 images, 24 already done"));
+    let damaged = out.join("masks/boat_white.png");
+    let bytes = fs::read(&damaged).unwrap();
+    fs::write(&damaged, &bytes[..bytes.len() - 20]).unwrap();
+    assert!(expect(0, &infer).contains("segmented 1 image"));
+    assert_eq!(fs::read(&damaged).unwrap(), bytes);
+    assert_eq!(fs::read(out.join("predictions.jsonl")).unwrap(), table);
+    let mut again = infer.to_vec();
+    again.push("--overwrite");
+    assert!(expect(0, &again).contains("segmented 24 images"));
+}
+
+#[test]
+fn inspect_shows_the_checkpoint_to_people_and_machines() {
+    let folder = tempfile::tempdir().unwrap();
+    let further = ["--objective", "cc", "--epochs", "3", "--seed", "7", "--set", "graph.alpha=2.5"];
+    let checkpoint = train_demonstration(folder.path(), &further);
+    let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
+    assert_eq!(json["backbone"], "superpixel");
+    assert_eq!(json["network"]["clusters"], 10);
+    assert_eq!(json["config"]["graph"]["alpha"], 2.5);
+    assert_eq!(json["seed"], 7);
+    assert_eq!(json["curve"].as_array().unwrap().len(), 3);
+    assert_eq!(json["blake3"], blake3::hash(&fs::read(&checkpoint).unwrap()).to_hex().as_str());
+    let table = expect(0, &["inspect", path_text(&checkpoint)]);
+    for expected in ["superpixel", "cc", "10 clusters", "24 images, seed 7", "of 3"] {
+        assert!(table.contains(expected), "{expected} in\n{table}");
+    }
+}
+
+#[test]
+fn training_is_the_same_to_the_byte_with_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = |name: &str, threads: &str| {
+        let arguments = ["--epochs", "8", "--threads", threads];
+        fs::read(train_demonstration(&folder.path().join(name), &arguments)).unwrap()
+    };
+    let first = bytes("a", "1");
+    assert!(first == bytes("b", "2"), "one and two threads");
+    assert!(first == bytes("c", "3"), "one and three threads");
+}
+
+#[test]
+fn killed_training_resumes_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project("demonstration/images");
+    let epochs = "40";
+    let expected = fs::read(train_demonstration(&folder.path().join("whole"), &["--epochs", epochs])).unwrap();
+    for attempt in 0..5u64 {
+        let out = folder.path().join(format!("killed {attempt}"));
+        let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", epochs, "--resume"];
+        // Killed several times at growing distances, then left alone.
+        for kill in 0..3u64 {
+            let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(60 + 170 * attempt + 90 * kill));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        expect(0, &arguments);
+        assert!(fs::read(out.join("best.safetensors")).unwrap() == expected, "attempt {attempt}");
+        assert!(!out.join("resume.safetensors").exists());
+        let again = expect(0, &arguments);
+        assert!(again.contains("nothing is left to do"), "{again}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_says_how_to_continue() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (project("demonstration/images"), folder.path().join("run"));
+    let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "100000"];
+    let child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !out.join("resume.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("--resume"), "{}", text(&output.stderr));
+    assert!(!out.join("best.safetensors").exists());
+
+    // Another command cannot continue this run by accident.
+    let mut other = arguments.to_vec();
+    other.extend(["--resume", "--seed", "1"]);
+    assert!(expect_error(2, &other).contains("other settings"));
+}
+
+#[test]
+fn bad_images_are_listed_and_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_png(&data.join("deep/er/good.png"), 80, 60, disc);
+    write_png(&data.join("flat.png"), 33, 21, |_, _| [90, 90, 90]);
+    write_png(&data.join("one pixel.png"), 1, 1, |_, _| [1, 2, 3]);
+    write_png(&data.join("long.png"), 2000, 4, disc);
+    write_png(&data.join("twin.png"), 20, 20, disc);
+    let twin = fs::read(data.join("twin.png")).unwrap();
+    fs::write(data.join("twin.jpeg"), &twin).unwrap();
+    write_png(&data.join(".hidden/no.png"), 20, 20, disc);
+    write_png(&data.join("ignored/no.png"), 20, 20, disc);
+    fs::write(data.join(".gitignore"), "ignored/\n").unwrap();
+    fs::write(data.join("text.jpg"), "this is no image\n").unwrap();
+    fs::write(data.join("empty.png"), "").unwrap();
+    let good = fs::read(data.join("deep/er/good.png")).unwrap();
+    fs::write(data.join("truncated.png"), &good[..good.len() / 2]).unwrap();
+    fs::write(data.join("notes.txt"), "not an image by name\n").unwrap();
+    // A header of 60000 × 60000 pixels, with a right checksum, in a file of a few bytes.
+    let mut enormous = Vec::new();
+    let mut encoder = png::Encoder::new(&mut enormous, 60_000, 60_000);
+    encoder.set_color(png::ColorType::Rgb);
+    drop(encoder.write_header().unwrap());
+    fs::write(data.join("enormous.png"), &enormous).unwrap();
+
+    let out = folder.path().join("run");
+    let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "5"];
+    let output = run(&arguments);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    let bad = ["empty.png", "enormous.png", "text.jpg", "truncated.png", "twin."];
+    for name in bad {
+        let count = error.lines().filter(|line| line.starts_with("skipped:") && line.contains(name)).count();
+        assert_eq!(count, 1, "{name} in\n{error}");
+    }
+    assert_eq!(error.lines().filter(|line| line.starts_with("skipped:")).count(), bad.len(), "{error}");
+
+    let masks = folder.path().join("out");
+    let checkpoint = out.join("best.safetensors");
+    expect(3, &["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&masks)]);
+    let predictions = predictions(&masks);
+    let skipped = predictions.values().filter(|line| line["status"] == "skipped");
+    assert!(skipped.clone().all(|line| !line["reason"].as_str().unwrap().is_empty()));
+    assert_eq!(skipped.count(), bad.len());
+    for (name, width, height) in
+        [("deep/er/good.png", 80, 60), ("flat.png", 33, 21), ("one pixel.png", 1, 1), ("long.png", 2000, 4)]
+    {
+        assert_eq!(predictions[name]["status"], "done");
+        let mask = read_mask(&masks.join("masks").join(name)).unwrap();
+        assert_eq!((mask.width, mask.height), (width, height), "{name}");
+    }
+    assert!(!masks.join("masks/ignored").exists() && !masks.join("masks/.hidden").exists());
+}
+
+#[test]
+fn lists_and_single_images_are_collections_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = train_demonstration(&folder.path().join("run"), &["--epochs", "5"]);
+    let image = folder.path().join("pictures/disc.png");
+    write_png(&image, 80, 60, disc);
+    let list = folder.path().join("list.txt");
+    fs::write(
+        &list,
+        format!("# two of them\npictures/disc.png\n\n{}\n", project("demonstration/images/boat_white.jpg").display()),
+    )
+    .unwrap();
+    let infer = |data: &Path, out: &Path| {
+        expect(0, &["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(data), "--out", path_text(out)]);
+        predictions(out).len()
+    };
+    assert_eq!(infer(&image, &folder.path().join("one")), 1);
+    assert_eq!(infer(&list, &folder.path().join("two")), 2);
+    let only_masks = folder.path().join("only masks");
+    expect(
+        0,
+        &[
+            "infer",
+            "--ckpt",
+            path_text(&checkpoint),
+            "--data",
+            path_text(&image),
+            "--out",
+            path_text(&only_masks),
+            "--save",
+            "masks",
+        ],
+    );
+    assert!(only_masks.join("masks/disc.png").exists() && !only_masks.join("overlays").exists());
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let bad_config = folder.path().join("bad.toml");
+    fs::write(&bad_config, "[train]\nepoch = 3\n").unwrap();
+    let data = project("demonstration/images");
+    let (data, empty, bad_config) = (path_text(&data), path_text(&empty), path_text(&bad_config));
+    let out = folder.path().join("out");
+    let out = path_text(&out);
+    let cases: &[(&[&str], &str)] = &[
+        (&["train", "--data", "/no/such/folder", "--out", out], "/no/such/folder"),
+        (&["train", "--data", empty, "--out", out], "no image"),
+        (&["train", "--data", data, "--out", out, "--clusters", "1"], "clusters"),
+        (&["train", "--data", data, "--out", out, "--config", "/no/such.toml"], "/no/such.toml"),
+        (&["train", "--data", data, "--out", out, "--config", bad_config], "epoch"),
+        (&["train", "--data", data, "--out", out, "--set", "trian.epochs=3"], "trian"),
+        (&["train", "--data", data, "--out", out, "--backbone", "vit"], "--weights"),
+        (&["train", "--data", data, "--out", out, "--weights", "/no/such.pth"], "/no/such.pth"),
+        (&["train", "--data", data, "--out", out, "--backbone", "pixel", "--weights", bad_config], "no weights"),
+        (&["infer", "--ckpt", "/no/such.safetensors", "--data", data, "--out", out], "/no/such.safetensors"),
+        (&["inspect", "/no/such.safetensors"], "/no/such.safetensors"),
+    ];
+    for (arguments, expected) in cases {
+        let error = expect_error(2, arguments);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    for arguments in [&["train"][..], &["train", "--data", data, "--sett", "x"], &["nonsense"]] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    expect(0, &["--help"]);
+    expect(0, &["--version"]);
+    assert!(expect(0, &["completions", "bash"]).contains("deepcut"));
+    assert!(expect(0, &["backbone"]).contains("/nonexistent"));
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_build_without_cuda_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project("demonstration/images");
+    let error =
+        expect_error(2, &["train", "--data", path_text(&data), "--out", path_text(folder.path()), "--device", "cuda"]);
+    assert!(error.contains("--features cuda") && error.contains("--device cpu"), "{error}");
+}
+
+#[test]
+fn broken_checkpoints_and_weights_are_code_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project("demonstration/images");
+    let out = folder.path().join("out");
+    let checkpoint = train_demonstration(&folder.path().join("run"), &["--epochs", "2"]);
+    let good = fs::read(&checkpoint).unwrap();
+    let bad = folder.path().join("bad.safetensors");
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    let foreign = project("tests/golden/vit_p16_s16.safetensors");
+    let cases = [good[..good.len() - 7].to_vec(), flipped, Vec::new(), b"hello".to_vec(), fs::read(foreign).unwrap()];
+    for bytes in cases {
+        fs::write(&bad, &bytes).unwrap();
+        let infer = ["infer", "--ckpt", path_text(&bad), "--data", path_text(&data), "--out", path_text(&out)];
+        let error = expect_error(4, &infer);
+        assert!(error.contains("bad.safetensors"), "{error}");
+        expect_error(4, &["inspect", path_text(&bad)]);
+    }
+    assert!(!out.exists(), "nothing is written for a broken checkpoint");
+
+    // Weights: no ViT, cut short, a text file.
+    fs::write(&bad, &good).unwrap();
+    let train = ["train", "--data", path_text(&data), "--out", path_text(&out), "--weights", path_text(&bad)];
+    expect_error(4, &train);
+    fs::write(&bad, "hello").unwrap();
+    expect_error(4, &train);
+}
+
+/// A complete ViT, in small: the program's own test weights.
+const TINY_VIT: &[&str] = &["--set", "vit.input_side=32", "--set", "vit.head_width=8"];
+
+#[test]
+fn a_checkpoint_insists_on_its_own_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project("demonstration/images");
+    let weights = project("tests/golden/tiny_vit.pth");
+    let mut arguments = vec!["--weights", path_text(&weights), "--epochs", "3"];
+    arguments.extend(TINY_VIT);
+    let checkpoint = train_demonstration(&folder.path().join("run"), &arguments);
+    let out = folder.path().join("out");
+    let infer = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
+    assert!(expect_error(2, &infer).contains("--weights"));
+    let other = project("tests/golden/tiny_vit_nested.pth");
+    let with = |weights: &Path| -> Vec<String> {
+        infer.iter().map(|part| part.to_string()).chain(["--weights".into(), path_text(weights).into()]).collect()
+    };
+    let error = expect_error(4, &with(&other).iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("blake3"), "{error}");
+    expect(0, &with(&weights).iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(predictions(&out).len(), 24);
+
+    // Installed weights are found without being named.
+    let home = folder.path().join("home");
+    let installed = |arguments: &[&str]| program(arguments).env("DEEPCUT_HOME", &home).output().unwrap();
+    assert!(installed(&["backbone", "--install", path_text(&weights)]).status.success());
+    let again = folder.path().join("again");
+    let output =
+        installed(&["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&again)]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn json_output_is_one_object_and_quiet_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (project("demonstration/images"), folder.path().join("run"));
+    let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "2"];
+    let with = |flag| {
+        let mut arguments = arguments.to_vec();
+        arguments.push(flag);
+        expect(0, &arguments)
+    };
+    let summary: Value = serde_json::from_str(&with("--json")).unwrap();
+    assert_eq!(summary["images"], 24);
+    assert_eq!(summary["checkpoint"], path_text(&out.join("best.safetensors")));
+    assert_eq!(with("--quiet"), "");
+    let log = fs::read_to_string(out.join("train.jsonl")).unwrap();
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    assert_eq!(log.lines().filter(|line| line.contains("\"epoch\"")).count(), 4);
+}
+
+#[test]
+fn a_full_cache_changes_nothing_but_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let cached = fs::read(train_demonstration(&folder.path().join("a"), &["--epochs", "3"])).unwrap();
+    let further = ["--epochs", "3", "--set", "cache.limit_mebibytes=0"];
+    let uncached = fs::read(train_demonstration(&folder.path().join("b"), &further)).unwrap();
+    assert!(cached == uncached);
+}
+
+#[test]
+fn masks_hold_the_clusters_of_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let further = ["--epochs", "20", "--clusters", "4", "--backbone", "pixel", "--set", "pixel.side=24"];
+    let checkpoint = train_demonstration(&folder.path().join("run"), &further);
+    let (data, out) = (project("demonstration/images"), folder.path().join("out"));
+    expect(0, &["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)]);
+    let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
+    let foreground = json["background"].as_array().unwrap().iter().filter(|is| **is == false).count();
+    let highest = fs::read_dir(out.join("masks")).unwrap().map(|entry| {
+        let mask: Raster<u8> = read_mask(&entry.unwrap().path()).unwrap();
+        usize::from(*mask.values.iter().max().unwrap())
+    });
+    assert_eq!(highest.max(), Some(foreground));
+}
