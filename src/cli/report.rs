@@ -123,7 +123,7 @@ impl Observer for Reporter {
 
 /// About ten epochs of a run are worth a line.
 fn is_landmark(report: &EpochReport) -> bool {
-    report.epoch == 1 || report.epoch == report.epochs || report.epoch % report.epochs.div_ceil(10) == 0
+    report.epoch == 1 || report.epoch == report.epochs || report.epoch.is_multiple_of(report.epochs.div_ceil(10))
 }
 
 fn epoch_line(report: &EpochReport) -> String {

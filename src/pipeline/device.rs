@@ -74,6 +74,6 @@ mod driver {
     #[allow(unsafe_code, reason = "see probe")]
     fn load(names: &[&str]) -> Option<Library> {
         // SAFETY: these are the system's own CUDA libraries, whose initialisers have no requirements of the caller.
-        names.iter().find_map(|name| unsafe { Library::new(name) }.ok())
+        names.iter().find_map(|name| unsafe { Library::new(*name) }.ok())
     }
 }

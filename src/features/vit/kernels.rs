@@ -320,8 +320,8 @@ mod tests {
         }
         assert!(exp_nonpositive(f32::NEG_INFINITY) < 1e-37);
         // Values from tables of the error function.
-        let known = [(0.0, 0.0), (0.1, 0.112_462_916), (0.5, 0.520_499_88), (1.0, 0.842_700_8), (2.0, 0.995_322_27)];
-        for (x, expected) in known.into_iter().chain([(3.5, 0.999_999_26), (12.0, 1.0)]) {
+        let known = [(0.0, 0.0), (0.1, 0.112_462_916), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3)];
+        for (x, expected) in known.into_iter().chain([(3.5, 0.999_999_3), (12.0, 1.0)]) {
             assert!((erf(x) - expected).abs() < 1e-6, "erf({x}) = {}", erf(x));
             assert!((erf(-x) + expected).abs() < 1e-6);
         }
