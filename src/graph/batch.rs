@@ -29,6 +29,7 @@ pub struct Batch {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one per batch; CUDA's tensors are large on the stack")]
 enum BatchWeights {
     NonNegative { features: Tensor<3>, scales: Vec<f32> },
     Correlation { features: Tensor<3>, offsets: Tensor<3> },
