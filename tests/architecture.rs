@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("refine", &["pixels"]),
     ("metrics", &["pixels"]),
     ("output", &["pixels"]),
-    ("config", &["features", "graph", "objective", "pixels", "train"]),
+    ("config", &["features", "graph", "objective", "pixels", "refine", "segment", "train"]),
     (
         "pipeline",
         &[

@@ -411,6 +411,62 @@ fn a_checkpoint_insists_on_its_own_weights() {
 }
 
 #[test]
+fn segment_optimises_every_image_and_continues_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (project("demonstration/images"), folder.path().join("out"));
+    let segment = |further: &[&str]| {
+        let mut arguments = vec!["segment", "--data", path_text(&data), "--out", path_text(&out)];
+        arguments.extend(["--set", "superpixel.regions=100", "--epochs", "60"]);
+        arguments.extend(further);
+        expect(0, &arguments)
+    };
+    assert!(segment(&["--threads", "1"]).contains("segmented 24 images"));
+    let first = fs::read(out.join("predictions.jsonl")).unwrap();
+    assert!(segment(&[]).contains("24 already done"));
+    assert!(segment(&["--threads", "3", "--overwrite"]).contains("segmented 24 images"));
+    assert!(fs::read(out.join("predictions.jsonl")).unwrap() == first, "one thread and three");
+    let losses = predictions(&out).into_values().map(|line| line["final_loss"].as_f64().unwrap());
+    assert!(losses.clone().all(|loss| (-1.0..0.5).contains(&loss)), "{:?}", losses.collect::<Vec<_>>());
+
+    // Another way of segmenting is another result, though the files are there.
+    assert!(segment(&["--seed", "1"]).contains("segmented 24 images"));
+    assert!(segment(&["--objective", "cc", "--clusters", "4"]).contains("clusters per image"));
+    assert!(predictions(&out).values().all(|line| line["negative_share"].as_f64().is_some()));
+    expect_error(2, &["segment", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "0"]);
+}
+
+#[test]
+fn refinement_fits_masks_to_edges() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // A disc on a plain ground: the truth is known exactly, the coarse grid cannot follow it.
+    let plain = |x, y| if disc(x, y)[0] > 100 { [220, 180, 60] } else { [30, 50, 40] };
+    write_png(&data.join("disc.png"), 80, 60, plain);
+    let further = ["--backbone", "pixel", "--set", "pixel.side=12", "--epochs", "60"];
+    let checkpoint = train_demonstration(&folder.path().join("run"), &further);
+    let wrong = |refine: &str| {
+        let out = folder.path().join(refine);
+        let mut infer = vec!["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data)];
+        infer.extend(["--out", path_text(&out), "--refine", refine]);
+        expect(0, &infer);
+        let mask = read_mask(&out.join("masks/disc.png")).unwrap();
+        let pixels = mask.values.iter().enumerate();
+        pixels.filter(|(i, value)| (**value > 0) != (plain(*i as u32 % 80, *i as u32 / 80)[0] > 100)).count()
+    };
+    let (coarse, refined) = (wrong("none"), wrong("bilateral-tokencut"));
+    assert!(refined * 2 < coarse, "{coarse} wrong pixels before, {refined} after");
+
+    let infer = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&data)];
+    let set = |value| {
+        let mut infer = infer.to_vec();
+        infer.extend(["--set", value]);
+        expect_error(2, &infer)
+    };
+    assert!(set("model.clusters=4").contains("fixes this"));
+    assert!(set("refine.bilateral.lambda=-1").contains("lambda"));
+}
+
+#[test]
 fn json_output_is_one_object_and_quiet_is_quiet() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (project("demonstration/images"), folder.path().join("run"));

@@ -59,13 +59,11 @@ impl Case {
     }
 
     fn loss(&self, batch: &Batch, assignment: Tensor<3>) -> Tensor<3> {
-        match self.affinity {
-            Affinity::NonNegative => {
-                let terms = normalised_cut(batch, assignment);
-                terms.cut + terms.balance
-            }
-            Affinity::Correlation { .. } => correlation(batch, assignment),
-        }
+        let objective = match self.affinity {
+            Affinity::NonNegative => Objective::Ncut { balance: 1.0 },
+            Affinity::Correlation { .. } => Objective::Cc,
+        };
+        objective.losses(batch, assignment)
     }
 }
 

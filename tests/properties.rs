@@ -115,7 +115,7 @@ proptest! {
         let found = f64::from(tensor::into_vec(correlation(&batch, tensor.clone()))[0]);
         let expected = -trace(&dense(&nodes, affinity), &assignment, clusters);
         prop_assert!((found - expected).abs() <= 1e-3 + 1e-4 * expected.abs(), "{found}, dense {expected}");
-        let scaled = tensor::into_vec(Objective::Cc.losses(&batch, tensor))[0];
+        let scaled = tensor::into_vec(Objective::Cc.scaled_losses(&batch, tensor))[0];
         prop_assert!((-1.0 - 1e-5..=1.0 + 1e-5).contains(&scaled), "the scaled loss is {scaled}");
     }
 }

@@ -4,7 +4,10 @@ mod backbone;
 mod completions;
 mod infer;
 mod inspect;
+mod predict;
 mod report;
+mod segment;
+mod settings;
 mod train;
 
 use std::process::ExitCode;
@@ -34,6 +37,7 @@ struct Cli {
 enum Command {
     Train(train::TrainArguments),
     Infer(infer::InferArguments),
+    Segment(segment::SegmentArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
     Completions(completions::CompletionsArguments),
@@ -101,6 +105,7 @@ pub fn run() -> ExitCode {
     let result = match &cli.command {
         Command::Train(arguments) => train::run(arguments),
         Command::Infer(arguments) => infer::run(arguments),
+        Command::Segment(arguments) => segment::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

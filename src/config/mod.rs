@@ -2,7 +2,7 @@
 
 mod resolve;
 
-pub use resolve::{ConfigError, resolve};
+pub use resolve::{ConfigError, resolve, with_assignments};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use crate::features::{PixelConfig, SuperpixelConfig};
 use crate::graph::Affinity;
 use crate::objective::Objective;
 use crate::pixels::DecodeLimits;
+use crate::refine::RefineConfig;
+use crate::segment::PerImageConfig;
 use crate::train::TrainConfig;
 
 /// Every setting of a run. A configuration file holds the same keys in TOML; what it leaves out has its default.
@@ -30,6 +32,8 @@ pub struct RunConfig {
     pub model: ModelConfig,
     pub objective: ObjectiveConfig,
     pub train: TrainConfig,
+    pub segment: PerImageConfig,
+    pub refine: RefineConfig,
     pub output: OutputConfig,
 }
 
@@ -134,6 +138,16 @@ impl Default for OutputConfig {
     }
 }
 
+impl ObjectiveKind {
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            ObjectiveKind::Ncut => "ncut",
+            ObjectiveKind::Cc => "cc",
+        }
+    }
+}
+
 impl RunConfig {
     /// Number of clusters, K.
     pub fn clusters(&self) -> usize {
@@ -208,6 +222,21 @@ impl RunConfig {
                 self.train.held_out.to_string(),
             ),
             (
+                (1..=1_000_000).contains(&self.segment.epochs),
+                "segment.epochs must be from 1 to 1000000",
+                self.segment.epochs.to_string(),
+            ),
+            (
+                self.segment.learning_rate > 0.0 && self.segment.learning_rate <= 10.0,
+                "segment.learning_rate must be above 0 and at most 10",
+                self.segment.learning_rate.to_string(),
+            ),
+            (
+                (0.0..=1.0).contains(&self.segment.weight_decay),
+                "segment.weight_decay must be from 0 to 1",
+                self.segment.weight_decay.to_string(),
+            ),
+            (
                 (1..=16_384).contains(&self.output.overlay_side_px),
                 "output.overlay_side_px must be from 1 to 16384",
                 self.output.overlay_side_px.to_string(),
@@ -234,6 +263,7 @@ impl RunConfig {
             }
         }
         self.superpixel.validate().map_err(|error| ConfigError::Value(format!("[superpixel] {error}")))?;
-        self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))
+        self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))?;
+        self.refine.validate().map_err(|error| ConfigError::Value(format!("[refine.bilateral] {error}")))
     }
 }

@@ -32,6 +32,16 @@ pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<RunConfig,
         // The file alone first, so that its mistakes are not blamed on the command line.
         Value::Table(table.clone()).try_into::<RunConfig>().map_err(|error| invalid(one_line(&error)))?;
     }
+    resolve_table(table, assignments)
+}
+
+/// A complete configuration with some settings (`room.key=value`) changed.
+pub fn with_assignments(config: &RunConfig, assignments: &[String]) -> Result<RunConfig, ConfigError> {
+    let table = Table::try_from(config).map_err(|error| ConfigError::Value(one_line(&error)))?;
+    resolve_table(table, assignments)
+}
+
+fn resolve_table(mut table: Table, assignments: &[String]) -> Result<RunConfig, ConfigError> {
     for assignment in assignments {
         assign(&mut table, assignment)?;
         Value::Table(table.clone())

@@ -12,7 +12,7 @@ pub use descriptor::Descriptor;
 pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
 pub use slic::{SlicParameters, slic};
-pub use superpixel::{InvalidSetting, SuperpixelConfig, SuperpixelExtractor};
+pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
 
 use crate::raster::{LabelMap, Raster, RgbImage};
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::region_graph::{REGION_WIDTH, colour_affinity, region_values};
-use super::superpixel::{InvalidSetting, within};
 use super::{Adjacency, Descriptor, Edge, Extractor, Layout, NodeFeatures};
+use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::region_graph::region_graph;
 use super::slic::{SlicParameters, slic};
 use super::{Descriptor, Extractor, NodeFeatures};
+use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 
@@ -39,21 +40,6 @@ impl SuperpixelConfig {
         within("compactness", f64::from(self.compactness), 1e-3, 1e6)?;
         within("sigma", f64::from(self.sigma), 0.0, 100.0)
     }
-}
-
-/// A setting outside its range.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("setting `{setting}` is {value}; give it a value from {lowest} to {highest}")]
-pub struct InvalidSetting {
-    pub setting: &'static str,
-    pub value: f64,
-    pub lowest: f64,
-    pub highest: f64,
-}
-
-/// Checks `lowest` ≤ `value` ≤ `highest`; NaN is never within.
-pub(super) fn within(setting: &'static str, value: f64, lowest: f64, highest: f64) -> Result<(), InvalidSetting> {
-    if (lowest..=highest).contains(&value) { Ok(()) } else { Err(InvalidSetting { setting, value, lowest, highest }) }
 }
 
 /// Makes a node of every SLIC superpixel, with edges between superpixels that touch.

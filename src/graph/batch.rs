@@ -31,9 +31,20 @@ pub struct Batch {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one per batch; CUDA's tensors are large on the stack")]
 enum BatchWeights {
-    NonNegative { features: Tensor<3>, scales: Vec<f32> },
-    Correlation { features: Tensor<3>, offsets: Tensor<3> },
-    Edges { neighbours: Vec<NeighbourIndex>, weights: Tensor<3> },
+    NonNegative {
+        features: Tensor<3>,
+        scales: Vec<f32>,
+    },
+    /// W of every graph, `[B, N, N]`.
+    Formed(Tensor<3>),
+    Correlation {
+        features: Tensor<3>,
+        offsets: Tensor<3>,
+    },
+    Edges {
+        neighbours: Vec<NeighbourIndex>,
+        weights: Tensor<3>,
+    },
 }
 
 /// The neighbour of every node in one slot, `[B, N, 1]`.
@@ -96,6 +107,19 @@ impl Batch {
         }
     }
 
+    /// The same batch with non-negative W formed once, for many passes over few graphs; large ones are left as they are.
+    pub fn with_formed_weights(mut self) -> Batch {
+        if let BatchWeights::NonNegative { features, scales } = &self.weights {
+            let [graphs, nodes, _] = features.dims();
+            if graphs * nodes * nodes <= TILE_ENTRIES {
+                let scales = tensor::from_slice(scales, [graphs, 1, 1], &features.device());
+                let products = features.clone().matmul(features.clone().transpose());
+                self.weights = BatchWeights::Formed(products.clamp_min(0.0) * scales);
+            }
+        }
+        self
+    }
+
     /// Tr(SᵀWS) of every graph, differentiable in S, without keeping any N×N matrix for the backward pass.
     ///
     /// # Shapes
@@ -111,6 +135,9 @@ impl Batch {
             }
             BatchWeights::NonNegative { features, scales } => {
                 trace_from_product(assignment, |constant| non_negative_product(features, scales, constant))
+            }
+            BatchWeights::Formed(weights) => {
+                trace_from_product(assignment, |constant| weights.clone().matmul(constant))
             }
             BatchWeights::Edges { neighbours, weights } => {
                 trace_from_product(assignment, |constant| listed_product(neighbours, weights, constant))

@@ -35,24 +35,27 @@ pub enum Affinity {
 pub struct Graph {
     /// Channels per node, D.
     pub width: usize,
-    /// P = Â X, row-major [N, D].
+    /// P = Â X, row-major `[N, D]`.
     pub propagated: Vec<f32>,
-    /// Row sums of W, [N].
+    /// Row sums of W, `[N]`.
     pub degrees: Vec<f32>,
     /// How to apply W.
     pub weights: Weights,
-    /// Positions of the layout's raster that each node covers, [N].
+    /// Correlation clustering only: share of all affinities that are not positive (the paper's Table 4 counts these); of
+    /// listed edges, among the listed.
+    pub negative_share: Option<f32>,
+    /// Positions of the layout's raster that each node covers, `[N]`.
     pub area: Vec<f32>,
-    /// Of these, how many lie on the image border, [N].
+    /// Of these, how many lie on the image border, `[N]`.
     pub border: Vec<f32>,
 }
 
 /// The affinity matrix of a graph without forming it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Weights {
-    /// W_ij = max(f_i·f_j, 0) · scale, from `features` [N, D].
+    /// W_ij = max(f_i·f_j, 0) · scale, from `features` `[N, D]`.
     NonNegative { features: Vec<f32>, scale: f32 },
-    /// W_ij = f_i·f_j − offset, from `features` [N, D].
+    /// W_ij = f_i·f_j − offset, from `features` `[N, D]`.
     Correlation { features: Vec<f32>, offset: f32 },
     /// W_ij of the listed pairs i < j, symmetric, zero elsewhere.
     Edges(Vec<Edge>),
@@ -66,11 +69,11 @@ impl Graph {
     /// Differs from the paper: its Eq. 4 writes an unweighted mean; this is the official code's propagation.
     pub fn build(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
         let (area, border) = nodes.layout.coverage();
-        let (propagated, degrees, weights) = match &nodes.adjacency {
+        let propagation::Propagation { propagated, degrees, weights, negative_share } = match &nodes.adjacency {
             Adjacency::Complete => propagation::over_features(nodes, affinity, device),
             Adjacency::Edges(edges) => propagation::over_edges(nodes, edges, affinity),
         };
-        Graph { width: nodes.width, propagated, degrees, weights, area, border }
+        Graph { width: nodes.width, propagated, degrees, weights, negative_share, area, border }
     }
 
     /// Number of nodes, N.
@@ -107,6 +110,7 @@ impl Graph {
             propagated: rows(&self.propagated, self.width),
             degrees: rows(&self.degrees, 1),
             weights,
+            negative_share: self.negative_share,
             area: rows(&self.area, 1),
             border: rows(&self.border, 1),
         }

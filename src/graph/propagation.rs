@@ -4,6 +4,14 @@ use super::{Affinity, Weights};
 use crate::features::{Edge, NodeFeatures};
 use crate::tensor::{self, Device, Tensor};
 
+/// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
+pub(super) struct Propagation {
+    pub propagated: Vec<f32>,
+    pub degrees: Vec<f32>,
+    pub weights: Weights,
+    pub negative_share: Option<f32>,
+}
+
 /// Rows of W that are held at once; graphs up to this size form W exactly once.
 const TILE_ROWS: usize = 2048;
 
@@ -11,11 +19,7 @@ const TILE_ROWS: usize = 2048;
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(
-    nodes: &NodeFeatures,
-    affinity: Affinity,
-    device: &Device,
-) -> (Vec<f32>, Vec<f32>, Weights) {
+pub(super) fn over_features(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Propagation {
     let (count, width) = (nodes.nodes(), nodes.width);
     let squared_norms: Vec<f32> =
         nodes.values.chunks_exact(width).map(|row| row.iter().map(|value| value * value).sum()).collect();
@@ -55,10 +59,15 @@ pub(super) fn over_features(
     };
     let starts: Vec<usize> = (0..count).step_by(TILE_ROWS).collect();
     let mut row_sums: Vec<f32> = Vec::with_capacity(count);
+    let mut not_positive = 0.0f64;
     let mut kept_tile = None;
     for &start in &starts {
         let rows = tile(start);
         row_sums.extend(tensor::into_vec(rows.clone().sum_dim(1)));
+        if matches!(affinity, Affinity::Correlation { .. }) {
+            let per_row = tensor::into_vec(rows.clone().equal_elem(0.0).float().sum_dim(1));
+            not_positive += per_row.iter().map(|&count| f64::from(count)).sum::<f64>();
+        }
         kept_tile = (starts.len() == 1).then_some(rows);
     }
     let inverse_roots: Vec<f32> =
@@ -93,14 +102,16 @@ pub(super) fn over_features(
         }
         _ => row_sums,
     };
-    (propagated, degrees, weights)
+    let negative_share = matches!(affinity, Affinity::Correlation { .. })
+        .then(|| (not_positive / (count as f64 * count as f64).max(1.0)) as f32);
+    Propagation { propagated, degrees, weights, negative_share }
 }
 
 /// Propagation over listed edges.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_edges(nodes: &NodeFeatures, edges: &[Edge], affinity: Affinity) -> (Vec<f32>, Vec<f32>, Weights) {
+pub(super) fn over_edges(nodes: &NodeFeatures, edges: &[Edge], affinity: Affinity) -> Propagation {
     let (count, width) = (nodes.nodes(), nodes.width);
     let offset = match affinity {
         Affinity::NonNegative => 0.0,
@@ -137,7 +148,11 @@ pub(super) fn over_edges(nodes: &NodeFeatures, edges: &[Edge], affinity: Affinit
             }
         }
     }
-    (propagated, degrees, Weights::Edges(edges))
+    let negative_share = matches!(affinity, Affinity::Correlation { .. }).then(|| {
+        let not_positive = edges.iter().filter(|edge| edge.weight <= 0.0).count();
+        not_positive as f32 / edges.len().max(1) as f32
+    });
+    Propagation { propagated, degrees, weights: Weights::Edges(edges), negative_share }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Graph, Weights};
 use crate::features::Edge;
 
 /// Begins every stored graph; the number is the format's version.
-const MAGIC: &[u8; 8] = b"dcgraph1";
+const MAGIC: &[u8; 8] = b"dcgraph2";
 
 /// Stored bytes that are no graph.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,7 @@ impl Graph {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(parameter.to_le_bytes());
+        bytes.extend(self.negative_share.unwrap_or(f32::NAN).to_le_bytes());
         for array in [&self.propagated, &self.degrees, &self.area, &self.border] {
             bytes.extend(array.iter().flat_map(|value| value.to_le_bytes()));
         }
@@ -48,6 +49,7 @@ impl Graph {
         let feature_values = reader.count()?;
         let edge_count = reader.count()?;
         let parameter = f32::from_le_bytes(reader.array()?);
+        let negative_share = Some(f32::from_le_bytes(reader.array()?)).filter(|share| !share.is_nan());
         let values = nodes.checked_mul(width).ok_or(GraphBytesError("sizes overflow"))?;
         let propagated = reader.floats(values)?;
         let degrees = reader.floats(nodes)?;
@@ -73,7 +75,7 @@ impl Graph {
         if !reader.rest.is_empty() {
             return Err(GraphBytesError("bytes left over"));
         }
-        Ok(Graph { width, propagated, degrees, weights, area, border })
+        Ok(Graph { width, propagated, degrees, weights, negative_share, area, border })
     }
 }
 
@@ -114,15 +116,16 @@ mod tests {
             Weights::Correlation { features: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], offset: 1.5 },
             Weights::Edges(vec![edge(0, 1), edge(1, 2)]),
         ];
-        let graph = |weights| Graph {
+        let graph = |(share, weights)| Graph {
             width: 2,
             propagated: vec![0.5; 6],
             degrees: vec![1.0, 2.0, 3.0],
             weights,
+            negative_share: [None, Some(0.25)][usize::from(share)],
             area: vec![1.0; 3],
             border: vec![0.0, 1.0, 1.0],
         };
-        weights.into_iter().map(graph).collect()
+        [false, true, true].into_iter().zip(weights).map(graph).collect()
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Numbers without a domain.
 
 pub mod random;
+pub mod range;
+pub mod union_find;
 
 /// Index of the largest entry, the first of equals.
 pub fn argmax(values: &[f32]) -> usize {

@@ -28,8 +28,7 @@ pub enum Objective {
 }
 
 impl Objective {
-    /// The loss of every graph, on a scale that does not depend on the graph's size, so that graphs of a batch count
-    /// equally: N-cut is free of scale, correlation clustering is divided by [`Batch::magnitude`].
+    /// The loss of every graph as the paper writes it; correlation clustering grows with the graph and its features.
     ///
     /// # Shapes
     /// masked assignment `[B, N, K]` → `[B, 1, 1]`
@@ -39,7 +38,20 @@ impl Objective {
                 let terms = normalised_cut(batch, assignment);
                 terms.cut + terms.balance.mul_scalar(balance)
             }
-            Objective::Cc => correlation(batch, assignment) / batch.magnitude.clone(),
+            Objective::Cc => correlation(batch, assignment),
+        }
+    }
+
+    /// The loss of every graph on a scale that does not depend on the graph's size, so that graphs of a batch count
+    /// equally: N-cut is free of scale, correlation clustering is divided by [`Batch::magnitude`].
+    ///
+    /// # Shapes
+    /// masked assignment `[B, N, K]` → `[B, 1, 1]`
+    pub fn scaled_losses(self, batch: &Batch, assignment: Tensor<3>) -> Tensor<3> {
+        let losses = self.losses(batch, assignment);
+        match self {
+            Objective::Ncut { .. } => losses,
+            Objective::Cc => losses / batch.magnitude.clone(),
         }
     }
 }

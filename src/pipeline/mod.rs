@@ -5,11 +5,15 @@ mod device;
 mod images;
 mod infer;
 mod ordered;
+mod predict;
+mod segment;
 mod train;
 
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
 pub use device::DeviceChoice;
-pub use infer::{InferRequest, InferSummary, SaveKinds, infer};
+pub use infer::{InferRequest, infer};
+pub use predict::{Measures, PredictRequest, PredictSummary, Prediction, SaveKinds, Status};
+pub use segment::{SegmentRequest, segment};
 pub use train::{TrainRequest, TrainSummary, train};
 
 use std::path::{Path, PathBuf};
@@ -77,6 +81,14 @@ fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, PipelineError> {
         .num_threads(threads)
         .build()
         .map_err(|error| PipelineError::Usage(format!("cannot start {threads} threads: {error}")))
+}
+
+/// A collection without images.
+fn no_images(data: &Path) -> PipelineError {
+    PipelineError::Usage(format!(
+        "no image was found in {}; images end in .jpg, .jpeg, .png, .webp, .bmp or .gif; hidden files and what ignore files exclude do not count",
+        data.display()
+    ))
 }
 
 /// One image that was left out of a run, and why.

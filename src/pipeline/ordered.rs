@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
-/// Applies `work` to every item on `workers` threads of `pool` and hands the results to `consume` in the items' order,
+/// Applies `work` to every item on as many threads as `pool` has and hands the results to `consume` in the items' order,
 /// on the calling thread. At most 4 items per worker are under way, however slow one of them is.
+///
+/// Every worker is a thread pool of its own with one thread, itself: items run beside each other and none within. In a
+/// common pool, a worker that waits for its own sub-tasks would begin another item meanwhile, and if both need one lock
+/// (recording tensors share one), wait for itself for ever.
 ///
 /// An error of `consume` ends the run after the items under way.
 pub(super) fn for_each_ordered<I, R, E>(
@@ -28,10 +32,12 @@ where
             let sender = sender.clone();
             let (queue, room, work) = (&queue, &room, &work);
             scope.spawn(move || {
+                let own_pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+                debug_assert!(own_pool.is_ok(), "a new thread belongs to no pool yet");
                 // A panicking item must not leave the others waiting for room.
                 let _closer = Closer { queue, room };
                 while let Some((number, item)) = next(queue, room, window) {
-                    if sender.send((number, pool.install(|| work(item)))).is_err() {
+                    if sender.send((number, work(item))).is_err() {
                         break;
                     }
                 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::backbone::{self, Backbone};
 use super::device::DeviceChoice;
 use super::ordered::for_each_ordered;
-use super::{PipelineError, Skip, images, read_checkpoint, thread_pool};
+use super::{PipelineError, Skip, images, no_images, read_checkpoint, thread_pool};
 use crate::config::RunConfig;
 use crate::dataset::{self, Record};
 use crate::event::{Event, Observer, Stage};
@@ -83,17 +83,14 @@ pub fn train(
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let (records, mut skipped) = sample(collection.records(), &config, observer);
     if records.is_empty() && skipped.is_empty() {
-        return Err(PipelineError::Usage(format!(
-            "no image was found in {}; images end in .jpg, .jpeg, .png, .webp, .bmp or .gif; hidden files and what ignore files exclude do not count",
-            request.data.display()
-        )));
+        return Err(no_images(&request.data));
     }
     observer.observe(Event::Plan(format!(
         "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters, {} epochs",
         records.len(),
         request.data.display(),
         backbone.description,
-        objective_name(&config),
+        config.objective.kind.name(),
         config.clusters(),
         config.train.epochs,
     )));
@@ -450,13 +447,6 @@ fn summary(
         held_out_loss: best.map_or(f64::NAN, |point: &CurvePoint| point.held_out_loss),
         collapsed: header.collapsed,
         already_finished,
-    }
-}
-
-fn objective_name(config: &RunConfig) -> &'static str {
-    match config.objective.kind {
-        crate::config::ObjectiveKind::Ncut => "ncut",
-        crate::config::ObjectiveKind::Cc => "cc",
     }
 }
 

@@ -1,4 +1,57 @@
-//! The background rule of a collection.
+//! The background rules: of a single image, and of a collection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::raster::Raster;
+
+/// How one image by itself decides which of its clusters is background; all others are foreground.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackgroundRule {
+    /// The paper's: the cluster that is the most frequent one on the most of the image's four edges, of equals the one
+    /// with more border positions.
+    #[default]
+    Edges,
+    /// The official code's: the cluster in the most of the four corners, of equals the lowest.
+    Corners,
+}
+
+impl BackgroundRule {
+    /// The background cluster of an image.
+    ///
+    /// # Shapes
+    /// the cluster at every position `[rows, columns]` → one cluster below `clusters`
+    pub fn background(self, positions: &Raster<usize>, clusters: usize) -> usize {
+        let (width, height) = (positions.width, positions.height);
+        let row = |y: usize| (0..width).map(move |x| (x, y)).collect::<Vec<_>>();
+        let column = |x: usize| (0..height).map(move |y| (x, y)).collect::<Vec<_>>();
+        let edges = [row(0), row(height - 1), column(0), column(width - 1)];
+        let counted = |places: &[(usize, usize)]| {
+            let mut counts = vec![0; clusters];
+            places.iter().for_each(|&(x, y)| counts[positions.at(x, y)] += 1);
+            counts
+        };
+        match self {
+            BackgroundRule::Corners => {
+                first_largest(&counted(&[(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)]))
+            }
+            BackgroundRule::Edges => {
+                let mut won = vec![(0, 0); clusters];
+                for edge in edges {
+                    let counts = counted(&edge);
+                    won[first_largest(&counts)].0 += 1;
+                    counts.iter().zip(&mut won).for_each(|(count, won)| won.1 += count);
+                }
+                first_largest(&won)
+            }
+        }
+    }
+}
+
+/// Index of the largest entry, the first of equals.
+fn first_largest<T: PartialOrd>(values: &[T]) -> usize {
+    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+}
 
 /// Where the clusters of a collection lie, summed over its images.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +117,25 @@ fn shares(values: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn single_images_decide_by_their_edges_or_corners() {
+        // Cluster 1 holds three corners by its arms; cluster 0 holds the larger part of three edges.
+        #[rustfmt::skip]
+        let arms = Raster::from_values(5, 5, vec![
+            1, 0, 0, 0, 1,
+            0, 1, 0, 1, 0,
+            0, 0, 1, 0, 0,
+            0, 1, 0, 0, 0,
+            1, 0, 0, 0, 0,
+        ]);
+        assert_eq!(BackgroundRule::Corners.background(&arms, 2), 1);
+        assert_eq!(BackgroundRule::Edges.background(&arms, 2), 0);
+        // Two corners each: the official code keeps 0 as background.
+        let halves = Raster::from_values(2, 2, vec![1, 0, 1, 0]);
+        assert_eq!(BackgroundRule::Corners.background(&halves, 2), 0);
+        assert_eq!(BackgroundRule::Edges.background(&Raster::filled(1, 1, 3), 5), 3);
+    }
 
     #[test]
     fn clusters_on_the_border_are_background() {

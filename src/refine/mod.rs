@@ -1,5 +1,55 @@
-//! From clusters to foreground: which clusters are background.
+//! From clusters to foreground: which clusters are background, and masks that follow the image.
 
 mod background;
+pub mod bilateral;
+mod components;
 
-pub use background::BorderStatistics;
+pub use background::{BackgroundRule, BorderStatistics};
+pub use components::{Components, components, fill_holes, largest_component};
+
+use serde::{Deserialize, Serialize};
+
+use crate::numerics::range::InvalidSetting;
+use crate::raster::{Mask, RgbImage};
+use bilateral::BilateralConfig;
+
+/// What is done to a mask once it has the size of its image.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefineConfig {
+    pub method: RefineMethod,
+    /// Keep only the largest connected part of the foreground.
+    pub largest_component: bool,
+    /// Settings of the method `bilateral`.
+    pub bilateral: BilateralConfig,
+}
+
+/// How a mask is fitted to the edges of its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefineMethod {
+    /// Not at all: masks show the cells of their grid.
+    #[default]
+    None,
+    /// The bilateral solver with the settings under `refine.bilateral`, whose defaults are DeepCut's.
+    Bilateral,
+    /// The bilateral solver with TokenCut's settings.
+    BilateralTokencut,
+}
+
+impl RefineConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        self.bilateral.validate()
+    }
+
+    /// Refines a mask of the size of `image`.
+    pub fn apply(&self, image: &RgbImage, mask: Mask) -> Mask {
+        let mask = match self.method {
+            RefineMethod::None => mask,
+            RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral),
+            RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
+        };
+        if self.largest_component { largest_component(&mask) } else { mask }
+    }
+}

@@ -2,13 +2,25 @@
 
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, SimpleOptimizer};
 
+use rand_chacha::ChaCha8Rng;
+
+use crate::graph::Batch;
 use crate::model::Network;
+use crate::numerics::random;
 use crate::tensor::{self, Backend, Device, Tensor};
 
 /// AdamW with betas 0.9/0.999 and epsilon 1e-8, PyTorch's defaults (burn's differ), one state per parameter.
 pub struct Optimiser {
     rule: AdamW,
     states: Vec<Option<AdamWState<Backend, 2>>>,
+}
+
+/// What a step was taken from.
+pub struct Descent {
+    /// The mean loss before the step.
+    pub loss: f64,
+    /// The assignments before the step, `[B, N, K]`, on the plain device.
+    pub assignment: Tensor<3>,
 }
 
 /// The state of one parameter, on the host.
@@ -36,6 +48,40 @@ impl Optimiser {
             parameter.value = value;
             *state = next;
         }
+    }
+
+    /// One step on the mean of `losses` over a batch of recording tensors, dropout on.
+    ///
+    /// `losses` maps the assignment `[B, N, K]` to `[B, 1, 1]`; the dropout mask is drawn from `dropout`.
+    pub fn descend(
+        &mut self,
+        network: &mut Network,
+        batch: &Batch,
+        losses: impl FnOnce(Tensor<3>) -> Tensor<3>,
+        mut dropout: ChaCha8Rng,
+        learning_rate: f64,
+    ) -> Descent {
+        let mut tracked = network.clone();
+        for parameter in tracked.parameters_mut() {
+            parameter.value = Tensor::from_inner(parameter.value.clone()).require_grad();
+        }
+        let config = network.config();
+        let mask = (config.dropout > 0.0).then(|| {
+            let [graphs, nodes, _] = batch.propagated.dims();
+            let shape = [graphs, nodes, config.hidden[1]];
+            let mask = random::dropout_mask(&mut dropout, config.dropout, shape.iter().product());
+            tensor::from_vec(mask, shape, &batch.propagated.device())
+        });
+        let assignment = tracked.assign(batch, mask);
+        let loss = losses(assignment.clone()).sum_dim(0).div_scalar(batch.counts.len() as f64);
+        let tape = loss.backward();
+        let gradients = tracked.parameters().iter().map(|parameter| {
+            let gradient = parameter.value.grad(&tape);
+            // A parameter that the loss does not depend on.
+            gradient.unwrap_or_else(|| parameter.value.clone().inner().zeros_like())
+        });
+        self.step(learning_rate, network, gradients.collect());
+        Descent { loss: f64::from(tensor::into_vec(loss.inner())[0]), assignment: assignment.inner() }
     }
 
     /// Number of steps taken, and the moments of every parameter once there was a step.

@@ -7,7 +7,7 @@ use crate::model::checkpoint::CurvePoint;
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::{argmax, random};
 use crate::objective::Objective;
-use crate::tensor::{self, Device, Tensor};
+use crate::tensor::{self, Device};
 
 /// Above this share of nodes in one cluster the network tells nothing apart.
 const COLLAPSED_SHARE: f64 = 0.99;
@@ -205,37 +205,17 @@ fn optimisation_step(
     step: usize,
     learning_rate: f64,
 ) -> f64 {
-    let recording = tensor::autodiff(setup.device);
-    let batch = Batch::collate(graphs, &recording);
-    let mut tracked = network.clone();
-    for parameter in tracked.parameters_mut() {
-        parameter.value = Tensor::from_inner(parameter.value.clone()).require_grad();
-    }
-    let dropout = (setup.network.dropout > 0.0).then(|| {
-        let [count, nodes, _] = batch.propagated.dims();
-        let shape = [count, nodes, setup.network.hidden[1]];
-        let mut generator = random::stream(setup.config.seed, "dropout", step as u64);
-        let mask = random::dropout_mask(&mut generator, setup.network.dropout, shape.iter().product());
-        tensor::from_vec(mask, shape, &recording)
-    });
-    let losses = setup.objective.losses(&batch, tracked.assign(&batch, dropout));
-    let loss = losses.sum_dim(0).div_scalar(graphs.len() as f64);
-    let gradients = loss.backward();
-    let gradients = tracked.parameters().iter().map(|parameter| {
-        let gradient = parameter.value.grad(&gradients);
-        gradient.unwrap_or_else(|| parameter.value.clone().inner().zeros_like())
-    });
-    let gradients = gradients.collect();
-    let loss = f64::from(tensor::into_vec(loss.inner())[0]);
-    optimiser.step(learning_rate, network, gradients);
-    loss
+    let batch = Batch::collate(graphs, &tensor::autodiff(setup.device));
+    let dropout = random::stream(setup.config.seed, "dropout", step as u64);
+    let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
+    optimiser.descend(network, &batch, losses, dropout, learning_rate).loss
 }
 
 /// Mean loss of graphs without dropout, adding their nodes per cluster to `counts`.
 fn held_out_losses(setup: &Setup, network: &Network, graphs: &[Graph], counts: &mut [f64]) -> f64 {
     let batch = Batch::collate(graphs, setup.device);
     let assignment = network.assign(&batch, None);
-    let losses = tensor::into_vec(setup.objective.losses(&batch, assignment.clone()));
+    let losses = tensor::into_vec(setup.objective.scaled_losses(&batch, assignment.clone()));
     let [_, nodes, clusters] = assignment.dims();
     let rows = tensor::into_vec(assignment);
     for (rows, &count) in rows.chunks_exact(nodes * clusters).zip(&batch.counts) {

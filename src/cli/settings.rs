@@ -1,0 +1,81 @@
+//! The flags that stand for settings, the same for every subcommand that runs a network of its own.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use deepcut::config::{self, RunConfig};
+use deepcut::pipeline::PipelineError;
+
+#[derive(Debug, Args)]
+pub struct SettingsArguments {
+    /// A configuration file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any setting by its key, for example --set vit.stride=4; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
+    /// What turns images into features; auto is vit when weights are given or installed, else superpixel
+    /// [default: auto]
+    #[arg(long, value_enum)]
+    backbone: Option<BackboneArgument>,
+    /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Clustering objective: normalised cut, or correlation clustering, which chooses the number of clusters
+    /// [default: ncut]
+    #[arg(long, value_enum)]
+    objective: Option<ObjectiveArgument>,
+    /// Number of clusters; for cc the most there may be [default: 2 for ncut, 10 for cc]
+    #[arg(long, value_name = "K")]
+    clusters: Option<usize>,
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BackboneArgument {
+    Auto,
+    Superpixel,
+    Pixel,
+    Vit,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ObjectiveArgument {
+    Ncut,
+    Cc,
+}
+
+/// Fits masks to the edges of their images.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RefineArgument {
+    None,
+    Bilateral,
+    BilateralTokencut,
+}
+
+impl SettingsArguments {
+    /// The configuration that was asked for. `room` holds the seed; `further` flags come last.
+    pub fn resolve(&self, room: &str, further: Vec<Option<String>>) -> Result<RunConfig, PipelineError> {
+        let flags = [
+            self.backbone.map(|backbone| format!("backbone={}", name(&backbone))),
+            self.objective.map(|objective| format!("objective.kind={}", name(&objective))),
+            self.clusters.map(|clusters| format!("model.clusters={clusters}")),
+            self.seed.map(|seed| format!("{room}.seed={seed}")),
+        ];
+        let flags = flags.into_iter().chain(further).flatten();
+        let assignments: Vec<String> = self.assignments.iter().cloned().chain(flags).collect();
+        config::resolve(self.config.as_deref(), &assignments).map_err(PipelineError::from)
+    }
+}
+
+/// The setting that a --refine flag stands for.
+pub fn refine_assignment(refine: Option<RefineArgument>) -> Option<String> {
+    refine.map(|method| format!("refine.method={}", name(&method)))
+}
+
+/// How a value is written on the command line, which is how configurations write it too.
+fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+}

@@ -1,0 +1,244 @@
+//! Smoothing a target on the bilateral grid.
+
+use super::config::BilateralConfig;
+use super::grid::{BLUR_DIAGONAL, BilateralGrid};
+use crate::raster::{Mask, RgbImage};
+
+/// The bilateral solver for one image: it smooths any target over that image, but not across its edges.
+///
+/// The solution x minimises λ/2 Σ_ij Ŵ_ij (x_i − x_j)² + Σ_i c (x_i − t_i)² over all pixels i and j, where Ŵ is large for
+/// pixels that are close in place and colour. Ŵ factors through the grid: with S summing pixels into the grid's vertices,
+/// B blurring there, and diagonal n, m with n ∘ B n = m, the solution is x = Sᵀ y for
+///
+/// A y = b, A = λ (diag(m) − diag(n) B diag(n)) + diag(S c), b = S (c ∘ t).
+///
+/// Source: Barron and Poole, "The Fast Bilateral Solver", arXiv 1511.03296, equations 3 to 9.
+#[derive(Debug, Clone)]
+pub struct BilateralSolver {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    config: BilateralConfig,
+    grid: BilateralGrid,
+    n: Vec<f64>,
+    m: Vec<f64>,
+    /// One over A's diagonal, the preconditioner.
+    inverse_diagonal: Vec<f64>,
+}
+
+impl BilateralSolver {
+    /// Builds the grid of `image` and balances it. Settings outside their range are brought to the nearest usable one;
+    /// [`BilateralConfig::validate`] tells of them.
+    pub fn new(image: &RgbImage, config: BilateralConfig) -> Self {
+        let config = config.usable();
+        let grid = BilateralGrid::new(image, config.sigma_spatial, config.sigma_luma, config.sigma_chroma);
+        let (n, m) = bistochastise(&grid, config.bistochastic_iterations);
+        let diagonal = n
+            .iter()
+            .zip(&m)
+            .zip(grid.areas_px())
+            .map(|((n, m), area_px)| config.lambda * (m - BLUR_DIAGONAL * n * n) + config.confidence * area_px);
+        let inverse_diagonal = diagonal.map(|entry| 1.0 / entry.max(config.smallest_diagonal)).collect();
+        BilateralSolver { width: image.width, height: image.height, config, grid, n, m, inverse_diagonal }
+    }
+
+    /// How many cells of the bilateral grid hold a pixel.
+    pub fn vertices(&self) -> usize {
+        self.grid.vertices()
+    }
+
+    /// The diagonals (n, m), one entry per vertex, for which the rows of diag(n) B diag(n) sum to m.
+    pub fn bistochastic_diagonals(&self) -> (&[f64], &[f64]) {
+        (&self.n, &self.m)
+    }
+
+    /// The smooth version of `target`, which may hold any finite values; at convergence it stays within their range.
+    ///
+    /// # Shapes
+    /// target `[height · width]`, row-major as the image → the same
+    ///
+    /// # Panics
+    /// If the target does not have one value for every pixel of the image.
+    pub fn solve(&self, target: &[f64]) -> Vec<f64> {
+        let pixels = self.width * self.height;
+        assert_eq!(target.len(), pixels, "a target for {}x{} needs that many values", self.width, self.height);
+        let confidence = self.config.confidence;
+        let mut right: Vec<f64> = self.grid.splat(target);
+        // Without any smoothing every vertex has the mean of its pixels.
+        let start = right.iter().zip(self.grid.areas_px()).map(|(sum, area_px)| sum / area_px).collect();
+        right.iter_mut().for_each(|sum| *sum *= confidence);
+        self.grid.slice(&self.conjugate_gradients(&right, start))
+    }
+
+    /// `mask` in the size of the image, by nearest neighbour.
+    pub(super) fn mask_of_image(&self, mask: &Mask) -> Mask {
+        if (mask.width, mask.height) == (self.width, self.height) {
+            mask.clone()
+        } else if mask.values.is_empty() {
+            Mask::filled(self.width, self.height, 0)
+        } else {
+            mask.resized_nearest(self.width, self.height)
+        }
+    }
+
+    /// A y, with `scratch` for n ∘ y.
+    fn apply(&self, y: &[f64], scratch: &mut [f64], product: &mut [f64]) {
+        for ((scaled, n), y) in scratch.iter_mut().zip(&self.n).zip(y) {
+            *scaled = n * y;
+        }
+        self.grid.blur(scratch, product);
+        let BilateralConfig { lambda, confidence, .. } = self.config;
+        for (index, product) in product.iter_mut().enumerate() {
+            let rough = self.m[index] * y[index] - self.n[index] * *product;
+            *product = lambda * rough + confidence * self.grid.areas_px()[index] * y[index];
+        }
+    }
+
+    /// Conjugate gradients from `y`, preconditioned by A's diagonal, until the residual is below the tolerance's share of
+    /// the right-hand side or the steps are used up.
+    fn conjugate_gradients(&self, right: &[f64], mut y: Vec<f64>) -> Vec<f64> {
+        let enough = self.config.tolerance * dot(right, right).sqrt();
+        let vertices = right.len();
+        let (mut scratch, mut product) = (vec![0.0; vertices], vec![0.0; vertices]);
+        self.apply(&y, &mut scratch, &mut product);
+        let mut residual: Vec<f64> = right.iter().zip(&product).map(|(right, product)| right - product).collect();
+        let mut direction = vec![0.0; vertices];
+        let mut previous = f64::INFINITY;
+        for _ in 0..self.config.iterations {
+            if dot(&residual, &residual).sqrt() <= enough {
+                break;
+            }
+            let preconditioned =
+                residual.iter().zip(&self.inverse_diagonal).map(|(residual, inverse)| residual * inverse);
+            let current: f64 = preconditioned.clone().zip(&residual).map(|(z, residual)| z * residual).sum();
+            // The first step has no direction before it: the ratio to infinity is 0.
+            let ratio = current / previous;
+            for (direction, z) in direction.iter_mut().zip(preconditioned) {
+                *direction = z + ratio * *direction;
+            }
+            self.apply(&direction, &mut scratch, &mut product);
+            let curvature = dot(&direction, &product);
+            if curvature <= 0.0 {
+                // A is positive definite, so only rounding at the very end brings this; a step would divide by it.
+                break;
+            }
+            let step = current / curvature;
+            for index in 0..vertices {
+                y[index] += step * direction[index];
+                residual[index] -= step * product[index];
+            }
+            previous = current;
+        }
+        y
+    }
+}
+
+/// n and m with n ∘ B n = m, where m comes close to the number of pixels per vertex: n ← √(n ∘ m / B n), repeated.
+fn bistochastise(grid: &BilateralGrid, iterations: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut n = vec![1.0; grid.vertices()];
+    let mut blurred = vec![0.0; grid.vertices()];
+    for _ in 0..iterations {
+        grid.blur(&n, &mut blurred);
+        for ((n, area_px), blurred) in n.iter_mut().zip(grid.areas_px()).zip(&blurred) {
+            *n = (*n * area_px / blurred).sqrt();
+        }
+    }
+    // Taking m from n makes the rows sum to m exactly after any number of steps, so a constant is never smoothed away.
+    grid.blur(&n, &mut blurred);
+    let m = n.iter().zip(&blurred).map(|(n, blurred)| n * blurred).collect();
+    (n, m)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two flat halves with some texture, 60 × 40.
+    fn halves() -> RgbImage {
+        let pixel = |index: usize| {
+            let texture = (index * 37 % 11) as u8;
+            if index % 60 < 30 { [40 + texture, 60, 50] } else { [200, 180 - texture, 90 + texture] }
+        };
+        RgbImage::from_values(60, 40, (0..60 * 40).map(pixel).collect())
+    }
+
+    /// Settings under which the conjugate gradients come to their end.
+    fn exact() -> BilateralConfig {
+        BilateralConfig { iterations: 2000, tolerance: 1e-13, ..BilateralConfig::default() }
+    }
+
+    #[test]
+    fn blurred_grid_is_symmetric_and_its_rows_sum_to_m() {
+        let solver = BilateralSolver::new(&halves(), BilateralConfig { sigma_spatial: 6.0, ..Default::default() });
+        let vertices = solver.vertices();
+        let (n, m) = solver.bistochastic_diagonals();
+        let normalised = |y: &[f64]| {
+            let scaled: Vec<f64> = y.iter().zip(n).map(|(y, n)| y * n).collect();
+            let mut blurred = vec![0.0; vertices];
+            solver.grid.blur(&scaled, &mut blurred);
+            blurred.iter().zip(n).map(|(blurred, n)| blurred * n).collect::<Vec<f64>>()
+        };
+        for (row, m) in normalised(&vec![1.0; vertices]).iter().zip(m) {
+            assert!((row - m).abs() < 1e-12 * m, "{row} instead of {m}");
+        }
+        let a: Vec<f64> = (0..vertices).map(|index| (index as f64 * 0.7).sin()).collect();
+        let b: Vec<f64> = (0..vertices).map(|index| (index as f64 * 1.3).cos()).collect();
+        let (one, other) = (dot(&a, &normalised(&b)), dot(&b, &normalised(&a)));
+        assert!((one - other).abs() < 1e-9 * one.abs().max(1.0), "{one} and {other}");
+        // With many steps the row sums are the number of pixels.
+        let many = BilateralConfig { bistochastic_iterations: 1000, ..Default::default() };
+        let balanced = BilateralSolver::new(&halves(), many);
+        for (m, area_px) in balanced.m.iter().zip(balanced.grid.areas_px()) {
+            assert!((m - area_px).abs() < 1e-6 * area_px, "{m} instead of {area_px}");
+        }
+    }
+
+    #[test]
+    fn solution_stays_within_the_target_and_stops_at_edges() {
+        let image = halves();
+        // The target's edge is 6 pixels left of the image's.
+        let target: Vec<f64> = (0..60 * 40).map(|index| if index % 60 < 24 { -2.0 } else { 3.0 }).collect();
+        let soft = BilateralSolver::new(&image, exact()).solve(&target);
+        assert!(soft.iter().all(|&value| (-2.0 - 1e-6..=3.0 + 1e-6).contains(&value)));
+        for (index, &value) in soft.iter().enumerate() {
+            assert_eq!(value > 0.5, index % 60 >= 30, "{value} in column {}", index % 60);
+        }
+        // A constant is its own smooth version, whatever the settings.
+        let flat = BilateralSolver::new(&image, BilateralConfig::default()).solve(&[0.3; 60 * 40]);
+        assert!(flat.iter().all(|value| (value - 0.3).abs() < 1e-9));
+    }
+
+    #[test]
+    fn solution_satisfies_its_equation_and_without_smoothness_is_the_mean() {
+        let image = halves();
+        let target: Vec<f64> = (0..60 * 40).map(|index| f64::from(u8::from(index % 7 < 3))).collect();
+        let solver = BilateralSolver::new(&image, exact());
+        let right: Vec<f64> = solver.grid.splat(&target).iter().map(|sum| sum * 0.999).collect();
+        let solution = solver.conjugate_gradients(&right, vec![0.0; solver.vertices()]);
+        let (mut scratch, mut product) = (vec![0.0; solver.vertices()], vec![0.0; solver.vertices()]);
+        solver.apply(&solution, &mut scratch, &mut product);
+        for (product, right) in product.iter().zip(&right) {
+            assert!((product - right).abs() < 1e-8, "{product} instead of {right}");
+        }
+        let rough = BilateralSolver::new(&image, BilateralConfig { lambda: 0.0, ..exact() });
+        let sums = rough.grid.splat(&target);
+        let means: Vec<f64> = sums.iter().zip(rough.grid.areas_px()).map(|(sum, area_px)| sum / area_px).collect();
+        assert_eq!(rough.solve(&target), rough.grid.slice(&means));
+    }
+    #[test]
+    fn tolerance_is_relative_to_the_target() {
+        let config = BilateralConfig { tolerance: 1e-3, iterations: 2000, ..BilateralConfig::default() };
+        let target: Vec<f64> = (0..60 * 40).map(|index| if index % 60 < 24 { 0.25 } else { 1.0 }).collect();
+        let solver = BilateralSolver::new(&halves(), config);
+        let soft = solver.solve(&target);
+        // Powers of two scale without rounding, so the steps taken must be the same ones.
+        for scale in [1024.0, 1.0 / 1024.0] {
+            let scaled: Vec<f64> = target.iter().map(|value| value * scale).collect();
+            let expected: Vec<f64> = soft.iter().map(|value| value * scale).collect();
+            assert_eq!(solver.solve(&scaled), expected, "scaled by {scale}");
+        }
+    }
+}

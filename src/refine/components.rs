@@ -1,0 +1,180 @@
+//! Connected pieces of a mask. Positions are connected with those above, below, left and right of them.
+
+use crate::numerics::union_find::UnionFind;
+use crate::raster::{LabelMap, Mask};
+
+/// The connected pieces of a mask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Components {
+    /// 0 where there is no component, else 1, 2, … in the order in which the components first occur, row by row.
+    pub labels: LabelMap,
+    /// Area of component 1, 2, …
+    pub areas_px: Vec<usize>,
+}
+
+impl Components {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.areas_px.len()
+    }
+}
+
+/// The 4-connected components of the foreground, all its labels taken together.
+///
+/// # Shapes
+/// mask `[height, width]` → labels `[height, width]`
+pub fn components(mask: &Mask) -> Components {
+    components_where(mask, |value| value > 0)
+}
+
+/// Keeps the largest 4-connected component of the foreground, the first of equals; all else becomes background.
+///
+/// All labels count as one foreground, so parts of an object that touch stay together and keep their labels.
+pub fn largest_component(mask: &Mask) -> Mask {
+    let Components { labels, areas_px } = components(mask);
+    let largest_px = areas_px.iter().copied().max().unwrap_or(0);
+    let largest = areas_px.iter().position(|&area_px| area_px == largest_px).map_or(0, |index| index as u32 + 1);
+    let values = mask.values.iter().zip(&labels.values);
+    let values = values.map(|(&value, &label)| if label == largest { value } else { 0 }).collect();
+    Mask::from_values(mask.width, mask.height, values)
+}
+
+/// Makes foreground of every hole: a 4-connected piece of background that does not touch the border.
+///
+/// A hole takes the label on the left of its first position, row by row. In a binary mask that is the only one there is.
+pub fn fill_holes(mask: &Mask) -> Mask {
+    const OPEN: u8 = 0;
+    let (width, height) = (mask.width, mask.height);
+    let background = components_where(mask, |value| value == 0);
+    let mut filling: Vec<Option<u8>> = vec![None; background.count()];
+    let mut filled = mask.clone();
+    for (index, &label) in background.labels.values.iter().enumerate() {
+        let Some(piece) = (label as usize).checked_sub(1) else { continue };
+        // A piece off the border does not begin in the first column, and what is on its left is no background.
+        let on_left = || index.checked_sub(1).map_or(OPEN, |left| mask.values[left]);
+        filling[piece].get_or_insert_with(on_left);
+    }
+    let mut open_at = |index: usize| {
+        if let Some(piece) = (background.labels.values[index] as usize).checked_sub(1) {
+            filling[piece] = Some(OPEN);
+        }
+    };
+    if width > 0 && height > 0 {
+        (0..width).for_each(|x| [x, (height - 1) * width + x].into_iter().for_each(&mut open_at));
+        (0..height).for_each(|y| [y * width, y * width + width - 1].into_iter().for_each(&mut open_at));
+    }
+    for (value, &label) in filled.values.iter_mut().zip(&background.labels.values) {
+        if let Some(piece) = (label as usize).checked_sub(1) {
+            *value = filling[piece].unwrap_or(OPEN);
+        }
+    }
+    filled
+}
+
+/// The 4-connected components of the positions whose value is `inside`.
+fn components_where(mask: &Mask, inside: impl Fn(u8) -> bool) -> Components {
+    let width = mask.width;
+    let mut sets = UnionFind::new(mask.values.len());
+    for (index, &value) in mask.values.iter().enumerate() {
+        if !inside(value) {
+            continue;
+        }
+        if index % width > 0 && inside(mask.values[index - 1]) {
+            sets.join(index, index - 1);
+        }
+        if index >= width && inside(mask.values[index - width]) {
+            sets.join(index, index - width);
+        }
+    }
+    let mut labels = LabelMap::filled(width, mask.height, 0);
+    let mut areas_px = Vec::new();
+    for (index, &value) in mask.values.iter().enumerate() {
+        if !inside(value) {
+            continue;
+        }
+        // A set is named by its first position, which has its label before any other position asks for it.
+        let first = sets.find(index);
+        if first == index {
+            areas_px.push(0);
+            labels.values[index] = areas_px.len() as u32;
+        }
+        let label = labels.values[first];
+        labels.values[index] = label;
+        areas_px[label as usize - 1] += 1;
+    }
+    Components { labels, areas_px }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of digits, `.` for 0.
+    fn mask(rows: &[&str]) -> Mask {
+        let digit = |character: char| character.to_digit(10).unwrap_or(0) as u8;
+        let values: Vec<u8> = rows.iter().flat_map(|row| row.chars().map(digit)).collect();
+        Mask::from_values(rows.first().map_or(0, |row| row.len()), rows.len(), values)
+    }
+
+    #[test]
+    fn components_are_numbered_in_raster_order() {
+        // (mask, labels): diagonals do not connect, arms that meet late do, labels do not part.
+        let cases: [(&[&str], &[&str]); 5] = [
+            (&["..1", "1..", "11."], &["..1", "2..", "22."]),
+            (&["1.1.1", "1.1.1", "111.1"], &["1.1.2", "1.1.2", "111.2"]),
+            (&["..1", ".11", "11."], &["..1", ".11", "11."]),
+            (&["12.3", ".2.3"], &["11.2", ".1.2"]),
+            (&["..", ".."], &["..", ".."]),
+        ];
+        for (input, expected) in cases {
+            let found = components(&mask(input));
+            assert_eq!(found.labels, mask(expected).map(u32::from), "{input:?}");
+            for (label, &area_px) in (1..).zip(&found.areas_px) {
+                assert_eq!(found.labels.values.iter().filter(|&&value| value == label).count(), area_px);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_component_stays_with_its_labels() {
+        let cases: [(&[&str], &[&str]); 5] = [
+            (&["1.11", "1..1"], &["..11", "...1"]),
+            // Of equals the first.
+            (&["1.1", "1.1"], &["1..", "1.."]),
+            // Two parts that touch outweigh a larger single part.
+            (&["33.", "..1", "312"], &["...", "..1", "312"]),
+            (&["...", "..."], &["...", "..."]),
+            (&["2"], &["2"]),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(largest_component(&mask(input)), mask(expected), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn holes_off_the_border_are_filled() {
+        let cases: [(&[&str], &[&str]); 6] = [
+            (&["111", "1.1", "111"], &["111", "111", "111"]),
+            // Open at the border, and open at it round a corner.
+            (&["111", "1..", "111"], &["111", "1..", "111"]),
+            (&["1111", "1..1", "11.1"], &["1111", "1..1", "11.1"]),
+            // A gap at the corner is none: the background's connection is along sides only.
+            (&[".1.", "1.1", ".1."], &[".1.", "111", ".1."]),
+            (&["22222", "2...3", "2.1.3", "2...3", "22233"], &["22222", "22223", "22123", "22223", "22233"]),
+            (&["...", "..."], &["...", "..."]),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(fill_holes(&mask(input)), mask(expected), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn masks_without_positions_pass() {
+        for (width, height) in [(0, 0), (0, 3), (3, 0)] {
+            let empty = Mask::filled(width, height, 0);
+            assert_eq!(components(&empty).count(), 0);
+            assert_eq!(largest_component(&empty), empty);
+            assert_eq!(fill_holes(&empty), empty);
+        }
+    }
+}
