@@ -425,8 +425,9 @@ fn segment_optimises_every_image_and_continues_where_it_was() {
     assert!(segment(&[]).contains("24 already done"));
     assert!(segment(&["--threads", "3", "--overwrite"]).contains("segmented 24 images"));
     assert!(fs::read(out.join("predictions.jsonl")).unwrap() == first, "one thread and three");
-    let losses = predictions(&out).into_values().map(|line| line["final_loss"].as_f64().unwrap());
-    assert!(losses.clone().all(|loss| (-1.0..0.5).contains(&loss)), "{:?}", losses.collect::<Vec<_>>());
+    let losses: Vec<f64> =
+        predictions(&out).into_values().map(|line| line["final_loss"].as_f64().unwrap()).collect();
+    assert!(losses.iter().all(|loss| (-1.0..0.5).contains(loss)), "{losses:?}");
 
     // Another way of segmenting is another result, though the files are there.
     assert!(segment(&["--seed", "1"]).contains("segmented 24 images"));
