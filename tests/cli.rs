@@ -400,6 +400,21 @@ fn a_checkpoint_insists_on_its_own_weights() {
     expect(0, &with(&weights).iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(predictions(&out).len(), 24);
 
+    // Images of many shapes make graphs of many sizes.
+    let mut further = arguments.clone();
+    further.extend(["--resize", "short:24", "--set", "vit.log_bins=true"]);
+    let checkpoint = train_demonstration(&folder.path().join("short"), &further);
+    let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
+    assert_eq!(json["network"]["input"], 17 * 8);
+    let data_text = path_text(&data);
+    let segment = ["segment", "--data", data_text, "--out", path_text(&out), "--weights", path_text(&weights)];
+    for (resize, code) in [("keep", 0), ("short:x", 2), ("square", 2)] {
+        let mut segment = segment.to_vec();
+        segment.extend(TINY_VIT);
+        segment.extend(["--resize", resize, "--epochs", "2"]);
+        assert_eq!(run(&segment).status.code(), Some(code), "{resize}");
+    }
+
     // Installed weights are found without being named.
     let home = folder.path().join("home");
     let installed = |arguments: &[&str]| program(arguments).env("DEEPCUT_HOME", &home).output().unwrap();
@@ -425,8 +440,7 @@ fn segment_optimises_every_image_and_continues_where_it_was() {
     assert!(segment(&[]).contains("24 already done"));
     assert!(segment(&["--threads", "3", "--overwrite"]).contains("segmented 24 images"));
     assert!(fs::read(out.join("predictions.jsonl")).unwrap() == first, "one thread and three");
-    let losses: Vec<f64> =
-        predictions(&out).into_values().map(|line| line["final_loss"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> = predictions(&out).into_values().map(|line| line["final_loss"].as_f64().unwrap()).collect();
     assert!(losses.iter().all(|loss| (-1.0..0.5).contains(loss)), "{losses:?}");
 
     // Another way of segmenting is another result, though the files are there.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use deepcut::features::log_binned;
 use deepcut::features::vit::{Engine, Facet, ImageBatch, StateDict, Vit, VitConfig};
 use deepcut::tensor::cpu;
 use safetensors::SafeTensors;
@@ -54,8 +55,15 @@ fn descriptors_equal_the_official_ones() {
                 assert_eq!((found.images, found.tokens), (images, 1 + grid.rows * grid.columns), "{what}");
                 let expected = format!("{facet:?}_with_cls").to_lowercase();
                 assert_close(&found.values, &floats(&file.tensor(&expected).unwrap()), 1e-4, &what);
-                results.push(found.values);
+                results.push(found.values.clone());
                 if facet == Facet::Key {
+                    let width = found.width;
+                    let binned: Vec<f32> = found
+                        .values
+                        .chunks_exact(found.tokens * width)
+                        .flat_map(|image| log_binned(&image[width..], width, grid.rows, grid.columns))
+                        .collect();
+                    assert_close(&binned, &floats(&file.tensor("key_log_bin").unwrap()), 1e-4, &what);
                     let embedded = vit.embed(&batch).values;
                     assert_close(&embedded, &floats(&file.tensor("tokens_embedded").unwrap()), 1e-4, &what);
                     let classes = vit.class_token(&batch);

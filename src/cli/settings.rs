@@ -28,6 +28,10 @@ pub struct SettingsArguments {
     /// Number of clusters; for cc the most there may be [default: 2 for ncut, 10 for cc]
     #[arg(long, value_name = "K")]
     clusters: Option<usize>,
+    /// How a transformer's input is resized: square:280 (280×280 pixels), short:224 (shorter side 224, aspect kept) or
+    /// keep [default: square:280]
+    #[arg(long, value_name = "HOW", value_parser = resize_assignments)]
+    resize: Option<ResizeAssignments>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -64,9 +68,25 @@ impl SettingsArguments {
             self.clusters.map(|clusters| format!("model.clusters={clusters}")),
             self.seed.map(|seed| format!("{room}.seed={seed}")),
         ];
-        let flags = flags.into_iter().chain(further).flatten();
+        let resize = self.resize.iter().flat_map(|resize| resize.0.clone()).map(Some);
+        let flags = flags.into_iter().chain(resize).chain(further).flatten();
         let assignments: Vec<String> = self.assignments.iter().cloned().chain(flags).collect();
         config::resolve(self.config.as_deref(), &assignments).map_err(PipelineError::from)
+    }
+}
+
+/// The settings that a --resize flag stands for.
+#[derive(Debug, Clone)]
+struct ResizeAssignments(Vec<String>);
+
+fn resize_assignments(text: &str) -> Result<ResizeAssignments, String> {
+    let (how, side) = text.split_once(':').map_or((text, None), |(how, side)| (how, Some(side)));
+    match (how, side) {
+        ("square" | "short", Some(side)) if side.parse::<usize>().is_ok() => {
+            Ok(ResizeAssignments(vec![format!("vit.resize={how}"), format!("vit.input_side={side}")]))
+        }
+        ("keep", None) => Ok(ResizeAssignments(vec!["vit.resize=keep".into()])),
+        _ => Err("write square:280, short:224 or keep".into()),
     }
 }
 

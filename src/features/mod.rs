@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod descriptor;
+mod log_bin;
 mod pixel;
 mod region_graph;
 mod slic;
@@ -9,6 +10,7 @@ mod superpixel;
 pub mod vit;
 
 pub use descriptor::Descriptor;
+pub use log_bin::{LOG_BINS, log_binned};
 pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
 pub use slic::{SlicParameters, slic};

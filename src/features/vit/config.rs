@@ -23,7 +23,9 @@ pub enum Facet {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VitConfig {
-    /// Every image is resized to this many pixels per side; the aspect ratio is not kept. Default 280.
+    /// How images are resized before they are cut into patches. Default: square.
+    pub resize: Resize,
+    /// Pixels per side (`square`) or of the shorter side (`short`). Default 280.
     pub input_side: usize,
     /// Step between neighbouring patches in pixels; must divide the patch size. Default: the patch size. Half of it
     /// gives four times as many nodes.
@@ -38,6 +40,8 @@ pub struct VitConfig {
     pub standard_deviation: [f32; 3],
     /// Channels of one attention head; checkpoints do not record it. Default 64, as in every DINO model.
     pub head_width: usize,
+    /// Join to every patch what lies around it, in 17 bins: 17 times as many channels. Default: false.
+    pub log_bins: bool,
     /// Scale every descriptor to unit length. Default: false, as in the paper.
     pub normalise: bool,
 }
@@ -45,6 +49,7 @@ pub struct VitConfig {
 impl Default for VitConfig {
     fn default() -> Self {
         Self {
+            resize: Resize::Square,
             input_side: 280,
             stride: None,
             layer: None,
@@ -52,7 +57,38 @@ impl Default for VitConfig {
             mean: [0.485, 0.456, 0.406],
             standard_deviation: [0.229, 0.224, 0.225],
             head_width: 64,
+            log_bins: false,
             normalise: false,
+        }
+    }
+}
+
+/// How an image becomes the transformer's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resize {
+    /// To `input_side` × `input_side` pixels, whatever the aspect: the paper's.
+    #[default]
+    Square,
+    /// The shorter side to `input_side` pixels, the aspect kept up to whole patches.
+    Short,
+    /// Not at all, but for cutting both sides to whole patches. Large images give large graphs.
+    Keep,
+}
+
+impl Resize {
+    /// Width and height in pixels that an image of `width` × `height` is resized to: whole patches, at least one.
+    /// The longer side is at most 32 times the shorter, so that no image makes an unbounded graph by its shape.
+    pub fn target(self, side: usize, patch: usize, width: usize, height: usize) -> (usize, usize) {
+        let whole = |pixels: usize| (pixels / patch).max(1) * patch;
+        match self {
+            Resize::Square => (side, side),
+            Resize::Short => {
+                let shorter = width.min(height).max(1);
+                let longer = |pixels: usize| whole((pixels * side + shorter / 2) / shorter).min(whole(32 * side));
+                (longer(width), longer(height))
+            }
+            Resize::Keep => (whole(width), whole(height)),
         }
     }
 }
@@ -120,6 +156,21 @@ mod tests {
         let config: VitConfig = toml::from_str("facet = \"token\"\nlayer = 9").unwrap();
         assert_eq!((config.facet, config.layer, config.input_side), (Facet::Token, Some(9), 280));
         assert!(toml::from_str::<VitConfig>("layers = 9").is_err());
+    }
+
+    #[test]
+    fn sizes_are_whole_patches() {
+        for (resize, width, height, expected) in [
+            (Resize::Square, 480, 320, (224, 224)),
+            (Resize::Short, 480, 320, (336, 224)),
+            (Resize::Short, 320, 481, (224, 336)),
+            (Resize::Short, 1, 1, (224, 224)),
+            (Resize::Short, 10_000, 20, (32 * 224, 224)),
+            (Resize::Keep, 481, 321, (480, 320)),
+            (Resize::Keep, 3, 40, (16, 32)),
+        ] {
+            assert_eq!(resize.target(224, 16, width, height), expected, "{resize:?} {width}x{height}");
+        }
     }
 
     #[test]

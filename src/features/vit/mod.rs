@@ -14,13 +14,11 @@ mod positions;
 mod tensors;
 mod weights;
 
-pub use config::{Facet, VitConfig, VitShape};
+pub use config::{Facet, Resize, VitConfig, VitShape};
 pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
 pub use weights::{StateDict, WeightsError, file_hash};
 
-use rayon::prelude::*;
-
-use super::{Adjacency, Extractor, Layout, NodeFeatures};
+use super::{Adjacency, Extractor, LOG_BINS, Layout, NodeFeatures, log_binned};
 use crate::pixels::{normalise, resize_lanczos};
 use crate::raster::RgbImage;
 use crate::tensor::Device;
@@ -46,59 +44,29 @@ impl VitExtractor {
         }
         Ok(Self { vit, config })
     }
-
-    /// The transformer.
-    pub fn vit(&self) -> &Vit {
-        &self.vit
-    }
-
-    /// [`Extractor::extract`] of several images in one pass.
-    pub fn extract_batch(&self, images: &[RgbImage]) -> Vec<NodeFeatures> {
-        let side = self.config.input_side;
-        let values = self.prepare(images);
-        let batch = ImageBatch { values: &values, images: images.len(), height: side, width: side };
-        let descriptors = self.vit.forward(&batch);
-        let Grid { rows, columns, .. } = self.vit.grid(side, side);
-        let width = descriptors.width;
-        let per_image = descriptors.tokens * width;
-        (0..images.len())
-            .map(|image| {
-                // Token 0 is the class token, which lies nowhere in the image.
-                let mut values = descriptors.values[image * per_image + width..][..per_image - width].to_vec();
-                if self.config.normalise {
-                    values.chunks_exact_mut(width).for_each(scale_to_unit_length);
-                }
-                NodeFeatures { values, width, layout: Layout::Grid { rows, columns }, adjacency: Adjacency::Complete }
-            })
-            .collect()
-    }
-
-    /// One vector per image for clustering a collection: the final class token, `[images, width]` row by row.
-    pub fn class_tokens(&self, images: &[RgbImage]) -> Vec<f32> {
-        let side = self.config.input_side;
-        let values = self.prepare(images);
-        self.vit.class_token(&ImageBatch { values: &values, images: images.len(), height: side, width: side })
-    }
-
-    /// Resized and normalised images, `[images, 3, side, side]`.
-    fn prepare(&self, images: &[RgbImage]) -> Vec<f32> {
-        let VitConfig { input_side: side, mean, standard_deviation, .. } = self.config;
-        let planes: Vec<Vec<f32>> = images
-            .par_iter()
-            .map(|image| normalise(&resize_lanczos(image, side, side), mean, standard_deviation))
-            .collect();
-        planes.concat()
-    }
 }
 
 impl Extractor for VitExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let mut features = self.extract_batch(std::slice::from_ref(image));
-        features.pop().expect("one image gives one set of features")
+        let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
+        let (width, height) = resize.target(input_side, self.vit.shape().patch, image.width, image.height);
+        let input = normalise(&resize_lanczos(image, width, height), mean, standard_deviation);
+        let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });
+        let Grid { rows, columns, .. } = self.vit.grid(height, width);
+        // Token 0 is the class token, which lies nowhere in the image.
+        let mut values = descriptors.values[descriptors.width..].to_vec();
+        if self.config.log_bins {
+            values = log_binned(&values, descriptors.width, rows, columns);
+        }
+        let width = self.width();
+        if self.config.normalise {
+            values.chunks_exact_mut(width).for_each(scale_to_unit_length);
+        }
+        NodeFeatures { values, width, layout: Layout::Grid { rows, columns }, adjacency: Adjacency::Complete }
     }
 
     fn width(&self) -> usize {
-        self.vit.shape().width
+        self.vit.shape().width * if self.config.log_bins { LOG_BINS } else { 1 }
     }
 }
 
