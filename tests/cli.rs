@@ -169,22 +169,27 @@ fn killed_training_resumes_to_the_same_bytes() {
     let data = project("demonstration/images");
     let epochs = "40";
     let expected = fs::read(train_demonstration(&folder.path().join("whole"), &["--epochs", epochs])).unwrap();
+    let mut resumed = 0;
     for attempt in 0..5u64 {
         let out = folder.path().join(format!("killed {attempt}"));
         let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", epochs, "--resume"];
-        // Killed several times at growing distances, then left alone.
+        // Killed several times: at growing distances from the start, and from the first saved epoch.
         for kill in 0..3u64 {
             let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(60 + 170 * attempt + 90 * kill));
+            while kill > 0 && !out.join("resume.safetensors").exists() && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            std::thread::sleep(Duration::from_millis(11 * attempt + 17 * kill));
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        expect(0, &arguments);
+        resumed += u32::from(expect(0, &arguments).contains("resuming after epoch"));
         assert!(fs::read(out.join("best.safetensors")).unwrap() == expected, "attempt {attempt}");
         assert!(!out.join("resume.safetensors").exists());
         let again = expect(0, &arguments);
         assert!(again.contains("nothing is left to do"), "{again}");
     }
+    assert!(resumed > 0, "no kill left a state to resume from");
 }
 
 #[cfg(unix)]
@@ -324,6 +329,8 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["train", "--data", data, "--out", out, "--backbone", "pixel", "--weights", bad_config], "no weights"),
         (&["infer", "--ckpt", "/no/such.safetensors", "--data", data, "--out", out], "/no/such.safetensors"),
         (&["inspect", "/no/such.safetensors"], "/no/such.safetensors"),
+        (&["train", "--data", data, "--out", out, "--threads", "100000"], "--threads"),
+        (&["backbone", "--install", bad_config], ".pth"),
     ];
     for (arguments, expected) in cases {
         let error = expect_error(2, arguments);
@@ -448,6 +455,69 @@ fn segment_optimises_every_image_and_continues_where_it_was() {
     assert!(segment(&["--objective", "cc", "--clusters", "4"]).contains("clusters per image"));
     assert!(predictions(&out).values().all(|line| line["negative_share"].as_f64().is_some()));
     expect_error(2, &["segment", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "0"]);
+}
+
+#[test]
+fn results_inside_the_collection_are_no_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = train_demonstration(&folder.path().join("run"), &["--epochs", "5"]);
+    for out in ["data", "data/deep/results"] {
+        let data = folder.path().join("data");
+        write_png(&data.join("disc.png"), 80, 60, disc);
+        write_png(&data.join("deep/disc.png"), 80, 60, disc);
+        let out = folder.path().join(out);
+        let infer = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
+        assert!(expect(0, &infer).contains("segmented 2 images"), "{}", out.display());
+        assert!(expect(0, &infer).contains("2 already done"), "{}", out.display());
+        fs::remove_dir_all(&data).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text_are_names_all_the_same() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let odd = |name: &[u8]| folder.path().join(std::ffi::OsStr::from_bytes(name));
+    let data = odd(b"d\xffta");
+    write_png(&data.join(std::ffi::OsStr::from_bytes(b"d\xe9sc.png")), 80, 60, disc);
+    fs::write(data.join(std::ffi::OsStr::from_bytes(b"b\xe4d.jpg")), "no image").unwrap();
+    let out = odd(b"o\xfft");
+    let run = |command: &str, further: &[&Path]| {
+        let mut arguments = Command::new(env!("CARGO_BIN_EXE_deepcut"));
+        arguments.args([command, "--json", "--data"]).arg(&data).arg("--out").arg(&out).args(further);
+        let output = arguments.env("DEEPCUT_HOME", "/nonexistent").output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(run("train", &[Path::new("--epochs"), Path::new("2")])["images"], 1);
+    assert_eq!(run("infer", &[Path::new("--ckpt"), &out.join("best.safetensors")])["segmented"], 1);
+}
+
+/// Several images at once, each with recording tensors and products large enough to be shared among threads.
+#[test]
+fn images_optimised_beside_each_other_do_not_block_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, weights) = (project("demonstration/images"), project("tests/golden/tiny_vit.pth"));
+    for attempt in 0..3 {
+        let out = folder.path().join(attempt.to_string());
+        let mut arguments = vec!["segment", "--data", path_text(&data), "--out", path_text(&out)];
+        arguments.extend(["--weights", path_text(&weights), "--threads", "4", "--save", "masks"]);
+        arguments.extend(["--set", "vit.input_side=128", "--set", "vit.head_width=8"]);
+        let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(120);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if std::time::Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("attempt {attempt} does not come to an end");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success());
+    }
 }
 
 #[test]

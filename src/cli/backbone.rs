@@ -18,18 +18,19 @@ pub struct BackboneArguments {
 pub fn run(arguments: &BackboneArguments) -> anyhow::Result<Done> {
     if let Some(path) = &arguments.install {
         let target = pipeline::install_weights(path)?;
-        say(&format!("installed {}", target.display()));
+        say(&format!("installed {}", target.display()))?;
         return Ok(Done { skipped: false });
     }
     let installed = pipeline::installed_weights();
-    match (&installed.found, &installed.folder) {
-        (Some(path), _) => say(&format!("installed: {}", path.display())),
-        (None, Some(folder)) => say(&format!(
+    let found = match (&installed.found, &installed.folder) {
+        (Some(path), _) => format!("installed: {}", path.display()),
+        (None, Some(folder)) => format!(
             "no weights are installed in {}; runs without --weights use superpixels.\n\
              Install a ViT's weights (safetensors or .pth) with `deepcut backbone --install FILE`.",
             folder.display()
-        )),
-        (None, None) => say("there is no home folder to look for weights in; set DEEPCUT_HOME to a folder"),
-    }
+        ),
+        (None, None) => "there is no home folder to look for weights in; set DEEPCUT_HOME to a folder".to_string(),
+    };
+    say(&found)?;
     Ok(Done { skipped: false })
 }

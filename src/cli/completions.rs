@@ -14,6 +14,6 @@ pub struct CompletionsArguments {
 pub fn run(arguments: &CompletionsArguments) -> anyhow::Result<Done> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "deepcut", &mut script);
-    super::say(String::from_utf8_lossy(&script).trim_end());
+    super::say(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Done { skipped: false })
 }

@@ -21,9 +21,9 @@ pub struct InspectArguments {
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<Done> {
     let description = pipeline::describe_checkpoint(&arguments.checkpoint)?;
     if arguments.json {
-        say(&serde_json::to_string(&description)?);
+        say(&serde_json::to_string(&description)?)?;
     } else {
-        say(&table(&description));
+        say(&table(&description))?;
     }
     Ok(Done { skipped: false })
 }

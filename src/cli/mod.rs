@@ -114,7 +114,7 @@ pub fn run() -> ExitCode {
         Ok(Done { skipped: false }) => ExitCode::SUCCESS,
         Ok(Done { skipped: true }) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(&format!("error: {error:#}"));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -130,10 +130,19 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Prints to standard output; a closed pipe is no reason to fail.
-fn say(text: &str) {
+/// Prints a line to standard output. A reader that has heard enough and closed its end is no failure.
+fn say(text: &str) -> std::io::Result<()> {
     use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Prints a line to standard error; if that is closed, there is nobody left to tell.
+fn complain(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// 3 images, 1 image.

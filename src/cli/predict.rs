@@ -16,7 +16,7 @@ pub struct PredictArguments {
     /// Where the results go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Which pictures to write besides predictions.jsonl
+    /// Which pictures to write besides predictions.jsonl; what is done already is recognised by its mask
     #[arg(long, value_enum, value_delimiter = ',', default_value = "masks,overlays")]
     save: Vec<SaveArgument>,
     /// Fit masks to the edges of their images with the bilateral solver, DeepCut's or TokenCut's settings

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use deepcut::event::{EpochReport, Event, Observer, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{TalkArguments, say};
+use super::{TalkArguments, complain, say};
 
 /// The signal that interrupted the run, 0 for none.
 static SIGNAL: AtomicUsize = AtomicUsize::new(0);
@@ -39,16 +39,17 @@ impl Reporter {
     /// Prints a line of the story of the run.
     pub fn line(&self, text: &str) {
         if !self.arguments.quiet && !self.arguments.json {
-            self.beside_bar(|| say(text));
+            // The run's result matters more than its story.
+            self.beside_bar(|| drop(say(text)));
         }
     }
 
     /// Prints the result: `json` for machines or `text` for people.
     pub fn result(&self, text: &str, json: &impl serde::Serialize) -> anyhow::Result<()> {
-        if self.arguments.json {
-            say(&serde_json::to_string(json)?);
-        } else {
-            self.line(text);
+        match (self.arguments.json, self.arguments.quiet) {
+            (true, _) => say(&serde_json::to_string(json)?)?,
+            (false, false) => say(text)?,
+            (false, true) => {}
         }
         Ok(())
     }
@@ -86,12 +87,12 @@ impl Observer for Reporter {
         tracing::debug!(?event);
         match event {
             Event::Plan(text) | Event::Note(text) => self.line(&text),
-            Event::Warning(text) => self.beside_bar(|| eprintln!("warning: {text}")),
+            Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {text}"))),
             Event::Skipped { path, reason } => {
                 let path = path.display().to_string();
                 // Some reasons are about a path and name it themselves.
                 let text = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
-                self.beside_bar(|| eprintln!("skipped: {text}"));
+                self.beside_bar(|| complain(&format!("skipped: {text}")));
             }
             Event::Epoch(report) => {
                 if self.arguments.verbose > 0 || is_landmark(&report) {

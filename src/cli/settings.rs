@@ -33,7 +33,7 @@ pub struct SettingsArguments {
     #[arg(long, value_name = "HOW", value_parser = resize_assignments)]
     resize: Option<ResizeAssignments>,
     /// Seed of everything random [default: 0]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
 }
 

@@ -44,7 +44,7 @@ pub enum BackboneChoice {
     /// A vision transformer when weights are given or installed, else superpixels.
     #[default]
     Auto,
-    /// SLIC regions described by colour and place; needs no weights.
+    /// SLIC regions; needs no weights.
     Superpixel,
     /// The pixels of the image downscaled; needs no weights.
     Pixel,
@@ -177,8 +177,8 @@ impl RunConfig {
         let checks: &[(bool, &str, String)] = &[
             ((2..=255).contains(&clusters), "model.clusters must be from 2 to 255", clusters.to_string()),
             (
-                self.model.hidden.iter().all(|size| (1..=65_536).contains(size)),
-                "model.hidden must be two sizes from 1 to 65536",
+                self.model.hidden.iter().all(|size| (1..=4096).contains(size)),
+                "model.hidden must be two sizes from 1 to 4096",
                 format!("{:?}", self.model.hidden),
             ),
             (
@@ -217,8 +217,8 @@ impl RunConfig {
                 self.train.weight_decay.to_string(),
             ),
             (
-                (0.0..=0.9).contains(&self.train.held_out),
-                "train.held_out must be from 0 to 0.9",
+                self.train.held_out > 0.0 && self.train.held_out <= 0.9,
+                "train.held_out must be above 0 and at most 0.9",
                 self.train.held_out.to_string(),
             ),
             (

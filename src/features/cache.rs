@@ -77,11 +77,6 @@ impl Cache {
         matches.then_some(bytes)
     }
 
-    /// Whether there is an entry for `content`, without reading it.
-    pub fn contains(&self, content: &blake3::Hash) -> bool {
-        self.path(content).exists()
-    }
-
     /// Stores an entry; `false` if it does not fit, even after the results of other settings were removed.
     pub fn put(&self, content: &blake3::Hash, bytes: &[u8]) -> io::Result<bool> {
         let size = (bytes.len() + CHECKSUM_BYTES) as u64;

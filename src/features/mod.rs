@@ -81,9 +81,7 @@ impl Layout {
             Layout::Superpixels { regions, .. } => *regions,
         }
     }
-}
 
-impl Layout {
     /// How many positions of the layout's raster each node covers, and how many of these lie on the image border.
     ///
     /// # Shapes

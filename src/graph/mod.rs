@@ -80,39 +80,4 @@ impl Graph {
     pub fn nodes(&self) -> usize {
         self.degrees.len()
     }
-
-    /// The same graph with its nodes in another order: node i of the result is node `order[i]` of this one.
-    pub fn permuted(&self, order: &[usize]) -> Graph {
-        let rows = |values: &[f32], width: usize| -> Vec<f32> {
-            order.iter().flat_map(|&node| values[node * width..(node + 1) * width].iter().copied()).collect()
-        };
-        let weights = match &self.weights {
-            Weights::NonNegative { features, scale } => {
-                Weights::NonNegative { features: rows(features, self.width), scale: *scale }
-            }
-            Weights::Correlation { features, offset } => {
-                Weights::Correlation { features: rows(features, self.width), offset: *offset }
-            }
-            Weights::Edges(edges) => {
-                let mut position = vec![0u32; order.len()];
-                for (new, &old) in order.iter().enumerate() {
-                    position[old] = new as u32;
-                }
-                let renamed = edges.iter().map(|edge| {
-                    let (a, b) = (position[edge.first as usize], position[edge.second as usize]);
-                    Edge { first: a.min(b), second: a.max(b), weight: edge.weight }
-                });
-                Weights::Edges(renamed.collect())
-            }
-        };
-        Graph {
-            width: self.width,
-            propagated: rows(&self.propagated, self.width),
-            degrees: rows(&self.degrees, 1),
-            weights,
-            negative_share: self.negative_share,
-            area: rows(&self.area, 1),
-            border: rows(&self.border, 1),
-        }
-    }
 }

@@ -61,7 +61,7 @@ pub struct CurvePoint {
 impl Checkpoint {
     /// Joins a network and the description of its training.
     pub fn new(header: CheckpointHeader, network: &Network) -> Checkpoint {
-        Checkpoint { header, parameters: named_parameters(network, "") }
+        Checkpoint { header, parameters: named_parameters(network) }
     }
 
     /// The file's bytes; the same checkpoint always gives the same bytes.
@@ -96,10 +96,10 @@ impl Checkpoint {
     }
 }
 
-/// The parameters of a network under `prefix`, for storing.
-pub fn named_parameters(network: &Network, prefix: &str) -> Vec<NamedMatrix> {
+/// The parameters of a network, for storing.
+fn named_parameters(network: &Network) -> Vec<NamedMatrix> {
     let parameter = |parameter: &super::Parameter| NamedMatrix {
-        name: format!("{prefix}{}", parameter.name),
+        name: parameter.name.to_string(),
         shape: parameter.value.dims(),
         values: tensor::into_vec(parameter.value.clone()),
     };

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::PipelineError;
 use crate::config::{BackboneChoice, RunConfig};
-use crate::features::vit::{StateDict, VitExtractor, file_hash};
+use crate::features::vit::{StateDict, VitExtractor, VitShape, WeightsError, file_hash};
 use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
 use crate::output::write_atomically;
 use crate::tensor::Device;
 
 /// How to get deep features, for users of a backbone without weights.
-const HINT: &str = "for deep features give a ViT's weights with --weights FILE (and its --config)";
+const HINT: &str = " (for deep features give a ViT's weights with --weights FILE and its settings with --config FILE)";
 
 /// A resolved backbone.
 pub(super) struct Backbone {
@@ -21,6 +21,14 @@ pub(super) struct Backbone {
     pub hash: Option<String>,
     /// For the first line of a run.
     pub description: String,
+}
+
+impl Backbone {
+    /// The description, and for backbones without weights how to get better ones.
+    pub fn description_with_hint(&self) -> String {
+        let hint = if self.hash.is_some() { "" } else { HINT };
+        format!("{}{hint}", self.description)
+    }
 }
 
 /// Chooses the backbone of `config` and makes its choice explicit there.
@@ -51,7 +59,7 @@ pub(super) fn open(
             if let Some(path) = weights {
                 let name = if choice == BackboneChoice::Pixel { "pixel" } else { "superpixel" };
                 return Err(PipelineError::Usage(format!(
-                    "the {name} backbone takes no weights; leave out --weights {} or use --backbone vit",
+                    "the {name} backbone takes no weights; leave out --weights {}",
                     path.display()
                 )));
             }
@@ -60,14 +68,14 @@ pub(super) fn open(
                     extractor: Box::new(PixelExtractor::new(config.pixel)),
                     name: "pixel",
                     hash: None,
-                    description: format!("backbone pixel ({HINT})"),
+                    description: "backbone pixel".to_string(),
                 }
             } else {
                 Backbone {
                     extractor: Box::new(SuperpixelExtractor::new(config.superpixel)),
                     name: "superpixel",
                     hash: None,
-                    description: format!("backbone superpixel ({HINT})"),
+                    description: "backbone superpixel".to_string(),
                 }
             })
         }
@@ -132,12 +140,21 @@ pub fn install_weights(path: &Path) -> Result<PathBuf, PipelineError> {
     if !path.is_file() {
         return Err(PipelineError::Usage(format!("{} is not a file; give a weights file", path.display())));
     }
-    StateDict::open(path).map_err(|error| PipelineError::Untrusted(error.to_string()))?;
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if !EXTENSIONS.contains(&extension) {
+        return Err(PipelineError::Usage(format!(
+            "weights must be a .safetensors, .pth or .pt file, unlike {}; rename it",
+            path.display()
+        )));
+    }
+    let untrusted = |error: WeightsError| PipelineError::Untrusted(error.to_string());
+    let state = StateDict::open(path).map_err(untrusted)?;
+    // Every width is a number of heads one channel wide: here only the tensors matter.
+    VitShape::from_state_dict(&state, 1).map_err(untrusted)?;
     let installed = installed_weights();
     let folder = installed
         .folder
         .ok_or_else(|| PipelineError::Usage("there is no home folder; set DEEPCUT_HOME to a folder".into()))?;
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("safetensors");
     let target = folder.join(INSTALLED_NAME).with_extension(extension);
     write_atomically(&target, |writer| {
         std::io::copy(&mut std::fs::File::open(path)?, writer)?;

@@ -75,12 +75,23 @@ pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), Pipeli
     Ok((checkpoint, blake3::hash(&bytes)))
 }
 
+/// More threads than any processor has cores only cost memory.
+const MOST_THREADS: usize = 1024;
+
 /// The thread pool of a run; 0 threads means one per processor.
 fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, PipelineError> {
+    if threads > MOST_THREADS {
+        return Err(PipelineError::Usage(format!("--threads must be at most {MOST_THREADS}, not {threads}")));
+    }
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .map_err(|error| PipelineError::Usage(format!("cannot start {threads} threads: {error}")))
+}
+
+/// Paths in reports are text: what is not Unicode in them is replaced.
+fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// A collection without images.
@@ -94,6 +105,7 @@ fn no_images(data: &Path) -> PipelineError {
 /// One image that was left out of a run, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Skip {
+    #[serde(serialize_with = "lossy_path")]
     pub path: PathBuf,
     pub reason: String,
 }
@@ -101,6 +113,7 @@ pub struct Skip {
 /// What `inspect` shows of a checkpoint.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct CheckpointDescription {
+    #[serde(serialize_with = "lossy_path")]
     pub path: PathBuf,
     /// blake3 of the file.
     pub blake3: String,

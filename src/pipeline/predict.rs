@@ -11,6 +11,7 @@ use super::{PipelineError, Skip, images};
 use crate::config::RunConfig;
 use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer, Stage};
+use crate::features::Layout;
 use crate::graph::Graph;
 use crate::output::{self, JsonLines, OutputError, write_atomically};
 use crate::raster::{Mask, Rectangle, RgbImage};
@@ -38,6 +39,7 @@ pub struct SaveKinds {
 /// What a segmenting run did.
 #[derive(Debug, Clone, Serialize)]
 pub struct PredictSummary {
+    #[serde(serialize_with = "super::lossy_path")]
     pub out: PathBuf,
     /// Images segmented in this run.
     pub segmented: u64,
@@ -109,6 +111,8 @@ struct Provenance {
     prediction: Prediction,
 }
 
+const MASKS: &str = "masks";
+const OVERLAYS: &str = "overlays";
 const PROVENANCE_KEYWORD: &str = "deepcut";
 const OVERLAY_QUALITY: u8 = 90;
 
@@ -120,11 +124,11 @@ pub(super) struct Predictor<'a, F> {
     pub device: &'a Device,
     /// Identifies everything that a result follows from besides the image.
     pub origin: blake3::Hash,
-    /// From the nodes' graph, and a painter of node values, to clusters and background.
+    /// From a graph and the places of its nodes to clusters and background.
     pub decide: F,
 }
 
-impl<F: Fn(&Graph, &crate::features::Layout) -> Decision + Sync> Predictor<'_, F> {
+impl<F: Fn(&Graph, &Layout) -> Decision + Sync> Predictor<'_, F> {
     /// Segments every image of `collection`.
     ///
     /// Writes `OUT/masks/`, `OUT/overlays/` and, when all images are through, `OUT/predictions.jsonl`. A mask is
@@ -151,7 +155,11 @@ impl<F: Fn(&Graph, &crate::features::Layout) -> Decision + Sync> Predictor<'_, F
         observer.observe(Event::StageStarted { stage: Stage::Inference, total: None });
         let mut done = 0;
         let process = |record| (!observer.interrupted()).then(|| self.process(record));
-        for_each_ordered(collection.records(), pool, process, |outcome| {
+        let own_results = self.own_results();
+        let records = collection.records().filter(|record| {
+            !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
+        });
+        for_each_ordered(records, pool, process, |outcome| {
             let outcome = outcome.ok_or_else(|| {
                 PipelineError::Interrupted("repeat the command to continue; finished masks are kept".into())
             })??;
@@ -183,11 +191,23 @@ impl<F: Fn(&Graph, &crate::features::Layout) -> Decision + Sync> Predictor<'_, F
         Ok(summary)
     }
 
+    /// Where this run's pictures lie within the collection, if it writes into the folder it reads: they are no input.
+    fn own_results(&self) -> Vec<PathBuf> {
+        let (Ok(data), Ok(out)) = (self.request.data.canonicalize(), self.request.out.canonicalize()) else {
+            return Vec::new();
+        };
+        let inside = out.strip_prefix(&data).map(Path::to_path_buf);
+        inside.map_or_else(|_| Vec::new(), |out| [MASKS, OVERLAYS].map(|kind| out.join(kind)).to_vec())
+    }
+
     /// One image from file to results. An unusable image is an outcome, an unwritable result an error.
     fn process(&self, record: Result<Record, DatasetError>) -> Result<Outcome, PipelineError> {
         let record = match record {
             Ok(record) => record,
-            Err(error) => return Ok(skipped(error.path(), error.path(), error.to_string())),
+            Err(error) => {
+                let relative = error.path().strip_prefix(&self.request.data).unwrap_or(error.path());
+                return Ok(skipped(relative, error.path(), error.to_string()));
+            }
         };
         let file = match images::read(&record.path, self.config) {
             Ok(file) => file,
@@ -234,12 +254,19 @@ impl<F: Fn(&Graph, &crate::features::Layout) -> Decision + Sync> Predictor<'_, F
         (mask, measures)
     }
 
+    /// The origin of all results of an image: overlays depend on more than masks.
+    fn full_origin(&self) -> String {
+        let overlays = self.request.save.overlays.then_some(&self.config.output);
+        let origin = serde_json::json!([self.origin.to_hex().as_str(), overlays]);
+        blake3::hash(origin.to_string().as_bytes()).to_hex().to_string()
+    }
+
     fn mask_path(&self, record: &Record) -> PathBuf {
-        self.request.out.join("masks").join(record.output_name())
+        self.request.out.join(MASKS).join(record.output_name())
     }
 
     fn overlay_path(&self, record: &Record) -> PathBuf {
-        self.request.out.join("overlays").join(record.output_name().with_extension("jpg"))
+        self.request.out.join(OVERLAYS).join(record.output_name().with_extension("jpg"))
     }
 
     /// The prediction of an earlier run of the same origin on the same bytes, if all its results are there.
@@ -250,7 +277,7 @@ impl<F: Fn(&Graph, &crate::features::Layout) -> Decision + Sync> Predictor<'_, F
         }
         let text = output::read_png_text(&self.mask_path(record), PROVENANCE_KEYWORD).ok()??;
         let provenance: Provenance = serde_json::from_str(&text).ok()?;
-        let same = provenance.origin == self.origin.to_hex().as_str()
+        let same = provenance.origin == self.full_origin()
             && provenance.prediction.content_hash.as_deref() == Some(content_hash);
         // The same image may have been moved within the collection.
         same.then(|| Prediction { path: portable(&record.relative), ..provenance.prediction })
@@ -276,7 +303,7 @@ impl<F: Fn(&Graph, &crate::features::Layout) -> Decision + Sync> Predictor<'_, F
             write(&self.overlay_path(record), bytes)?;
         }
         if self.request.save.masks {
-            let provenance = Provenance { origin: self.origin.to_hex().to_string(), prediction: prediction.clone() };
+            let provenance = Provenance { origin: self.full_origin(), prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
             write(&self.mask_path(record), bytes)?;

@@ -43,7 +43,7 @@ pub fn segment(
     observer.observe(Event::Plan(format!(
         "segmenting {} image by image: {}, device {device_name}, objective {}, {} clusters, {} epochs each",
         request.predict.data.display(),
-        backbone.description,
+        backbone.description_with_hint(),
         config.objective.kind.name(),
         network.clusters,
         config.segment.epochs,

@@ -1,7 +1,6 @@
 //! `train`: a collection → one checkpoint.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rand::Rng;
 use serde::Serialize;
@@ -10,7 +9,7 @@ use super::backbone::{self, Backbone};
 use super::device::DeviceChoice;
 use super::ordered::for_each_ordered;
 use super::{PipelineError, Skip, images, no_images, read_checkpoint, thread_pool};
-use crate::config::RunConfig;
+use crate::config::{ObjectiveKind, RunConfig};
 use crate::dataset::{self, Record};
 use crate::event::{Event, Observer, Stage};
 use crate::features::cache::{Cache, CacheConfig};
@@ -42,6 +41,7 @@ pub struct TrainRequest {
 /// What a training run did.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainSummary {
+    #[serde(serialize_with = "super::lossy_path")]
     pub checkpoint: PathBuf,
     pub images: usize,
     pub skipped: Vec<Skip>,
@@ -89,7 +89,7 @@ pub fn train(
         "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters, {} epochs",
         records.len(),
         request.data.display(),
-        backbone.description,
+        backbone.description_with_hint(),
         config.objective.kind.name(),
         config.clusters(),
         config.train.epochs,
@@ -105,7 +105,9 @@ pub fn train(
     let mut source = CachedGraphs { images: Vec::new(), cache, config: &config, backbone: &backbone, device: &device };
     source.prepare(records, &mut skipped, &pool, observer)?;
     for skip in &skipped {
-        log.append(&serde_json::json!({"event": "skipped", "path": skip.path, "reason": skip.reason}))?;
+        log.append(
+            &serde_json::json!({"event": "skipped", "path": skip.path.to_string_lossy(), "reason": skip.reason}),
+        )?;
     }
     if source.images.is_empty() {
         return Err(PipelineError::Untrusted(format!(
@@ -151,14 +153,18 @@ pub fn train(
         false => None,
     };
 
+    log.append(&serde_json::json!({
+        "event": "start",
+        "fingerprint": fingerprint,
+        "images": source.images.len(),
+        "finished_epochs": resume.as_ref().map_or(0, |state| state.curve.len()),
+    }))?;
     let resume_path = paths.resume.clone();
-    let logged = AtomicUsize::new(resume.as_ref().map_or(0, |state| state.curve.len()));
     let mut save = |state: &ResumeState| -> Result<(), LoadError> {
         let bytes = state.to_bytes(&network)?;
         write_atomically(&resume_path, |writer| writer.write_all(&bytes))?;
         let point = state.curve.last().copied();
-        let epoch = logged.fetch_add(1, Ordering::Relaxed) + 1;
-        log.append(&serde_json::json!({"event": "epoch", "epoch": epoch, "losses": point}))?;
+        log.append(&serde_json::json!({"event": "epoch", "epoch": state.curve.len(), "losses": point}))?;
         Ok(())
     };
     let outcome = pool.install(|| train::train(&setup, resume, &mut save, observer)).map_err(|error| match error {
@@ -167,9 +173,13 @@ pub fn train(
     })?;
     let TrainOutcome::Finished(trained) = outcome else { return Err(interrupted()) };
     if trained.collapsed {
-        observer.observe(Event::Warning(
-            "the network collapsed: nearly all nodes lie in one cluster. Try --set objective.balance=2 (ncut), a smaller --set graph.alpha (cc), another --seed or a lower --set train.learning_rate".into(),
-        ));
+        let remedy = match config.objective.kind {
+            ObjectiveKind::Ncut => "a higher objective.balance",
+            ObjectiveKind::Cc => "a smaller graph.alpha",
+        };
+        observer.observe(Event::Warning(format!(
+            "the network collapsed: nearly all nodes lie in one cluster; try more --epochs, another --seed, or {remedy}"
+        )));
     }
 
     let segmenter = Segmenter::new(trained.network.clone(), device.clone());
@@ -246,7 +256,7 @@ impl CachedGraphs<'_> {
 
     fn prepare_one(&self, path: &Path) -> Result<Prepared, PrepareError> {
         let file = images::read(path, self.config).map_err(PrepareError::Image)?;
-        if self.cache.contains(&file.hash) {
+        if self.cache.get(&file.hash).is_some() {
             return Ok(Prepared { hash: file.hash, stored: true });
         }
         let graph = self.compute(&file).map_err(PrepareError::Image)?;

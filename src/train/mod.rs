@@ -28,7 +28,7 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// How the learning rate changes over the epochs.
     pub schedule: Schedule,
-    /// Share of the images whose loss chooses the best epoch; they are not trained on.
+    /// Share of the images whose loss chooses the best epoch; they are not trained on. At least one of two or more images.
     pub held_out: f64,
     /// Epochs without a lower held-out loss after which training stops; 0 never stops early.
     pub patience: usize,
