@@ -503,7 +503,14 @@ fn images_optimised_beside_each_other_do_not_block_each_other() {
         let out = folder.path().join(attempt.to_string());
         let mut arguments = vec!["segment", "--data", path_text(&data), "--out", path_text(&out)];
         arguments.extend(["--weights", path_text(&weights), "--threads", "4", "--save", "masks"]);
-        arguments.extend(["--set", "vit.input_side=128", "--set", "vit.head_width=8", "--set", "model.hidden=[256,256]"]);
+        arguments.extend([
+            "--set",
+            "vit.input_side=128",
+            "--set",
+            "vit.head_width=8",
+            "--set",
+            "model.hidden=[256,256]",
+        ]);
         let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         let status = loop {
