@@ -24,8 +24,9 @@ use report::Reporter;
 ///   deepcut train --data photographs
 ///   deepcut infer --ckpt checkpoints/photographs/best.safetensors --data more --out masks
 ///
-/// Exit codes: 0 all well, 2 wrong usage, 3 finished but some images were skipped, 4 untrusted or broken model or input,
-/// 5 reading or writing failed, 130/143 interrupted. After 5, 130 and 143 the same command continues (train with --resume).
+/// Exit codes: 0 all well, 2 wrong usage, 3 finished but some images were skipped,
+/// 4 untrusted or broken model or input, 5 reading or writing failed, 130/143 interrupted.
+/// After 5, 130 and 143 the same command continues (train with --resume).
 #[derive(Debug, Parser)]
 #[command(name = "deepcut", version, verbatim_doc_comment, max_term_width = 110)]
 struct Cli {

@@ -20,7 +20,7 @@ pub struct PredictArguments {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "masks,overlays")]
     save: Vec<SaveArgument>,
     /// Fit masks to the edges of their images with the bilateral solver, DeepCut's or TokenCut's settings
-    /// [default: none]
+    /// [default: the configuration's, which is none unless set]
     #[arg(long, value_enum)]
     pub refine: Option<RefineArgument>,
     /// Do again what is already done
