@@ -1,5 +1,6 @@
 //! Numbers without a domain.
 
+pub mod assignment;
 pub mod random;
 
 /// Index of the largest entry, the first of equals.
