@@ -2,6 +2,7 @@
 
 mod backbone;
 mod completions;
+mod eval;
 mod infer;
 mod inspect;
 mod report;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     Train(train::TrainArguments),
     Infer(infer::InferArguments),
+    Eval(eval::EvalArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
     Completions(completions::CompletionsArguments),
@@ -101,6 +103,7 @@ pub fn run() -> ExitCode {
     let result = match &cli.command {
         Command::Train(arguments) => train::run(arguments),
         Command::Infer(arguments) => infer::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

@@ -2,6 +2,7 @@
 
 mod backbone;
 mod device;
+mod evaluate;
 mod images;
 mod infer;
 mod ordered;
@@ -9,6 +10,7 @@ mod train;
 
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
 pub use device::DeviceChoice;
+pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, InferSummary, SaveKinds, infer};
 pub use train::{TrainRequest, TrainSummary, train};
 
