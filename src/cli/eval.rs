@@ -94,8 +94,7 @@ fn table(summary: &EvaluateSummary) -> String {
     text += "\n";
     let percent = |score: f64| format!("{:.2} %", 100.0 * score);
     for (name, score) in summary.scores.named() {
-        let definition = summary.definitions.get(name).map_or("", String::as_str);
-        text += &format!("\n{name:<15} {:>8}  {definition}", percent(score));
+        text += &format!("\n{name:<15} {:>8}", percent(score));
     }
     if !summary.scores.sequences.is_empty() {
         let width = summary.scores.sequences.iter().map(|row| row.sequence.chars().count()).max().unwrap_or(0).max(8);
@@ -113,6 +112,12 @@ fn table(summary: &EvaluateSummary) -> String {
                 cell(row.accuracy),
                 cell(row.consistency)
             );
+        }
+    }
+    text += "\n";
+    for (name, _) in summary.scores.named() {
+        if let Some(definition) = summary.definitions.get(name) {
+            text += &format!("\n{name}: {definition}");
         }
     }
     text

@@ -79,6 +79,3 @@ fn read_text(path: &Path, max_mebibytes: u64) -> Result<String, TruthError> {
     let bytes = std::fs::read(path).map_err(unreadable)?;
     String::from_utf8(bytes).map_err(|error| TruthError::malformed(path, format!("it is no UTF-8 text ({error})")))
 }
-
-#[cfg(test)]
-mod tests;

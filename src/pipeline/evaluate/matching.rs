@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn whole_names_first_then_unique_last_parts() {
-        let cases: [(&[&str], &[&str], &[Option<usize>]); 5] = [
+        type Case = (&'static [&'static str], &'static [&'static str], &'static [Option<usize>]);
+        let cases: [Case; 5] = [
             (&["a", "s/b", "c"], &["c", "s/b"], &[None, Some(1), Some(0)]),
             (&["images/a", "images/b"], &["a", "x/b"], &[Some(0), Some(1)]),
             // Frames of several videos have the same last part.

@@ -25,6 +25,16 @@ struct Labels {
     outside: usize,
 }
 
+/// What all images give.
+struct Scored {
+    /// For the CSV.
+    table: Table,
+    /// The labels of all images together.
+    all: Contingency,
+    /// NMI and ARI of every image that has items.
+    by_image: Vec<(f64, f64)>,
+}
+
 pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     let path = run.truth();
     if path.is_dir() {
@@ -57,7 +67,7 @@ fn over_pixels(run: &mut Run) -> Result<Table, PipelineError> {
             outside: 0,
         })
     };
-    let (table, all) = score(run, &pairs, labels)?;
+    let Scored { table, all, by_image } = score(run, &pairs, labels)?;
     if all.item_count() == 0 {
         return Err(PipelineError::Usage(
             "the ground truth has no foreground pixel in any image; check its values, --void and --foreground-class"
@@ -66,6 +76,10 @@ fn over_pixels(run: &mut Run) -> Result<Table, PipelineError> {
     }
     run.summary.scores.nmi = Some(all.normalised_mutual_information());
     run.summary.scores.ari = Some(all.adjusted_rand_index());
+    run.summary.scores.mean_image_nmi = mean(by_image.iter().map(|(nmi, _)| *nmi));
+    run.summary.scores.mean_image_ari = mean(by_image.iter().map(|(_, ari)| *ari));
+    run.define("mean_image_nmi", "the same NMI within each image, mean over images");
+    run.define("mean_image_ari", "the same ARI within each image, mean over images");
     let items = format!(
         "over the {} of the truth, all images in one table; predicted background is a label of its own",
         match request.foreground_classes.as_slice() {
@@ -114,7 +128,7 @@ fn over_key_points(run: &mut Run) -> Result<Table, PipelineError> {
         }
         Ok(labels)
     };
-    let (table, all) = score(run, &pairs, labels)?;
+    let Scored { table, all, .. } = score(run, &pairs, labels)?;
     run.summary.scores.keypoint_nmi = Some(all.normalised_mutual_information());
     run.summary.scores.keypoint_ari = Some(all.adjusted_rand_index());
     let items = "over the labelled key-points (visible > 0) of all images in one table: the point's name against the \
@@ -124,12 +138,12 @@ fn over_key_points(run: &mut Run) -> Result<Table, PipelineError> {
     Ok(table)
 }
 
-/// Counts every image's labels; gives the table for the CSV and the counts of all images.
+/// Counts every image's labels.
 fn score<T: Sync>(
     run: &mut Run,
     pairs: &[Pair<PathBuf, T>],
     labels: impl Fn(&Pair<PathBuf, T>) -> Result<Labels, PipelineError> + Sync,
-) -> Result<(Table, Contingency), PipelineError> {
+) -> Result<Scored, PipelineError> {
     let (mut all, mut scores) = (Contingency::default(), Vec::new());
     let (mut empty, mut resized, mut outside) = (Vec::new(), Vec::new(), 0);
     let mut table = Table::new(&["image", "items", "nmi", "ari"]);
@@ -156,11 +170,7 @@ fn score<T: Sync>(
     if outside > 0 {
         run.summary.remarks.push(format!("{} outside of the image left out", counted(outside, "key-point")));
     }
-    run.summary.scores.mean_image_nmi = mean(scores.iter().map(|(nmi, _)| *nmi));
-    run.summary.scores.mean_image_ari = mean(scores.iter().map(|(_, ari)| *ari));
-    run.define("mean_image_nmi", "the same NMI computed within each image, mean over images");
-    run.define("mean_image_ari", "the same ARI computed within each image, mean over images");
-    Ok((table, all))
+    Ok(Scored { table, all, by_image: scores })
 }
 
 fn is_empty(map: &LabelMap) -> bool {

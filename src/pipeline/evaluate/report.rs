@@ -37,15 +37,15 @@ impl Table {
 /// Tells the observer about everything that was not scored, or not as it was.
 pub fn announce(summary: &EvaluateSummary, observer: &dyn Observer) {
     let lists = [
-        (&summary.unmatched_predictions, "prediction", "no ground truth and not scored"),
-        (&summary.unmatched_truth, "ground truth image", "no prediction and not scored"),
-        (&summary.without_annotation, "image", "nothing annotated to compare with and not scored"),
-        (&summary.resized, "prediction", "another size than the ground truth and resized to it"),
+        (&summary.unmatched_predictions, "prediction", "no ground truth: not scored"),
+        (&summary.unmatched_truth, "ground truth image", "no prediction: not scored"),
+        (&summary.without_annotation, "image", "nothing annotated to compare with: not scored"),
+        (&summary.resized, "prediction", "another size than the ground truth: resized to it"),
         (&summary.empty_predictions, "prediction", "no foreground"),
     ];
     for (list, noun, what) in lists.into_iter().filter(|(list, ..)| !list.is_empty()) {
         let verb = if list.len() == 1 { "has" } else { "have" };
-        let text = format!("{} {verb} {what}: {}", counted(list.len(), noun), some_of(list));
+        let text = format!("{} {verb} {what} ({})", counted(list.len(), noun), some_of(list));
         observer.observe(Event::Warning(text));
     }
     for remark in &summary.remarks {
