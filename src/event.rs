@@ -13,6 +13,8 @@ pub enum Stage {
     Background,
     /// Segmenting images with a trained network.
     Inference,
+    /// Holding results against ground truth, counted in images.
+    Evaluation,
 }
 
 /// Something that happened during a run.

@@ -2,6 +2,7 @@
 
 mod backbone;
 mod completions;
+mod eval;
 mod infer;
 mod inspect;
 mod predict;
@@ -39,6 +40,7 @@ enum Command {
     Train(train::TrainArguments),
     Infer(infer::InferArguments),
     Segment(segment::SegmentArguments),
+    Eval(eval::EvalArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
     Completions(completions::CompletionsArguments),
@@ -107,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Train(arguments) => train::run(arguments),
         Command::Infer(arguments) => infer::run(arguments),
         Command::Segment(arguments) => segment::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

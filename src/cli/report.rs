@@ -77,6 +77,7 @@ impl Reporter {
             Stage::Training => "epochs",
             Stage::Background => "background",
             Stage::Inference => "images",
+            Stage::Evaluation => "scores",
         });
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }

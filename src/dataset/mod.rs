@@ -2,11 +2,13 @@
 //!
 //! A collection yields its records in one order, whatever the file system: by the bytes of the path's components, a
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
+//! [`truth`] reads what people know about the images of a collection.
 
 mod discovery;
 mod error;
 mod list;
 mod same_output;
+pub mod truth;
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Numbers without a domain.
 
+pub mod assignment;
 pub mod random;
 pub mod range;
 pub mod union_find;

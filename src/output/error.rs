@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::pixels::LabelMapError;
+
 /// A result file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -31,14 +33,11 @@ impl OutputError {
 /// Bytes that are no mask as this project writes them.
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
-    #[error("not a complete PNG ({0}); write the mask again")]
-    Broken(#[from] png::DecodingError),
+    #[error(transparent)]
+    Labels(#[from] LabelMapError),
 
-    #[error("the PNG holds {0:?} pixels of {1:?} bits; convert it to palette or grey with at most 8 bits")]
-    UnsupportedPixels(png::ColorType, png::BitDepth),
-
-    #[error("{width}x{height} pixels are more than this program reads; cut the mask into smaller ones")]
-    TooLarge { width: u32, height: u32 },
+    #[error("the pixel value {0} is more than a mask of 8 bits holds; number the clusters from 0 to 255")]
+    ValueTooLarge(u32),
 }
 
 /// A picture that its file format cannot hold.

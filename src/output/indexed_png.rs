@@ -1,20 +1,18 @@
 //! Masks as palette PNGs: the pixel value is the cluster, and text chunks tell where the mask comes from.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter};
 
 use super::palette::cluster_colour;
 use super::{EncodeError, MaskError, OutputError};
+use crate::pixels::decode_label_map;
 use crate::raster::Mask;
 
 /// The chunk that ends every PNG: no data, and a check sum that is always the same.
 const END_CHUNK: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
-
-/// Larger pictures are refused before memory is taken for them.
-const MAX_AREA_PX: u64 = 1 << 29;
 
 /// Encodes `mask` as an 8-bit palette PNG whose pixel values are the mask's own, 0 in black.
 ///
@@ -46,36 +44,13 @@ pub fn encode_indexed_png(mask: &Mask, text: &[(&str, &str)]) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Decodes a palette or grey PNG of at most 8 bits into its raw values: palette indices, not colours.
+/// Decodes a palette or grey PNG into its raw values: palette indices, not colours. No value may exceed 255.
 pub fn decode_mask(bytes: &[u8]) -> Result<Mask, MaskError> {
-    let mut reader = Decoder::new(Cursor::new(bytes)).read_info()?;
-    let (width, height) = (reader.info().width, reader.info().height);
-    if u64::from(width) * u64::from(height) > MAX_AREA_PX {
-        return Err(MaskError::TooLarge { width, height });
-    }
-    let (colour, depth) = reader.output_color_type();
-    let bits = match (colour, depth) {
-        (ColorType::Indexed | ColorType::Grayscale, BitDepth::One) => 1,
-        (ColorType::Indexed | ColorType::Grayscale, BitDepth::Two) => 2,
-        (ColorType::Indexed | ColorType::Grayscale, BitDepth::Four) => 4,
-        (ColorType::Indexed | ColorType::Grayscale, BitDepth::Eight) => 8,
-        _ => return Err(MaskError::UnsupportedPixels(colour, depth)),
-    };
-    let size = reader.output_buffer_size().ok_or(MaskError::TooLarge { width, height })?;
-    let mut packed = vec![0; size];
-    let frame = reader.next_frame(&mut packed)?;
-    reader.finish()?;
-    let (width, height) = (frame.width as usize, frame.height as usize);
-    packed.truncate(frame.buffer_size());
-    if bits == 8 {
-        return Ok(Mask::from_values(width, height, packed));
-    }
-    let mut values = Vec::with_capacity(width * height);
-    for row in packed.chunks_exact(frame.line_size) {
-        // The first pixel of a row lies in the highest bits of its first byte.
-        values.extend((0..width).map(|x| (row[x * bits / 8] << (x * bits % 8)) >> (8 - bits)));
-    }
-    Ok(Mask::from_values(width, height, values))
+    let labels = decode_label_map(bytes)?;
+    let (width, height) = (labels.width, labels.height);
+    let values =
+        labels.values.into_iter().map(|value| u8::try_from(value).map_err(|_| MaskError::ValueTooLarge(value)));
+    Ok(Mask::from_values(width, height, values.collect::<Result<_, _>>()?))
 }
 
 /// Reads the mask in the PNG file `path`; see [`decode_mask`].
@@ -122,6 +97,8 @@ pub fn read_png_text(path: &Path, keyword: &str) -> Result<Option<String>, Outpu
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     /// A mask in which every value 0..=255 occurs as soon as there are enough pixels.
@@ -145,31 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn small_bit_depths_keep_their_raw_values() {
-        for (depth, bits) in [(BitDepth::One, 1), (BitDepth::Two, 2), (BitDepth::Four, 4)] {
-            let mut bytes = Vec::new();
-            let mut encoder = Encoder::new(&mut bytes, 3, 2);
-            encoder.set_color(ColorType::Grayscale);
-            encoder.set_depth(depth);
-            let highest = (1u8 << bits) - 1;
-            // One row: highest, 0, 1, packed from the highest bits down; at 4 bits it needs two bytes.
-            let row = [u16::from(highest), 0, 1];
-            let packed = row.iter().enumerate().fold(0u16, |sum, (x, value)| sum | (value << (16 - bits * (x + 1))));
-            let row_bytes = &packed.to_be_bytes()[..(3 * bits).div_ceil(8)];
-            let mut writer = encoder.write_header().unwrap();
-            writer.write_image_data(&row_bytes.repeat(2)).unwrap();
-            writer.finish().unwrap();
-            assert_eq!(decode_mask(&bytes).unwrap().values, [highest, 0, 1, highest, 0, 1], "{bits} bits");
-        }
-    }
-
-    #[test]
     fn other_files_are_refused() {
         let colour = image::RgbImage::new(2, 2);
         let mut bytes = Cursor::new(Vec::new());
         colour.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-        assert!(matches!(decode_mask(bytes.get_ref()), Err(MaskError::UnsupportedPixels(..))));
-        assert!(matches!(decode_mask(b"no PNG at all"), Err(MaskError::Broken(_))));
+        assert!(matches!(decode_mask(bytes.get_ref()), Err(MaskError::Labels(_))));
+        assert!(matches!(decode_mask(b"no PNG at all"), Err(MaskError::Labels(_))));
+        let deep = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![255u16, 256]).unwrap();
+        let mut bytes = Cursor::new(Vec::new());
+        deep.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        assert!(matches!(decode_mask(bytes.get_ref()), Err(MaskError::ValueTooLarge(256))));
         assert!(matches!(encode_indexed_png(&pattern(0, 4), &[]), Err(EncodeError::Png { .. })));
         assert!(matches!(encode_indexed_png(&pattern(2, 2), &[("", "text")]), Err(EncodeError::Png { .. })));
     }

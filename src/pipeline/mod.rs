@@ -2,6 +2,7 @@
 
 mod backbone;
 mod device;
+mod evaluate;
 mod images;
 mod infer;
 mod ordered;
@@ -11,6 +12,7 @@ mod train;
 
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
 pub use device::DeviceChoice;
+pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};
 pub use predict::{Measures, PredictRequest, PredictSummary, Prediction, SaveKinds, Status};
 pub use segment::{SegmentRequest, segment};

@@ -3,9 +3,11 @@
 mod decode;
 mod jpeg;
 mod lab;
+mod label_map;
 mod orientation;
 mod resize;
 
 pub use decode::{DecodeError, DecodeLimits, decode};
 pub use lab::lab_from_rgb;
+pub use label_map::{LabelMapError, decode_label_map};
 pub use resize::{normalise, resize_lanczos};

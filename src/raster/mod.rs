@@ -2,10 +2,14 @@
 //!
 //! A raster stores its values row by row from the top left, so position (x, y) is `values[y * width + x]`.
 
+mod polygon;
 mod rectangle;
+mod rle;
 mod transform;
 
+pub use polygon::{PolygonError, mask_from_polygons};
 pub use rectangle::Rectangle;
+pub use rle::{RunLengthError, RunLengthMask};
 
 /// A `height` × `width` array of values, row-major from the top left.
 #[derive(Debug, Clone, PartialEq, Eq)]

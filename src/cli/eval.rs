@@ -1,0 +1,124 @@
+//! `deepcut eval`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use deepcut::pipeline::{self, EvaluateRequest, EvaluateSummary, EvaluateTask};
+
+use super::{Done, Reporter, TalkArguments, counted};
+
+/// Score results against ground truth
+///
+/// Images are matched by relative path, or by name, without extension. What has no match is listed and not scored. The
+/// table says which definition every figure follows.
+#[derive(Debug, Args)]
+pub struct EvalArguments {
+    /// What `deepcut infer` wrote (its --out), or a folder of PNG masks
+    #[arg(long, value_name = "DIR")]
+    pred: PathBuf,
+    /// The ground truth: a folder of PNG label maps (objects, parts, video), of region maps ID_k.png (regions) or of
+    /// Pascal VOC XML (boxes), or a COCO JSON file (objects, boxes, parts by key-points, video); video does without
+    #[arg(long, value_name = "DIR_OR_JSON")]
+    truth: Option<PathBuf>,
+    /// What to compare
+    #[arg(long, value_enum)]
+    task: TaskArgument,
+    /// The value of undecided pixels in label maps, which count nowhere (255 in Pascal VOC)
+    #[arg(long, value_name = "VALUE")]
+    void: Option<u32>,
+    /// The values of the foreground in label maps [default: every value but 0]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    foreground_class: Vec<u32>,
+    /// Write a table with one line per image
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Threads on the processor; 0 means one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    #[command(flatten)]
+    talk: TalkArguments,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TaskArgument {
+    /// Foreground masks: mean IoU, accuracy, largest F-measure
+    Objects,
+    /// One box per image: CorLoc
+    Boxes,
+    /// Parts over pixels or key-points: NMI and ARI
+    Parts,
+    /// Whole segmentations against several annotators (BSDS500)
+    Regions,
+    /// Objects per sequence of frames, and temporal consistency
+    Video,
+}
+
+impl From<TaskArgument> for EvaluateTask {
+    fn from(argument: TaskArgument) -> Self {
+        match argument {
+            TaskArgument::Objects => EvaluateTask::Objects,
+            TaskArgument::Boxes => EvaluateTask::Boxes,
+            TaskArgument::Parts => EvaluateTask::Parts,
+            TaskArgument::Regions => EvaluateTask::Regions,
+            TaskArgument::Video => EvaluateTask::Video,
+        }
+    }
+}
+
+pub fn run(arguments: &EvalArguments) -> anyhow::Result<Done> {
+    let request = EvaluateRequest {
+        predictions: arguments.pred.clone(),
+        truth: arguments.truth.clone(),
+        task: arguments.task.into(),
+        void: arguments.void,
+        foreground_classes: arguments.foreground_class.clone(),
+        csv: arguments.csv.clone(),
+        threads: arguments.threads,
+    };
+    let reporter = Reporter::new(&arguments.talk);
+    let summary = pipeline::evaluate(&request, &reporter)?;
+    reporter.result(&table(&summary), &summary)?;
+    Ok(Done { skipped: false })
+}
+
+fn table(summary: &EvaluateSummary) -> String {
+    let mut text = format!("{} scored", counted(summary.images as u64, "image"));
+    let left_out = [
+        (summary.unmatched_predictions.len(), "without ground truth"),
+        (summary.unmatched_truth.len(), "without prediction"),
+        (summary.without_annotation.len(), "without annotation"),
+    ];
+    for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {count} {what}");
+    }
+    text += "\n";
+    let percent = |score: f64| format!("{:.2} %", 100.0 * score);
+    for (name, score) in summary.scores.named() {
+        text += &format!("\n{name:<15} {:>8}", percent(score));
+    }
+    if !summary.scores.sequences.is_empty() {
+        let width = summary.scores.sequences.iter().map(|row| row.sequence.chars().count()).max().unwrap_or(0).max(8);
+        text += &format!(
+            "\n\n{:<width$}  {:>6}  {:>8}  {:>8}  {:>11}",
+            "sequence", "frames", "miou", "accuracy", "consistency"
+        );
+        let cell = |score: Option<f64>| score.map_or("-".to_string(), percent);
+        for row in &summary.scores.sequences {
+            text += &format!(
+                "\n{:<width$}  {:>6}  {:>8}  {:>8}  {:>11}",
+                row.sequence,
+                row.frames,
+                cell(row.miou),
+                cell(row.accuracy),
+                cell(row.consistency)
+            );
+        }
+    }
+    text += "\n";
+    for (name, _) in summary.scores.named() {
+        if let Some(definition) = summary.definitions.get(name) {
+            text += &format!("\n{name}: {definition}");
+        }
+    }
+    text
+}

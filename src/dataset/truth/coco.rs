@@ -1,0 +1,263 @@
+//! COCO's JSON: boxes, masks (polygons and runs) and key-points.
+//!
+//! Key-points may also come in the simple form that some animal data sets have: a list of \[x, y, visible\] per
+//! annotation instead of one flat list of numbers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Annotated, Truth, TruthError, image_key, read_text};
+use crate::raster::{Mask, RunLengthMask, mask_from_polygons};
+
+/// The annotations of all of COCO's training images have 450 MiB.
+const MAX_MEBIBYTES: u64 = 4096;
+
+/// Remarks that are written out one by one; more of the same kind are only counted.
+const REMARKS: usize = 5;
+
+/// A box as COCO has it, in continuous coordinates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CocoBox {
+    pub x: f64,
+    pub y: f64,
+    pub width: f64,
+    pub height: f64,
+}
+
+/// The segments of one image: runs and polygons, not drawn yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CocoMasks {
+    width: usize,
+    height: usize,
+    objects: Vec<Segmentation>,
+    crowds: Vec<Segmentation>,
+}
+
+/// A key-point that is there: labelled, whether it is seen or hidden.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyPoint {
+    pub name: String,
+    /// Continuous coordinates: the pixel (i, j) covers [i, i + 1) × [j, j + 1).
+    pub x: f64,
+    pub y: f64,
+}
+
+#[derive(Deserialize)]
+struct File {
+    images: Vec<ImageEntry>,
+    annotations: Vec<Annotation>,
+    #[serde(default)]
+    categories: Vec<Category>,
+}
+
+#[derive(Deserialize)]
+struct ImageEntry {
+    id: u64,
+    file_name: String,
+    width: Option<usize>,
+    height: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Category {
+    id: u64,
+    #[serde(default)]
+    keypoints: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    image_id: u64,
+    #[serde(default)]
+    category_id: Option<u64>,
+    #[serde(default)]
+    iscrowd: u8,
+    #[serde(default)]
+    bbox: Option<Vec<f64>>,
+    #[serde(default)]
+    segmentation: Option<Segmentation>,
+    #[serde(default)]
+    keypoints: Option<KeyPoints>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Segmentation {
+    Polygons(Vec<Vec<f64>>),
+    Runs { size: [usize; 2], counts: Counts },
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Counts {
+    Lengths(Vec<u64>),
+    Compressed(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KeyPoints {
+    /// x₀, y₀, visible₀, x₁, …
+    Flat(Vec<f64>),
+    Triples(Vec<[f64; 3]>),
+}
+
+/// The boxes of every image; those of crowds are left out. Images without annotations have none.
+pub fn boxes(path: &Path) -> Result<Truth<Vec<CocoBox>>, TruthError> {
+    gather(path, |annotation, found: &mut Vec<CocoBox>, _| {
+        let numbers = annotation.bbox.as_deref().and_then(|numbers| <[f64; 4]>::try_from(numbers).ok());
+        let [x, y, width, height] = numbers
+            .filter(|[_, _, width, height]| *width >= 0.0 && *height >= 0.0)
+            .ok_or("has no bbox of four numbers x, y, width, height")?;
+        if annotation.iscrowd == 0 {
+            found.push(CocoBox { x, y, width, height });
+        }
+        Ok(Use::Yes)
+    })
+}
+
+/// The masks of every image; crowds are kept apart from objects.
+pub fn masks(path: &Path) -> Result<Truth<CocoMasks>, TruthError> {
+    let gathered = gather(path, |annotation, found: &mut (Vec<Segmentation>, Vec<Segmentation>), _| {
+        let segmentation = annotation.segmentation.take().ok_or("has no segmentation of polygons or runs")?;
+        if annotation.iscrowd == 0 {
+            found.0.push(segmentation)
+        } else {
+            found.1.push(segmentation)
+        }
+        Ok(Use::Yes)
+    })?;
+    let sized = |image: Annotated<(Vec<Segmentation>, Vec<Segmentation>)>| {
+        let (width, height) = image
+            .size
+            .ok_or_else(|| TruthError::malformed(path, format!("the image {} has no width and height", image.key)))?;
+        let (objects, crowds) = image.content;
+        Ok(Annotated { key: image.key, size: image.size, content: CocoMasks { width, height, objects, crowds } })
+    };
+    let images = gathered.images.into_iter().map(sized).collect::<Result<_, TruthError>>()?;
+    Ok(Truth { images, remarks: gathered.remarks })
+}
+
+/// The labelled key-points of every image, all its annotations together. A point is named by its category's list, so
+/// categories may share names; an annotation of an unknown category has no names and is left out with a remark.
+pub fn key_points(path: &Path) -> Result<Truth<Vec<KeyPoint>>, TruthError> {
+    gather(path, |annotation, found: &mut Vec<KeyPoint>, category: Option<&Category>| {
+        let Some(category) = category else { return Ok(Use::No) };
+        let triples = match annotation.keypoints.take() {
+            None => return Err("has no keypoints".into()),
+            Some(KeyPoints::Triples(triples)) => triples,
+            Some(KeyPoints::Flat(numbers)) if numbers.len() % 3 == 0 => numbers.as_chunks::<3>().0.to_vec(),
+            Some(KeyPoints::Flat(numbers)) => return Err(format!("has {} numbers as keypoints", numbers.len())),
+        };
+        if triples.len() > category.keypoints.len() {
+            return Err(format!(
+                "has {} keypoints, its category {} names {}",
+                triples.len(),
+                category.id,
+                category.keypoints.len()
+            ));
+        }
+        for (name, [x, y, visible]) in category.keypoints.iter().zip(triples) {
+            if visible > 0.0 {
+                found.push(KeyPoint { name: name.clone(), x, y });
+            }
+        }
+        Ok(Use::Yes)
+    })
+}
+
+impl CocoMasks {
+    /// Whether there is any object.
+    pub fn has_objects(&self) -> bool {
+        !self.objects.is_empty()
+    }
+
+    /// Draws the union of the objects, and that of the crowds without the objects: (foreground, void), 1 inside. The
+    /// error says what is wrong.
+    pub fn draw(&self) -> Result<(Mask, Mask), String> {
+        let foreground = self.union(&self.objects)?;
+        let mut void = self.union(&self.crowds)?;
+        for (void, &inside) in void.values.iter_mut().zip(&foreground.values) {
+            *void &= 1 - inside;
+        }
+        Ok((foreground, void))
+    }
+
+    fn union(&self, parts: &[Segmentation]) -> Result<Mask, String> {
+        let mut union = mask_from_polygons(&[], self.width, self.height).map_err(|error| error.to_string())?;
+        for part in parts {
+            let mask = match part {
+                Segmentation::Polygons(polygons) => {
+                    mask_from_polygons(polygons, self.width, self.height).map_err(|error| error.to_string())?
+                }
+                Segmentation::Runs { size: [height, width], .. } if (*width, *height) != (self.width, self.height) => {
+                    return Err(format!("runs of {width}x{height} in an image of {}x{}", self.width, self.height));
+                }
+                Segmentation::Runs { counts, .. } => match counts {
+                    Counts::Lengths(lengths) => RunLengthMask::from_counts(self.width, self.height, lengths),
+                    Counts::Compressed(text) => RunLengthMask::from_compressed(self.width, self.height, text),
+                }
+                .map_err(|error| error.to_string())?
+                .decode(),
+            };
+            union.values.iter_mut().zip(mask.values).for_each(|(sum, inside)| *sum |= inside);
+        }
+        Ok(union)
+    }
+}
+
+/// Whether an annotation could be used.
+#[derive(PartialEq)]
+enum Use {
+    Yes,
+    No,
+}
+
+/// Reads the file and calls `add` for every annotation of a known image, with its category where that is known.
+fn gather<T: Default>(
+    path: &Path,
+    mut add: impl FnMut(&mut Annotation, &mut T, Option<&Category>) -> Result<Use, String>,
+) -> Result<Truth<T>, TruthError> {
+    let text = read_text(path, MAX_MEBIBYTES)?;
+    let file: File = serde_json::from_str(&text)
+        .map_err(|error| TruthError::malformed(path, format!("it is no COCO annotation ({error})")))?;
+    let categories: BTreeMap<u64, &Category> = file.categories.iter().map(|category| (category.id, category)).collect();
+    let mut contents: BTreeMap<u64, T> = file.images.iter().map(|image| (image.id, T::default())).collect();
+    if contents.len() < file.images.len() {
+        return Err(TruthError::malformed(path, "two of its images have the same id"));
+    }
+    let (mut homeless, mut unknown_classes, mut unused) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, mut annotation) in file.annotations.into_iter().enumerate() {
+        let Some(content) = contents.get_mut(&annotation.image_id) else {
+            homeless.push(format!("annotation {number} (image id {})", annotation.image_id));
+            continue;
+        };
+        let category = annotation.category_id.and_then(|id| categories.get(&id).copied());
+        let outcome = add(&mut annotation, content, category)
+            .map_err(|reason| TruthError::malformed(path, format!("annotation {number} {reason}")))?;
+        if category.is_none() && (!categories.is_empty() || outcome == Use::No) {
+            let class = annotation.category_id.map_or("none".to_string(), |id| id.to_string());
+            let list = if outcome == Use::No { &mut unused } else { &mut unknown_classes };
+            list.push(format!("annotation {number} (category {class})"));
+        }
+    }
+    let mut remarks = Vec::new();
+    let mut remark = |list: &[String], what: &str| {
+        if !list.is_empty() {
+            let more = if list.len() > REMARKS { format!(" and {} more", list.len() - REMARKS) } else { String::new() };
+            let some = list[..list.len().min(REMARKS)].join(", ");
+            remarks.push(format!("{}: {what}: {some}{more}", path.display()));
+        }
+    };
+    remark(&homeless, "left out, for their images are not in the file");
+    remark(&unknown_classes, "counted, though their classes are not in the file's list of categories");
+    remark(&unused, "left out, for their classes are not in the file's list of categories");
+    let annotated = |image: ImageEntry| Annotated {
+        key: image_key(Path::new(&image.file_name)),
+        size: image.width.zip(image.height).filter(|&(width, height)| width > 0 && height > 0),
+        content: contents.remove(&image.id).unwrap_or_default(),
+    };
+    Truth::new(path, file.images.into_iter().map(annotated).collect(), remarks)
+}

@@ -1,0 +1,105 @@
+//! Scores for masks, boxes and clusterings, whoever made them.
+//!
+//! A score is a plain number in the range its definition gives (0 to 1, the adjusted Rand index −0.5 to 1); tables in
+//! papers print 100 times that. Every definition in one place:
+//!
+//! | score | definition | source |
+//! |---|---|---|
+//! | IoU | of the foreground, \|P ∩ T\| / \|P ∪ T\| | Jaccard 1912 |
+//! | mean IoU | [`mean`] over images of the foreground's IoU: every image counts the same, background is not averaged in | paper (arXiv 2212.05853), objects |
+//! | pixel accuracy | share of pixels whose foreground/background label is right | Long et al. 2015 |
+//! | F_β | (1 + β²) · precision · recall / (β² · precision + recall), β² = 0.3 | Achanta et al. 2009 |
+//! | max F_β | largest F_β over 255 thresholds of a saliency map, from precision and recall averaged over images ([`SaliencyCurve`]); for binary masks F_β itself | Achanta et al. 2009; TokenCut (arXiv 2202.11539) |
+//! | box IoU | area of the intersection / area of the union in continuous coordinates ([`BoundingBox`]) | |
+//! | CorLoc | share of images whose box has IoU > 0.5 with any ground-truth box | Deselaers et al. 2010 |
+//! | NMI | mutual information / arithmetic mean of the two entropies | Strehl and Ghosh 2002; scikit-learn `normalized_mutual_info_score` |
+//! | ARI | (agreeing pairs − expected) / (possible − expected) | Hubert and Arabie 1985; scikit-learn `adjusted_rand_score` |
+//! | purity | share of items in the most frequent true class of their cluster | Manning et al., Introduction to Information Retrieval, 16.3 |
+//! | matched IoU | per annotator, IoU summed over matched segments / number of ground-truth segments; then the mean over annotators ([`region_scores`]) | BSDS500 table of the paper |
+//! | matched accuracy | per annotator, share of pixels in both segments of a matched pair; then the mean over annotators | the same |
+//!
+//! Purity alone rewards splitting (one cluster per item is pure), so print it beside the number of clusters, NMI and
+//! ARI.
+//!
+//! **Nothing to find, nothing found**: where a definition is 0 / 0 because truth and prediction are both empty, the
+//! score is 1, as scikit-learn has it for clusterings. Where only one of them is empty the score is 0.
+//!
+//! **Void pixels**, of a ground truth that leaves some undecided, count nowhere.
+
+mod clustering;
+mod localisation;
+mod overlap;
+mod regions;
+mod saliency;
+
+pub use clustering::Contingency;
+pub use localisation::{BoundingBox, CORLOC_THRESHOLD, LocalisationRecord};
+pub use overlap::{BETA_SQUARED, MaskRecord, Overlap};
+pub use regions::{AnnotatorScores, RegionRecord, region_scores};
+pub use saliency::{MaximumF, SaliencyCurve};
+
+/// Two things that cannot be compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetricError {
+    #[error(
+        "the {other} has {other_width}x{other_height} pixels, the prediction {width}x{height}; resize the prediction \
+         to the ground truth's size with the nearest neighbour"
+    )]
+    SizesDiffer { other: &'static str, width: usize, height: usize, other_width: usize, other_height: usize },
+
+    #[error("{truth} true labels stand against {predicted} predicted ones; give one of each for every item")]
+    LengthsDiffer { truth: usize, predicted: usize },
+
+    #[error("the image has no annotation; leave it out of the evaluation")]
+    NoAnnotation,
+
+    #[error(
+        "{truth} true and {predicted} predicted segments are too many to match; check that the files hold regions \
+         and not colours"
+    )]
+    TooManySegments { truth: usize, predicted: usize },
+}
+
+/// The mean of `values`, none of none.
+pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0usize);
+    for value in values {
+        sum += value;
+        count += 1;
+    }
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// `part` / `whole`, and 1 for 0 / 0.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+/// Whether `other` has the size of `prediction`.
+fn same_size<P, T>(
+    prediction: &crate::raster::Raster<P>,
+    other: &crate::raster::Raster<T>,
+    name: &'static str,
+) -> Result<(), MetricError> {
+    if (prediction.width, prediction.height) == (other.width, other.height) {
+        return Ok(());
+    }
+    Err(MetricError::SizesDiffer {
+        other: name,
+        width: prediction.width,
+        height: prediction.height,
+        other_width: other.width,
+        other_height: other.height,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_of_nothing_is_none() {
+        assert_eq!(mean([]), None);
+        assert_eq!(mean([0.25, 0.75]), Some(0.5));
+    }
+}

@@ -1,0 +1,344 @@
+//! `eval`: results and ground truth → scores, with the definitions they follow.
+
+mod boxes;
+mod matching;
+mod objects;
+mod parts;
+mod predictions;
+mod regions;
+mod report;
+mod video;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{PipelineError, thread_pool};
+use crate::dataset::truth::TruthError;
+use crate::event::{Event, Observer, Stage};
+use crate::output::write_atomically;
+use crate::pixels::decode_label_map;
+use crate::raster::LabelMap;
+
+use matching::Matches;
+
+/// Images that are decoded and scored at a time; bounds the memory.
+const CHUNK: usize = 32;
+
+/// What to score, against what.
+#[derive(Debug, Clone)]
+pub struct EvaluateRequest {
+    /// What `infer` or `segment` wrote, or a folder of masks.
+    pub predictions: PathBuf,
+    /// A folder or a JSON file; only videos can be scored without.
+    pub truth: Option<PathBuf>,
+    pub task: EvaluateTask,
+    /// The value of undecided pixels in label maps.
+    pub void: Option<u32>,
+    /// The values of the foreground in label maps; empty: every value but 0 (and `void`).
+    pub foreground_classes: Vec<u32>,
+    /// Where a table with one line per image goes.
+    pub csv: Option<PathBuf>,
+    /// 0 means one per processor.
+    pub threads: usize,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EvaluateTask {
+    /// Foreground against background.
+    Objects,
+    /// One box per image.
+    Boxes,
+    /// Parts, by pixels or by key-points.
+    Parts,
+    /// Whole segmentations against several people's.
+    Regions,
+    /// Foreground against background in sequences, and how steady the labels are.
+    Video,
+}
+
+/// The outcome of an evaluation; all scores are fractions.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvaluateSummary {
+    pub task: EvaluateTask,
+    pub predictions: PathBuf,
+    pub truth: Option<PathBuf>,
+    /// Images that are scored.
+    pub images: usize,
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// What the score of each name means here.
+    pub definitions: BTreeMap<&'static str, String>,
+    /// Predictions without ground truth: not scored.
+    pub unmatched_predictions: Vec<String>,
+    /// Ground truth without predictions: not scored.
+    pub unmatched_truth: Vec<String>,
+    /// Images whose ground truth is there and has nothing to compare with: not scored.
+    pub without_annotation: Vec<String>,
+    /// Scored images in which nothing was predicted but background.
+    pub empty_predictions: Vec<String>,
+    /// Scored images whose prediction was resized to the size of the ground truth.
+    pub resized: Vec<String>,
+    /// Whatever else should be known before the scores are believed.
+    pub remarks: Vec<String>,
+}
+
+/// The scores a task can have; those it does not have are none.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Scores {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub miou: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_f_beta: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corloc: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nmi: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ari: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keypoint_nmi: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keypoint_ari: Option<f64>,
+    /// NMI per image, averaged: for labels that mean something else in every image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_image_nmi: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_image_ari: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<SequenceScores>,
+}
+
+impl Scores {
+    /// The scores that there are, with their names, in the order of a report.
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
+        let all = [
+            ("miou", self.miou),
+            ("accuracy", self.accuracy),
+            ("max_f_beta", self.max_f_beta),
+            ("corloc", self.corloc),
+            ("nmi", self.nmi),
+            ("ari", self.ari),
+            ("keypoint_nmi", self.keypoint_nmi),
+            ("keypoint_ari", self.keypoint_ari),
+            ("mean_image_nmi", self.mean_image_nmi),
+            ("mean_image_ari", self.mean_image_ari),
+            ("consistency", self.consistency),
+        ];
+        all.into_iter().filter_map(|(name, score)| Some((name, score?))).collect()
+    }
+}
+
+/// The scores of one sequence of frames.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SequenceScores {
+    /// The folder of the frames within the collection, `.` for the collection's own.
+    pub sequence: String,
+    /// Predicted frames.
+    pub frames: usize,
+    /// Mean IoU over the frames with ground truth.
+    pub miou: Option<f64>,
+    /// Mean pixel accuracy over the frames with ground truth.
+    pub accuracy: Option<f64>,
+    /// Mean over consecutive frames of the share of pixels with the same label; none for a single frame.
+    pub consistency: Option<f64>,
+}
+
+/// Scores results against ground truth.
+///
+/// Images are matched by their places within the two collections, without extensions, and where that gives no match by
+/// a bare name that is unique on both sides. What has no match is not scored; the summary lists it.
+pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<EvaluateSummary, PipelineError> {
+    check(request)?;
+    let mut run = Run {
+        request,
+        observer,
+        pool: thread_pool(request.threads)?,
+        summary: EvaluateSummary {
+            task: request.task,
+            predictions: request.predictions.clone(),
+            truth: request.truth.clone(),
+            images: 0,
+            scores: Scores::default(),
+            definitions: BTreeMap::new(),
+            unmatched_predictions: Vec::new(),
+            unmatched_truth: Vec::new(),
+            without_annotation: Vec::new(),
+            empty_predictions: Vec::new(),
+            resized: Vec::new(),
+            remarks: Vec::new(),
+        },
+    };
+    let table = match request.task {
+        EvaluateTask::Objects => objects::evaluate(&mut run),
+        EvaluateTask::Boxes => boxes::evaluate(&mut run),
+        EvaluateTask::Parts => parts::evaluate(&mut run),
+        EvaluateTask::Regions => regions::evaluate(&mut run),
+        EvaluateTask::Video => video::evaluate(&mut run),
+    }?;
+    let summary = run.summary;
+    report::announce(&summary, observer);
+    if let Some(path) = &request.csv {
+        let text = table.csv();
+        write_atomically(path, |writer| io::Write::write_all(writer, text.as_bytes()))?;
+    }
+    Ok(summary)
+}
+
+fn check(request: &EvaluateRequest) -> Result<(), PipelineError> {
+    let paths = [("--pred", Some(&request.predictions)), ("--truth", request.truth.as_ref())];
+    for (flag, path) in paths.into_iter().filter_map(|(flag, path)| Some((flag, path?))) {
+        std::fs::metadata(path)
+            .map_err(|error| PipelineError::Usage(format!("{flag} {}: {error}; check the path", path.display())))?;
+    }
+    if !request.predictions.is_dir() {
+        return Err(PipelineError::Usage(format!(
+            "--pred {} is no folder; name the --out of `deepcut infer` or a folder of masks",
+            request.predictions.display()
+        )));
+    }
+    if request.truth.is_none() && request.task != EvaluateTask::Video {
+        return Err(PipelineError::Usage("only --task video can do without --truth".into()));
+    }
+    let of_maps = matches!(request.task, EvaluateTask::Objects | EvaluateTask::Parts | EvaluateTask::Video);
+    if !of_maps && (request.void.is_some() || !request.foreground_classes.is_empty()) {
+        return Err(PipelineError::Usage(
+            "--void and --foreground-class tell what the values of label maps mean: tasks objects, parts and video"
+                .into(),
+        ));
+    }
+    if request.void.is_some_and(|void| request.foreground_classes.contains(&void)) {
+        return Err(PipelineError::Usage("a value cannot be --void and a --foreground-class".into()));
+    }
+    Ok(())
+}
+
+/// An evaluation under way.
+struct Run<'a> {
+    request: &'a EvaluateRequest,
+    observer: &'a dyn Observer,
+    pool: rayon::ThreadPool,
+    summary: EvaluateSummary,
+}
+
+impl<'a> Run<'a> {
+    /// The ground truth's path; [`check`] has seen that it is there where a task needs it.
+    fn truth(&self) -> &'a Path {
+        self.request.truth.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Joins predictions and ground truth, and notes what has no partner. Nothing at all to score is an error.
+    fn matched<P, T>(
+        &mut self,
+        predictions: Vec<(String, P)>,
+        truth: Vec<(String, T)>,
+    ) -> Result<Vec<Pair<P, T>>, PipelineError> {
+        let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
+        let Matches { pairs, unmatched_predictions, unmatched_truth, by_name_only } =
+            matching::match_up(predictions, truth);
+        if pairs.is_empty() {
+            return Err(PipelineError::Usage(format!(
+                "no prediction in {} has a ground truth in {} (such as {} here and {} there); \
+                 they are matched by relative path, or by name, without extension",
+                self.request.predictions.display(),
+                self.truth().display(),
+                example(&unmatched_predictions),
+                example(&unmatched_truth),
+            )));
+        }
+        if by_name_only > 0 {
+            self.summary.remarks.push(format!(
+                "{by_name_only} of {} images lie in other folders than their ground truth and were matched by name",
+                pairs.len()
+            ));
+        }
+        self.summary.images = pairs.len();
+        self.summary.unmatched_predictions = unmatched_predictions;
+        self.summary.unmatched_truth = unmatched_truth;
+        Ok(pairs)
+    }
+
+    /// Scores every item on all threads and collects the results in order.
+    fn for_each<I: Sync, R: Send>(
+        &self,
+        items: &[I],
+        score: impl Fn(&I) -> Result<R, PipelineError> + Sync,
+        mut collect: impl FnMut(&I, R) -> Result<(), PipelineError>,
+    ) -> Result<(), PipelineError> {
+        let stage = Stage::Evaluation;
+        self.observer.observe(Event::StageStarted { stage, total: Some(items.len() as u64) });
+        let mut done = 0;
+        for chunk in items.chunks(CHUNK) {
+            if self.observer.interrupted() {
+                return Err(PipelineError::Interrupted("nothing was written; repeat the command".into()));
+            }
+            let results = self.pool.install(|| chunk.par_iter().map(&score).collect::<Vec<_>>());
+            for (item, result) in chunk.iter().zip(results) {
+                collect(item, result?)?;
+                done += 1;
+            }
+            self.observer.observe(Event::StageProgress { stage, done });
+        }
+        self.observer.observe(Event::StageFinished { stage });
+        Ok(())
+    }
+
+    fn define(&mut self, score: &'static str, definition: impl Into<String>) {
+        self.summary.definitions.insert(score, definition.into());
+    }
+}
+
+/// One image's prediction and ground truth.
+struct Pair<P, T> {
+    /// The prediction's name.
+    key: String,
+    prediction: P,
+    truth: T,
+}
+
+/// Reads a label map, of results or of ground truth.
+fn read_map(path: &Path) -> Result<LabelMap, PipelineError> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| PipelineError::InputOutput(format!("cannot read {}: {error}", path.display())))?;
+    decode_label_map(&bytes)
+        .map_err(|error| PipelineError::Untrusted(format!("cannot use {} as a label map: {error}", path.display())))
+}
+
+/// `map` in the size of the ground truth, and whether that is another size than its own.
+fn in_size(map: LabelMap, width: usize, height: usize) -> (LabelMap, bool) {
+    if (map.width, map.height) == (width, height) { (map, false) } else { (map.resized_nearest(width, height), true) }
+}
+
+fn untrusted(path: &Path, reason: impl std::fmt::Display) -> PipelineError {
+    PipelineError::Untrusted(format!("{}: {reason}", path.display()))
+}
+
+/// A ground truth of a kind that the task has no use for.
+fn wrong_kind(path: &Path, expected: &str) -> PipelineError {
+    PipelineError::Usage(format!("{} is no ground truth for this task; give {expected}", path.display()))
+}
+
+/// Whether the path is a file that should hold JSON.
+fn is_json(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+impl From<TruthError> for PipelineError {
+    fn from(error: TruthError) -> Self {
+        match error {
+            TruthError::Unreadable { .. } => PipelineError::InputOutput(error.to_string()),
+            TruthError::TooLarge { .. } | TruthError::Malformed { .. } | TruthError::SameName { .. } => {
+                PipelineError::Untrusted(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Foreground against background.
+
+use std::path::{Path, PathBuf};
+
+use super::report::{Table, counted};
+use super::{
+    EvaluateRequest, Pair, PipelineError, Run, in_size, is_json, predictions, read_map, untrusted, wrong_kind,
+};
+use crate::dataset::truth::{self, coco::CocoMasks};
+use crate::metrics::{BETA_SQUARED, MaskRecord, Overlap, SaliencyCurve, mean};
+use crate::raster::{LabelMap, Mask};
+
+/// The ground truth of one image.
+pub enum ObjectTruth {
+    Map(PathBuf),
+    Coco(CocoMasks),
+}
+
+/// One image's masks, ready to be compared.
+struct Compared {
+    overlap: Overlap,
+    /// 0 or 255 each.
+    predicted: Mask,
+    truth: Mask,
+    void: Mask,
+    resized: bool,
+    /// 255 beside other classes: a class map whose 255 is void by custom.
+    looks_void: bool,
+}
+
+/// The scores of every image, and of all together.
+pub struct ObjectScores {
+    pub records: Vec<MaskRecord>,
+    pub max_f_beta: Option<f64>,
+}
+
+pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
+    let truth = read_truth(run)?;
+    let predictions = predictions::masks(run)?;
+    let pairs = run.matched(predictions, truth)?;
+    let ObjectScores { records, max_f_beta } = score(run, &pairs)?;
+    let scores = &mut run.summary.scores;
+    scores.miou = mean(records.iter().map(|record| record.iou));
+    scores.accuracy = mean(records.iter().map(|record| record.accuracy));
+    scores.max_f_beta = max_f_beta;
+    run.define("miou", format!("mean over images of the foreground's IoU; {}", foreground(run.request)));
+    run.define("accuracy", "mean over images of the share of pixels whose foreground or background is right");
+    run.define(
+        "max_f_beta",
+        format!(
+            "F_beta with beta² = {BETA_SQUARED} of precision and recall averaged over images; masks are binary, so all \
+             thresholds agree"
+        ),
+    );
+    let mut table = Table::new(&["image", "iou", "accuracy", "f_beta"]);
+    for record in &records {
+        table.push(&record.image, &[Some(record.iou), Some(record.accuracy), Some(record.f_beta)]);
+    }
+    Ok(table)
+}
+
+/// The ground truth of objects: label maps in a folder, or COCO's masks.
+pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, PipelineError> {
+    let path = run.truth();
+    if path.is_dir() {
+        return Ok(label_maps(path)?.into_iter().map(|(key, map)| (key, ObjectTruth::Map(map))).collect());
+    }
+    let expected = "a folder of PNG label maps or a COCO JSON file with masks";
+    if !is_json(path) {
+        return Err(wrong_kind(path, expected));
+    }
+    if run.request.void.is_some() || !run.request.foreground_classes.is_empty() {
+        return Err(PipelineError::Usage("--void and --foreground-class are for label maps, not for COCO JSON".into()));
+    }
+    let truth = truth::coco::masks(path)?;
+    run.summary.remarks.extend(truth.remarks);
+    let (annotated, bare): (Vec<_>, Vec<_>) = truth.images.into_iter().partition(|image| image.content.has_objects());
+    run.summary.without_annotation = bare.into_iter().map(|image| image.key).collect();
+    Ok(annotated.into_iter().map(|image| (image.key, ObjectTruth::Coco(image.content))).collect())
+}
+
+/// The label maps of a folder; none at all is an error.
+pub fn label_maps(folder: &Path) -> Result<Vec<(String, PathBuf)>, PipelineError> {
+    let maps = truth::label_maps(folder)?.images;
+    if maps.is_empty() {
+        return Err(wrong_kind(folder, "a folder with PNG label maps in it"));
+    }
+    Ok(maps.into_iter().map(|image| (image.key, image.content)).collect())
+}
+
+/// Compares all pairs; notes empty and resized predictions.
+pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<ObjectScores, PipelineError> {
+    let (mut records, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
+    let (mut empty, mut resized) = (Vec::new(), Vec::new());
+    let (mut looks_void, mut true_foreground_px) = (0, 0);
+    let request = run.request;
+    run.for_each(
+        pairs,
+        |pair| compare(pair, request),
+        |pair, compared| {
+            curve
+                .add(&compared.predicted, &compared.truth, Some(&compared.void))
+                .map_err(|error| untrusted(&pair.prediction, error))?;
+            records.push(MaskRecord::new(pair.key.as_str(), &compared.overlap));
+            true_foreground_px += compared.overlap.both_px + compared.overlap.truth_only_px;
+            looks_void += usize::from(compared.looks_void);
+            if compared.predicted.values.iter().all(|&value| value == 0) {
+                empty.push(pair.key.clone());
+            }
+            if compared.resized {
+                resized.push(pair.key.clone());
+            }
+            Ok(())
+        },
+    )?;
+    if true_foreground_px == 0 && !request.foreground_classes.is_empty() {
+        return Err(PipelineError::Usage(format!(
+            "no pixel of the ground truth has a --foreground-class ({:?}); check the classes' numbers",
+            request.foreground_classes
+        )));
+    }
+    run.summary.empty_predictions = empty;
+    run.summary.resized = resized;
+    if looks_void > 0 {
+        run.summary.remarks.push(format!(
+            "{} of the ground truth with 255 beside other classes: 255 counted as foreground; pass --void 255 if it \
+             means undecided",
+            counted(looks_void, "map")
+        ));
+    }
+    let max_f_beta = curve.maximum(BETA_SQUARED).map(|maximum| maximum.f_beta);
+    Ok(ObjectScores { records, max_f_beta })
+}
+
+/// Says what counted as foreground.
+pub fn foreground(request: &EvaluateRequest) -> String {
+    let predicted = "every predicted value above 0 is foreground";
+    let coco = request.truth.as_deref().is_some_and(is_json);
+    let truth = match request.foreground_classes.as_slice() {
+        _ if coco => "of the truth all objects together; crowds are void".to_string(),
+        [] => "of the truth every value above 0".to_string(),
+        classes => format!(
+            "of the truth the values {}",
+            classes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let void = request.void.map_or(String::new(), |void| format!("; pixels of value {void} count nowhere"));
+    format!("{predicted}, {truth}{void}")
+}
+
+/// The foreground and the void of a label map of the truth, 1 inside.
+pub fn split(map: &LabelMap, request: &EvaluateRequest) -> (Mask, Mask) {
+    let is_void = |value| Some(value) == request.void;
+    let classes = request.foreground_classes.as_slice();
+    let is_foreground =
+        |value| if classes.is_empty() { value != 0 && !is_void(value) } else { classes.contains(&value) };
+    (map.map(|value| u8::from(is_foreground(value))), map.map(|value| u8::from(is_void(value))))
+}
+
+fn compare(pair: &Pair<PathBuf, ObjectTruth>, request: &EvaluateRequest) -> Result<Compared, PipelineError> {
+    let (truth, void, looks_void) = match &pair.truth {
+        ObjectTruth::Map(path) => {
+            let map = read_map(path)?;
+            let suspicious = request.void.is_none()
+                && request.foreground_classes.is_empty()
+                && map.values.contains(&255)
+                && map.values.iter().any(|&value| value != 0 && value != 255);
+            let (truth, void) = split(&map, request);
+            (truth, void, suspicious)
+        }
+        ObjectTruth::Coco(masks) => {
+            let path = request.truth.as_deref().unwrap_or(Path::new(""));
+            let (truth, void) = masks.draw().map_err(|reason| untrusted(path, format!("{}: {reason}", pair.key)))?;
+            (truth, void, false)
+        }
+    };
+    let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
+    let predicted = predicted.map(|value| if value > 0 { 255u8 } else { 0 });
+    let overlap = Overlap::of(&predicted, &truth, Some(&void)).map_err(|error| untrusted(&pair.prediction, error))?;
+    Ok(Compared { overlap, predicted, truth, void, resized, looks_void })
+}

@@ -1,0 +1,80 @@
+//! What an evaluation says besides its scores: warnings, and a table with one line per image.
+
+use super::EvaluateSummary;
+use crate::event::{Event, Observer};
+
+/// Names that a warning writes out; the summary has them all.
+const SHOWN: usize = 8;
+
+/// A table of text, for a CSV file (RFC 4180, with plain line ends).
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(header: &[&str]) -> Self {
+        Self { rows: vec![header.iter().map(ToString::to_string).collect()] }
+    }
+
+    /// Adds the line of an image; numbers are written with all their digits, none as an empty field.
+    pub fn push(&mut self, image: &str, numbers: &[Option<f64>]) {
+        let numbers = numbers.iter().map(|number| number.map_or(String::new(), |number| number.to_string()));
+        self.rows.push(std::iter::once(image.to_string()).chain(numbers).collect());
+    }
+
+    pub fn csv(&self) -> String {
+        let field = |text: &String| {
+            if text.contains(['"', ',', '\n', '\r']) {
+                format!("\"{}\"", text.replace('"', "\"\""))
+            } else {
+                text.clone()
+            }
+        };
+        self.rows.iter().map(|row| row.iter().map(field).collect::<Vec<_>>().join(",") + "\n").collect()
+    }
+}
+
+/// Tells the observer about everything that was not scored, or not as it was.
+pub fn announce(summary: &EvaluateSummary, observer: &dyn Observer) {
+    let lists = [
+        (&summary.unmatched_predictions, "prediction", "no ground truth: not scored"),
+        (&summary.unmatched_truth, "ground truth image", "no prediction: not scored"),
+        (&summary.without_annotation, "image", "nothing annotated to compare with: not scored"),
+        (&summary.resized, "prediction", "another size than the ground truth: resized to it"),
+        (&summary.empty_predictions, "prediction", "no foreground"),
+    ];
+    for (list, noun, what) in lists.into_iter().filter(|(list, ..)| !list.is_empty()) {
+        let verb = if list.len() == 1 { "has" } else { "have" };
+        let text = format!("{} {verb} {what} ({})", counted(list.len(), noun), some_of(list));
+        observer.observe(Event::Warning(text));
+    }
+    for remark in &summary.remarks {
+        observer.observe(Event::Warning(remark.clone()));
+    }
+}
+
+/// The first names of a list, and how many more there are.
+pub fn some_of(list: &[String]) -> String {
+    let shown = list[..list.len().min(SHOWN)].join(", ");
+    match list.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more (--json lists all)"),
+    }
+}
+
+/// 3 images, 1 image.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_need_quotes_have_them() {
+        let mut table = Table::new(&["image", "iou"]);
+        table.push("a,\"b\"", &[Some(0.1), None]);
+        assert_eq!(table.csv(), "image,iou\n\"a,\"\"b\"\"\",0.1,\n");
+    }
+}
