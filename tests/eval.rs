@@ -165,6 +165,7 @@ fn coco_masks_are_drawn_and_crowds_are_void() {
     assert_close(&found["miou"], 3.0 / 4.0);
     assert_close(&found["accuracy"], 5.0 / 6.0);
     assert_eq!(found["without_annotation"], json!(["none"]));
+    assert_eq!(found["unmatched_predictions"], json!([]));
     let remarks = found["remarks"].to_string();
     assert!(remarks.contains("image id 5") && remarks.contains("category 9"), "{remarks}");
 }

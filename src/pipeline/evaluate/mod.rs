@@ -9,7 +9,7 @@ mod regions;
 mod report;
 mod video;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -243,8 +243,11 @@ impl<'a> Run<'a> {
         truth: Vec<(String, T)>,
     ) -> Result<Vec<Pair<P, T>>, PipelineError> {
         let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
-        let Matches { pairs, unmatched_predictions, unmatched_truth, by_name_only } =
+        let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only } =
             matching::match_up(predictions, truth);
+        // An image without annotation has a ground truth; it is listed as what it is.
+        let bare: BTreeSet<&String> = self.summary.without_annotation.iter().collect();
+        unmatched_predictions.retain(|key| !bare.contains(key));
         if pairs.is_empty() {
             return Err(PipelineError::Usage(format!(
                 "no prediction in {} has a ground truth in {} (such as {} here and {} there); \
