@@ -2,6 +2,7 @@
 //!
 //! Every file appears under its final name only once it is complete, so a run may be killed at any moment and repeated.
 
+mod annotations;
 mod atomic;
 mod contact_sheet;
 mod error;
@@ -10,6 +11,7 @@ mod json_lines;
 mod overlay;
 mod palette;
 
+pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
 pub use atomic::write_atomically;
 pub use contact_sheet::contact_sheet;
 pub use error::{EncodeError, MaskError, OutputError};
