@@ -11,7 +11,7 @@ use deepcut::numerics::random;
 use deepcut::objective::Objective;
 use deepcut::pixels::{DecodeLimits, decode, resize_lanczos};
 use deepcut::raster::RgbImage;
-use deepcut::segment::Segmenter;
+use deepcut::segment::{Assign, Segmenter};
 use deepcut::tensor;
 use deepcut::train::{ResumeState, Setup, TrainConfig, train};
 use divan::{Bencher, black_box};
@@ -120,7 +120,7 @@ fn shared_inference_1225_nodes(bencher: Bencher) {
     let device = tensor::cpu();
     let graph = Graph::build(&nodes(), Affinity::NonNegative, &device);
     let segmenter = Segmenter::new(network_config().init(0, &device), device);
-    bencher.bench(|| segmenter.segment(black_box(&graph)));
+    bencher.bench(|| segmenter.assign(black_box(&graph)));
 }
 
 #[divan::bench(args = ["ncut", "cc"], sample_count = 10)]

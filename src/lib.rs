@@ -28,14 +28,13 @@
 //! ```no_run
 //! use deepcut::config::RunConfig;
 //! use deepcut::event::Silent;
-//! use deepcut::pipeline::{self, DeviceChoice, TrainRequest};
+//! use deepcut::pipeline::{self, Machine, TrainRequest};
 //!
 //! let request = TrainRequest {
 //!     data: "photographs".into(),
 //!     out: None,
 //!     weights: None,
-//!     device: DeviceChoice::Auto,
-//!     threads: 0,
+//!     machine: Machine::default(),
 //!     resume: false,
 //! };
 //! let summary = pipeline::train(RunConfig::default(), &request, &Silent)?;

@@ -1,87 +1,18 @@
 //! The program as a process: what it writes, says and returns, with good and with bad input.
 
-use std::collections::BTreeMap;
+mod program;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use deepcut::output::read_mask;
 use deepcut::raster::Raster;
+use program::{
+    disc, expect, expect_error, path_text, predictions, program, project, run, text, train_demonstration, write_png,
+};
 use serde_json::Value;
-
-fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// The program, unaware of weights that this machine's user may have installed.
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deepcut"));
-    command.args(arguments).env("DEEPCUT_HOME", "/nonexistent").stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    program(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Runs and expects an exit code; gives standard output.
-fn expect(code: i32, arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let (out, error) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{error}");
-    assert!(!error.contains("panicked"), "{arguments:?}\n{error}");
-    out
-}
-
-/// Runs, expects an exit code, and gives the one line that standard error must hold.
-fn expect_error(code: i32, arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{error}");
-    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("error:")).collect();
-    assert_eq!(lines.len(), 1, "{arguments:?}\n{error}");
-    assert!(!error.contains("panicked"), "{arguments:?}\n{error}");
-    lines[0].to_string()
-}
-
-fn path_text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Trains on the demonstration collection with the given further arguments; gives the checkpoint.
-fn train_demonstration(out: &Path, further: &[&str]) -> PathBuf {
-    let data = project("demonstration/images");
-    let mut arguments = vec!["train", "--data", path_text(&data), "--out", path_text(out)];
-    arguments.extend(further);
-    expect(0, &arguments);
-    out.join("best.safetensors")
-}
-
-/// The lines of predictions.jsonl by path.
-fn predictions(out: &Path) -> BTreeMap<String, Value> {
-    let table = fs::read_to_string(out.join("predictions.jsonl")).unwrap();
-    let lines = table.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.map(|line| (line["path"].as_str().unwrap().to_string(), line)).collect()
-}
-
-fn write_png(path: &Path, width: u32, height: u32, colour: impl Fn(u32, u32) -> [u8; 3]) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    let pixels: Vec<u8> = (0..width * height).flat_map(|i| colour(i % width, i / width)).collect();
-    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
-}
-
-/// A bright disc on a dark ground.
-fn disc(x: u32, y: u32) -> [u8; 3] {
-    let (dx, dy) = (x as i64 - 40, y as i64 - 30);
-    if dx * dx + dy * dy < 300 { [220, 180, 60] } else { [30, 50 + (x % 7) as u8, 40 + (y % 5) as u8] }
-}
 
 #[test]
 fn trains_infers_and_tells_what_it_did() {
@@ -140,13 +71,13 @@ fn inspect_shows_the_checkpoint_to_people_and_machines() {
     let checkpoint = train_demonstration(folder.path(), &further);
     let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
     assert_eq!(json["backbone"], "superpixel");
-    assert_eq!(json["network"]["clusters"], 10);
+    assert_eq!(json["objects"]["network"]["clusters"], 10);
     assert_eq!(json["config"]["graph"]["alpha"], 2.5);
     assert_eq!(json["seed"], 7);
-    assert_eq!(json["curve"].as_array().unwrap().len(), 3);
+    assert_eq!(json["objects"]["curve"].as_array().unwrap().len(), 3);
     assert_eq!(json["blake3"], blake3::hash(&fs::read(&checkpoint).unwrap()).to_hex().as_str());
     let table = expect(0, &["inspect", path_text(&checkpoint)]);
-    for expected in ["superpixel", "cc", "10 clusters", "24 images, seed 7", "of 3"] {
+    for expected in ["superpixel", "cc", "10 clusters", "trained on 24 images", "of 3"] {
         assert!(table.contains(expected), "{expected} in\n{table}");
     }
 }
@@ -167,25 +98,28 @@ fn training_is_the_same_to_the_byte_with_any_number_of_threads() {
 fn killed_training_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let data = project("demonstration/images");
-    let epochs = "40";
-    let expected = fs::read(train_demonstration(&folder.path().join("whole"), &["--epochs", epochs])).unwrap();
+    let further = ["--epochs", "30", "--parts", "3", "--background-parts", "2"];
+    let expected = fs::read(train_demonstration(&folder.path().join("whole"), &further)).unwrap();
+    let states = ["resume.safetensors", "resume-parts.safetensors", "resume-background-parts.safetensors"];
     let mut resumed = 0;
-    for attempt in 0..5u64 {
+    for attempt in 0..6u64 {
         let out = folder.path().join(format!("killed {attempt}"));
-        let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", epochs, "--resume"];
-        // Killed several times: at growing distances from the start, and from the first saved epoch.
+        let mut arguments = vec!["train", "--data", path_text(&data), "--out", path_text(&out), "--resume"];
+        arguments.extend(further);
+        // Killed several times: at growing distances from the start, and from the first saved epoch of a stage.
+        let state = out.join(states[attempt as usize % 3]);
         for kill in 0..3u64 {
             let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            while kill > 0 && !out.join("resume.safetensors").exists() && child.try_wait().unwrap().is_none() {
+            while kill > 0 && !state.exists() && child.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            std::thread::sleep(Duration::from_millis(11 * attempt + 17 * kill));
+            std::thread::sleep(Duration::from_millis(7 * attempt + 17 * kill));
             child.kill().unwrap();
             child.wait().unwrap();
         }
         resumed += u32::from(expect(0, &arguments).contains("resuming after epoch"));
         assert!(fs::read(out.join("best.safetensors")).unwrap() == expected, "attempt {attempt}");
-        assert!(!out.join("resume.safetensors").exists());
+        assert!(states.iter().all(|state| !out.join(state).exists()));
         let again = expect(0, &arguments);
         assert!(again.contains("nothing is left to do"), "{again}");
     }
@@ -222,7 +156,7 @@ fn bad_images_are_listed_and_skipped() {
     write_png(&data.join("deep/er/good.png"), 80, 60, disc);
     write_png(&data.join("flat.png"), 33, 21, |_, _| [90, 90, 90]);
     write_png(&data.join("one pixel.png"), 1, 1, |_, _| [1, 2, 3]);
-    write_png(&data.join("long.png"), 2000, 4, disc);
+    write_png(&data.join("long.png"), 10_000, 20, disc);
     write_png(&data.join("twin.png"), 20, 20, disc);
     let twin = fs::read(data.join("twin.png")).unwrap();
     fs::write(data.join("twin.jpeg"), &twin).unwrap();
@@ -261,7 +195,7 @@ fn bad_images_are_listed_and_skipped() {
     assert!(skipped.clone().all(|line| !line["reason"].as_str().unwrap().is_empty()));
     assert_eq!(skipped.count(), bad.len());
     for (name, width, height) in
-        [("deep/er/good.png", 80, 60), ("flat.png", 33, 21), ("one pixel.png", 1, 1), ("long.png", 2000, 4)]
+        [("deep/er/good.png", 80, 60), ("flat.png", 33, 21), ("one pixel.png", 1, 1), ("long.png", 10_000, 20)]
     {
         assert_eq!(predictions[name]["status"], "done");
         let mask = read_mask(&masks.join("masks").join(name)).unwrap();
@@ -412,14 +346,26 @@ fn a_checkpoint_insists_on_its_own_weights() {
     further.extend(["--resize", "short:24", "--set", "vit.log_bins=true"]);
     let checkpoint = train_demonstration(&folder.path().join("short"), &further);
     let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
-    assert_eq!(json["network"]["input"], 17 * 8);
-    let data_text = path_text(&data);
-    let segment = ["segment", "--data", data_text, "--out", path_text(&out), "--weights", path_text(&weights)];
-    for (resize, code) in [("keep", 0), ("short:x", 2), ("square", 2)] {
-        let mut segment = segment.to_vec();
+    assert_eq!(json["objects"]["network"]["input"], 17 * 8);
+    let odd = folder.path().join("odd");
+    write_png(&odd.join("one pixel.png"), 1, 1, disc);
+    write_png(&odd.join("long.png"), 10_000, 20, disc);
+    write_png(&odd.join("disc.png"), 80, 60, disc);
+    for (resize, code) in
+        [("keep", 0), ("short:16", 0), ("square:24", 0), ("square:4096", 4), ("short:x", 2), ("square", 2)]
+    {
+        let out = folder.path().join(resize);
+        let mut segment =
+            vec!["segment", "--data", path_text(&odd), "--out", path_text(&out), "--weights", path_text(&weights)];
         segment.extend(TINY_VIT);
-        segment.extend(["--resize", resize, "--epochs", "2"]);
+        segment.extend(["--resize", resize, "--epochs", "2", "--set", "vit.maximum_nodes=300"]);
         assert_eq!(run(&segment).status.code(), Some(code), "{resize}");
+        if code == 0 {
+            for (name, width, height) in [("one pixel", 1, 1), ("long", 10_000, 20), ("disc", 80, 60)] {
+                let mask = read_mask(&out.join("masks").join(name).with_extension("png")).unwrap();
+                assert_eq!((mask.width, mask.height), (width, height), "{resize} {name}");
+            }
+        }
     }
 
     // Installed weights are found without being named.

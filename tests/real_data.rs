@@ -7,7 +7,7 @@ use deepcut::event::Silent;
 use deepcut::features::Extractor;
 use deepcut::features::vit::{StateDict, VitExtractor};
 use deepcut::output::read_mask;
-use deepcut::pipeline::{DeviceChoice, InferRequest, PredictRequest, SaveKinds, TrainRequest, infer, train};
+use deepcut::pipeline::{DeviceChoice, InferRequest, Machine, PredictRequest, SaveKinds, TrainRequest, infer, train};
 use deepcut::pixels::{DecodeLimits, decode};
 use deepcut::raster::Mask;
 use deepcut::tensor;
@@ -53,24 +53,22 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
         data: sod,
         out: Some(folder.path().join("run")),
         weights: weights.clone(),
-        device: DeviceChoice::Cpu,
-        threads: 0,
+        machine: Machine { device: DeviceChoice::Cpu, threads: 0 },
         resume: false,
     };
     let trained = train(config, &request, &Silent).unwrap();
-    assert!(!trained.collapsed && trained.skipped.is_empty());
+    assert!(!trained.objects.collapsed && trained.skipped.is_empty());
     let request = InferRequest {
         checkpoint: trained.checkpoint,
         predict: PredictRequest {
             data: horses,
             out: folder.path().join("out"),
-            save: SaveKinds { masks: true, overlays: false },
+            save: SaveKinds { masks: true, ..Default::default() },
             overwrite: false,
         },
         weights,
         assignments: Vec::new(),
-        device: DeviceChoice::Cpu,
-        threads: 0,
+        machine: Machine { device: DeviceChoice::Cpu, threads: 0 },
     };
     let summary = infer(&request, &Silent).unwrap();
     assert_eq!((summary.segmented, summary.skipped), (109, 0));

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use deepcut::pipeline::{self, InferRequest};
 
-use super::predict::{PredictArguments, sentence};
-use super::settings::refine_assignment;
+use super::predict::{PredictArguments, report};
 use super::{Done, Reporter};
 
 /// Segment new images with a trained network, one pass each
 ///
-/// Writes under OUT: masks/ (8-bit indexed PNG of the original size, 0 is background), overlays/ (pictures for people)
-/// and predictions.jsonl (one line per image). What is already done with the same checkpoint is kept.
+/// Writes under OUT: masks/ (8-bit indexed PNG of the original size, 0 is background; labels.json names the values),
+/// overlays/ (pictures for people), predictions.jsonl (one line per image), and what else --save names. What is already
+/// done with the same checkpoint is kept.
 #[derive(Debug, Args)]
 pub struct InferArguments {
     /// The checkpoint that `deepcut train` wrote
@@ -21,7 +21,8 @@ pub struct InferArguments {
     /// The weights the checkpoint was trained with, if it was trained on a vision transformer
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// A setting under refine, output or pixels, for example --set refine.largest_component=true; may be repeated
+    /// A setting under refine, objects, output or pixels, for example --set refine.largest_component=true; may be
+    /// repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
     #[command(flatten)]
@@ -29,17 +30,14 @@ pub struct InferArguments {
 }
 
 pub fn run(arguments: &InferArguments) -> anyhow::Result<Done> {
-    let refine = refine_assignment(arguments.predict.refine);
     let request = InferRequest {
         checkpoint: arguments.ckpt.clone(),
         predict: arguments.predict.request(),
         weights: arguments.weights.clone(),
-        assignments: arguments.assignments.iter().cloned().chain(refine).collect(),
-        device: arguments.predict.machine.device.into(),
-        threads: arguments.predict.machine.threads,
+        assignments: arguments.assignments.iter().cloned().chain(arguments.predict.assignments()).collect(),
+        machine: (&arguments.predict.machine).into(),
     };
     let reporter = Reporter::new(&arguments.predict.talk);
     let summary = pipeline::infer(&request, &reporter)?;
-    reporter.result(&sentence(&summary), &summary)?;
-    Ok(Done { skipped: summary.skipped > 0 })
+    report(&reporter, &summary)
 }

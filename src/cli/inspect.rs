@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deepcut::pipeline::{self, CheckpointDescription};
+use deepcut::pipeline::{self, CheckpointDescription, TrainedStage};
 
 use super::{Done, say};
 
@@ -40,21 +40,9 @@ fn table(description: &CheckpointDescription) -> String {
     }
     rows.extend([
         ("objective", header.config["objective"]["kind"].as_str().unwrap_or("?").to_string()),
-        (
-            "network",
-            format!(
-                "{} → {} → {} → {} clusters, {} parameters",
-                header.network.input,
-                header.network.hidden[0],
-                header.network.hidden[1],
-                header.network.clusters,
-                description.parameters
-            ),
-        ),
-        ("trained on", format!("{} images, seed {}", header.images, header.seed)),
+        ("seed", header.seed.to_string()),
         ("collection blake3", header.collection_hash.clone()),
-        ("best epoch", format!("{} of {}", header.best_epoch, header.curve.len())),
-        ("collapsed", if header.collapsed { "yes: nearly all nodes in one cluster" } else { "no" }.to_string()),
+        ("parameters", description.parameters.to_string()),
     ]);
     let mut text = String::new();
     for (name, value) in rows {
@@ -69,19 +57,41 @@ fn table(description: &CheckpointDescription) -> String {
             100.0 * header.area_shares[cluster]
         );
     }
-    text += "\n  epoch   train loss   held-out loss   largest cluster\n";
-    let step = header.curve.len().div_ceil(12).max(1);
-    for (index, point) in header.curve.iter().enumerate() {
+    let second_stages = [("parts", &header.parts), ("background parts", &header.background_parts)];
+    let second_stages = second_stages.into_iter().filter_map(|(name, stage)| Some((name, stage.as_ref()?)));
+    for (name, stage) in std::iter::once(("objects", &header.objects)).chain(second_stages) {
+        text += &stage_table(name, stage);
+    }
+    text.trim_end().to_string()
+}
+
+/// One network and the curve of its training.
+fn stage_table(name: &str, stage: &TrainedStage) -> String {
+    let network = &stage.network;
+    let mut text = format!(
+        "\n{name}: {} → {} → {} → {} clusters, trained on {} images, best epoch {} of {}{}\n",
+        network.input,
+        network.hidden[0],
+        network.hidden[1],
+        network.clusters,
+        stage.images,
+        stage.best_epoch,
+        stage.curve.len(),
+        if stage.collapsed { "; collapsed: nearly all nodes in one cluster" } else { "" }
+    );
+    text += "  epoch   train loss   held-out loss   largest cluster\n";
+    let step = stage.curve.len().div_ceil(12).max(1);
+    for (index, point) in stage.curve.iter().enumerate() {
         let epoch = index + 1;
-        if index % step == 0 || epoch == header.curve.len() || epoch == header.best_epoch {
+        if index % step == 0 || epoch == stage.curve.len() || epoch == stage.best_epoch {
             text += &format!(
                 "{epoch:>7}   {:>+10.4}   {:>+13.4}   {:>14.0}%{}\n",
                 point.train_loss,
                 point.held_out_loss,
                 100.0 * point.largest_cluster_share,
-                if epoch == header.best_epoch { "  best" } else { "" }
+                if epoch == stage.best_epoch { "  best" } else { "" }
             );
         }
     }
-    text.trim_end().to_string()
+    text
 }

@@ -14,7 +14,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use deepcut::pipeline::{DeviceChoice, PipelineError};
+use deepcut::pipeline::{DeviceChoice, Machine, PipelineError};
 
 use report::Reporter;
 
@@ -69,6 +69,12 @@ struct MachineArguments {
     /// Threads on the processor; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+}
+
+impl From<&MachineArguments> for Machine {
+    fn from(arguments: &MachineArguments) -> Self {
+        Machine { device: arguments.device.into(), threads: arguments.threads }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

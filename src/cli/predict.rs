@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use deepcut::pipeline::{PredictRequest, PredictSummary, SaveKinds};
 
-use super::settings::RefineArgument;
-use super::{MachineArguments, TalkArguments, counted};
+use super::settings::name;
+use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 
 #[derive(Debug, Args)]
 pub struct PredictArguments {
@@ -16,13 +16,20 @@ pub struct PredictArguments {
     /// Where the results go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Which pictures to write besides predictions.jsonl; what is done already is recognised by its mask
+    /// What to write besides predictions.jsonl: pictures, and COCO, YOLO or Pascal VOC annotations; what is done already
+    /// is recognised by its mask
     #[arg(long, value_enum, value_delimiter = ',', default_value = "masks,overlays")]
     save: Vec<SaveArgument>,
     /// Fit masks to the edges of their images with the bilateral solver, DeepCut's or TokenCut's settings
     /// [default: the configuration's, which is none unless set]
     #[arg(long, value_enum)]
-    pub refine: Option<RefineArgument>,
+    refine: Option<RefineArgument>,
+    /// Tell objects apart: every connected piece of the foreground is one, with box, mask and confidence
+    #[arg(long)]
+    instances: bool,
+    /// From 0 to 1: what has less confidence is no object, and an image may have none [default: 0]
+    #[arg(long, value_name = "P")]
+    min_confidence: Option<f64>,
     /// Do again what is already done
     #[arg(long)]
     overwrite: bool,
@@ -34,26 +41,66 @@ pub struct PredictArguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SaveArgument {
+    /// Indexed PNG
     Masks,
+    /// JPEG for people
     Overlays,
+    /// One coco.json with masks and boxes
+    Coco,
+    /// Boxes as text files, below yolo/
+    Yolo,
+    /// Boxes as XML files, below voc/
+    Voc,
+}
+
+/// Fits masks to the edges of their images.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RefineArgument {
+    None,
+    Bilateral,
+    BilateralTokencut,
 }
 
 impl PredictArguments {
     pub fn request(&self) -> PredictRequest {
+        let saves = |kind| self.save.contains(&kind);
         PredictRequest {
             data: self.data.clone(),
             out: self.out.clone(),
             save: SaveKinds {
-                masks: self.save.contains(&SaveArgument::Masks),
-                overlays: self.save.contains(&SaveArgument::Overlays),
+                masks: saves(SaveArgument::Masks),
+                overlays: saves(SaveArgument::Overlays),
+                coco: saves(SaveArgument::Coco),
+                yolo: saves(SaveArgument::Yolo),
+                voc: saves(SaveArgument::Voc),
             },
             overwrite: self.overwrite,
         }
     }
+
+    /// The settings that the flags stand for.
+    pub fn assignments(&self) -> impl Iterator<Item = String> {
+        let flags = [
+            self.refine.map(|method| format!("refine.method={}", name(&method))),
+            self.instances.then(|| "objects.instances=true".to_string()),
+            self.min_confidence.map(|confidence| format!("objects.minimum_confidence={confidence:?}")),
+        ];
+        flags.into_iter().flatten()
+    }
+}
+
+/// Says what a run did.
+pub fn report(reporter: &Reporter, summary: &PredictSummary) -> anyhow::Result<Done> {
+    if let Some(spent) = summary.mean_milliseconds {
+        let steps = spent.named().map(|(name, time)| format!("{name} {time:.1}"));
+        reporter.detail(&format!("milliseconds per image and worker: {}", steps.join(", ")));
+    }
+    reporter.result(&sentence(summary), summary)?;
+    Ok(Done { skipped: summary.skipped > 0 })
 }
 
 /// The last line of a run.
-pub fn sentence(summary: &PredictSummary) -> String {
+fn sentence(summary: &PredictSummary) -> String {
     let mut text = format!("segmented {}", counted(summary.segmented, "image"));
     if summary.seconds > 0.0 && summary.segmented > 0 {
         text += &format!(" ({:.1} per second)", summary.segmented as f64 / summary.seconds);
@@ -63,6 +110,9 @@ pub fn sentence(summary: &PredictSummary) -> String {
     }
     if summary.skipped > 0 {
         text += &format!(", {} skipped", summary.skipped);
+    }
+    if summary.without_object > 0 {
+        text += &format!(", {} without object", summary.without_object);
     }
     if let (Some(clusters), Some(negative)) = (summary.mean_clusters, summary.mean_negative_share) {
         text += &format!("; {clusters:.1} clusters per image, {:.1} % of affinities negative", 100.0 * negative);

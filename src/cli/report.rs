@@ -44,6 +44,13 @@ impl Reporter {
         }
     }
 
+    /// Prints a line for users who want to know more.
+    pub fn detail(&self, text: &str) {
+        if self.arguments.verbose > 0 {
+            self.line(text);
+        }
+    }
+
     /// Prints the result: `json` for machines or `text` for people.
     pub fn result(&self, text: &str, json: &impl serde::Serialize) -> anyhow::Result<()> {
         match (self.arguments.json, self.arguments.quiet) {
@@ -96,8 +103,10 @@ impl Observer for Reporter {
                 self.beside_bar(|| complain(&format!("skipped: {text}")));
             }
             Event::Epoch(report) => {
-                if self.arguments.verbose > 0 || is_landmark(&report) {
+                if is_landmark(&report) {
                     self.line(&epoch_line(&report));
+                } else {
+                    self.detail(&epoch_line(&report));
                 }
             }
             Event::StageStarted { stage, total } => {

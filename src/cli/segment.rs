@@ -3,8 +3,8 @@
 use clap::Args;
 use deepcut::pipeline::{self, SegmentRequest};
 
-use super::predict::{PredictArguments, sentence};
-use super::settings::{SettingsArguments, refine_assignment};
+use super::predict::{PredictArguments, report};
+use super::settings::SettingsArguments;
 use super::{Done, Reporter};
 
 /// Segment images without training first: a small network is optimised on each image by itself, as in the paper
@@ -24,16 +24,14 @@ pub struct SegmentArguments {
 
 pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("segment.epochs={epochs}"));
-    let further = vec![epochs, refine_assignment(arguments.predict.refine)];
+    let further = epochs.into_iter().chain(arguments.predict.assignments());
     let config = arguments.settings.resolve("segment", further)?;
     let request = SegmentRequest {
         predict: arguments.predict.request(),
         weights: arguments.settings.weights.clone(),
-        device: arguments.predict.machine.device.into(),
-        threads: arguments.predict.machine.threads,
+        machine: (&arguments.predict.machine).into(),
     };
     let reporter = Reporter::new(&arguments.predict.talk);
     let summary = pipeline::segment(config, &request, &reporter)?;
-    reporter.result(&sentence(&summary), &summary)?;
-    Ok(Done { skipped: summary.skipped > 0 })
+    report(&reporter, &summary)
 }

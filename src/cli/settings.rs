@@ -28,6 +28,12 @@ pub struct SettingsArguments {
     /// Number of clusters; for cc the most there may be [default: 2 for ncut, 10 for cc]
     #[arg(long, value_name = "K")]
     clusters: Option<usize>,
+    /// Divide objects into K parts with a second network (2 or more; the paper uses 4) [default: none]
+    #[arg(long, value_name = "K")]
+    parts: Option<usize>,
+    /// Divide the background into K parts likewise [default: none]
+    #[arg(long, value_name = "K")]
+    background_parts: Option<usize>,
     /// How a transformer's input is resized: square:280 (280×280 pixels), short:224 (shorter side 224, aspect kept) or
     /// keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_assignments)]
@@ -51,25 +57,19 @@ enum ObjectiveArgument {
     Cc,
 }
 
-/// Fits masks to the edges of their images.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum RefineArgument {
-    None,
-    Bilateral,
-    BilateralTokencut,
-}
-
 impl SettingsArguments {
     /// The configuration that was asked for. `room` holds the seed; `further` flags come last.
-    pub fn resolve(&self, room: &str, further: Vec<Option<String>>) -> Result<RunConfig, PipelineError> {
+    pub fn resolve(&self, room: &str, further: impl IntoIterator<Item = String>) -> Result<RunConfig, PipelineError> {
         let flags = [
             self.backbone.map(|backbone| format!("backbone={}", name(&backbone))),
             self.objective.map(|objective| format!("objective.kind={}", name(&objective))),
             self.clusters.map(|clusters| format!("model.clusters={clusters}")),
+            self.parts.map(|parts| format!("parts.foreground={parts}")),
+            self.background_parts.map(|parts| format!("parts.background={parts}")),
             self.seed.map(|seed| format!("{room}.seed={seed}")),
         ];
-        let resize = self.resize.iter().flat_map(|resize| resize.0.clone()).map(Some);
-        let flags = flags.into_iter().chain(resize).chain(further).flatten();
+        let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
+        let flags = flags.into_iter().flatten().chain(resize).chain(further);
         let assignments: Vec<String> = self.assignments.iter().cloned().chain(flags).collect();
         config::resolve(self.config.as_deref(), &assignments).map_err(PipelineError::from)
     }
@@ -90,12 +90,7 @@ fn resize_assignments(text: &str) -> Result<ResizeAssignments, String> {
     }
 }
 
-/// The setting that a --refine flag stands for.
-pub fn refine_assignment(refine: Option<RefineArgument>) -> Option<String> {
-    refine.map(|method| format!("refine.method={}", name(&method)))
-}
-
 /// How a value is written on the command line, which is how configurations write it too.
-fn name(value: &impl ValueEnum) -> String {
+pub fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deepcut::pipeline::{self, TrainRequest, TrainSummary};
+use deepcut::pipeline::{self, StageSummary, TrainRequest, TrainSummary};
 
 use super::settings::SettingsArguments;
 use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
@@ -36,13 +36,12 @@ pub struct TrainArguments {
 
 pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("train.epochs={epochs}"));
-    let config = arguments.settings.resolve("train", vec![epochs])?;
+    let config = arguments.settings.resolve("train", epochs)?;
     let request = TrainRequest {
         data: arguments.data.clone(),
         out: arguments.out.clone(),
         weights: arguments.settings.weights.clone(),
-        device: arguments.machine.device.into(),
-        threads: arguments.machine.threads,
+        machine: (&arguments.machine).into(),
         resume: arguments.resume,
     };
     let reporter = Reporter::new(&arguments.talk);
@@ -58,12 +57,16 @@ fn sentence(summary: &TrainSummary) -> String {
         count => format!(", {} skipped", counted(count as u64, "image")),
     };
     let verb = if summary.already_finished { "was trained" } else { "trained" };
-    format!(
-        "{verb} on {}{skipped}; best epoch {} of {} (held-out loss {:+.4}); checkpoint: {}",
-        counted(summary.images as u64, "image"),
-        summary.best_epoch,
-        summary.epochs,
-        summary.held_out_loss,
-        summary.checkpoint.display()
-    )
+    let stage = |stage: &StageSummary| {
+        let StageSummary { best_epoch, epochs, held_out_loss, .. } = stage;
+        format!("best epoch {best_epoch} of {epochs} (held-out loss {held_out_loss:+.4})")
+    };
+    let mut text =
+        format!("{verb} on {}{skipped}; {}", counted(summary.objects.images as u64, "image"), stage(&summary.objects));
+    for (name, parts) in [("parts", &summary.parts), ("background parts", &summary.background_parts)] {
+        if let Some(parts) = parts {
+            text += &format!("; {name}: {}", stage(parts));
+        }
+    }
+    format!("{text}; checkpoint: {}", summary.checkpoint.display())
 }

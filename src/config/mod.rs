@@ -12,8 +12,8 @@ use crate::features::{PixelConfig, SuperpixelConfig};
 use crate::graph::Affinity;
 use crate::objective::Objective;
 use crate::pixels::DecodeLimits;
-use crate::refine::RefineConfig;
-use crate::segment::PerImageConfig;
+use crate::refine::{ObjectsConfig, RefineConfig};
+use crate::segment::{Labels, PartsConfig, PerImageConfig};
 use crate::train::TrainConfig;
 
 /// Every setting of a run. A configuration file holds the same keys in TOML; what it leaves out has its default.
@@ -33,7 +33,9 @@ pub struct RunConfig {
     pub objective: ObjectiveConfig,
     pub train: TrainConfig,
     pub segment: PerImageConfig,
+    pub parts: PartsConfig,
     pub refine: RefineConfig,
+    pub objects: ObjectsConfig,
     pub output: OutputConfig,
 }
 
@@ -252,6 +254,11 @@ impl RunConfig {
                 format!("{:?}", self.vit.stride),
             ),
             (
+                (1..=1_000_000).contains(&self.vit.maximum_nodes),
+                "vit.maximum_nodes must be from 1 to 1000000",
+                self.vit.maximum_nodes.to_string(),
+            ),
+            (
                 self.vit.standard_deviation.iter().all(|value| *value > 0.0),
                 "vit.standard_deviation must be above 0",
                 format!("{:?}", self.vit.standard_deviation),
@@ -264,6 +271,13 @@ impl RunConfig {
         }
         self.superpixel.validate().map_err(|error| ConfigError::Value(format!("[superpixel] {error}")))?;
         self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))?;
+        self.parts.validate().map_err(|error| ConfigError::Value(format!("[parts] {error}")))?;
+        if Labels::new(clusters - 1, self.parts.foreground, self.parts.background).is_none() {
+            return Err(ConfigError::Value(
+                "model.clusters, parts.foreground and parts.background are more than the 255 values of a mask".into(),
+            ));
+        }
+        self.objects.validate().map_err(|error| ConfigError::Value(format!("[objects] {error}")))?;
         self.refine.validate().map_err(|error| ConfigError::Value(format!("[refine.bilateral] {error}")))
     }
 }

@@ -69,29 +69,26 @@ impl Batch {
             tensor::from_slice(&all, [graphs.len(), nodes, width], device)
         };
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
-        let features = |graph: usize| match &graphs[graph].weights {
-            Weights::NonNegative { features, .. } | Weights::Correlation { features, .. } => features.clone(),
-            Weights::Edges(_) => Vec::new(),
-        };
+        let features = |graph: usize| graphs[graph].features.clone();
         let mixed = "the graphs of a batch have one kind of weights";
         let weights = match &graphs[0].weights {
             Weights::NonNegative { .. } => {
                 let scales = graphs.iter().map(|graph| match graph.weights {
-                    Weights::NonNegative { scale, .. } => scale,
+                    Weights::NonNegative { scale } => scale,
                     _ => panic!("{mixed}"),
                 });
                 BatchWeights::NonNegative { scales: scales.collect(), features: padded(width, &features) }
             }
             Weights::Correlation { .. } => {
                 let offsets = graphs.iter().map(|graph| match graph.weights {
-                    Weights::Correlation { offset, .. } => offset,
+                    Weights::Correlation { offset } => offset,
                     _ => panic!("{mixed}"),
                 });
                 BatchWeights::Correlation { offsets: per_graph(offsets.collect()), features: padded(width, &features) }
             }
-            Weights::Edges(_) => {
+            Weights::Edges { .. } => {
                 let lists = graphs.iter().map(|graph| match &graph.weights {
-                    Weights::Edges(edges) => edges.as_slice(),
+                    Weights::Edges { edges, offset } => (edges.as_slice(), *offset),
                     _ => panic!("{mixed}"),
                 });
                 neighbour_lists(&lists.collect::<Vec<_>>(), nodes, device)
@@ -204,23 +201,24 @@ fn magnitude(graph: &Graph) -> f32 {
     let pairs = (graph.nodes() * graph.nodes()) as f32;
     let bound = match &graph.weights {
         Weights::NonNegative { .. } => pairs,
-        Weights::Correlation { features, .. } => {
-            let norms = features.chunks_exact(graph.width).map(|row| row.iter().map(|value| value * value).sum());
+        Weights::Correlation { .. } => {
+            let norms = graph.features.chunks_exact(graph.width).map(|row| row.iter().map(|value| value * value).sum());
             pairs * norms.fold(0.0f32, f32::max)
         }
-        Weights::Edges(edges) => edges.iter().map(|edge| 2.0 * edge.weight.abs()).sum(),
+        Weights::Edges { edges, offset } => edges.iter().map(|edge| 2.0 * (edge.weight - offset).abs()).sum(),
     };
     bound.max(f32::MIN_POSITIVE)
 }
 
 /// Edges as `degree` slots per node: the neighbour in each slot and its weight, unused slots pointing at node 0 with
 /// weight 0.
-fn neighbour_lists(lists: &[&[Edge]], nodes: usize, device: &Device) -> BatchWeights {
+fn neighbour_lists(lists: &[(&[Edge], f32)], nodes: usize, device: &Device) -> BatchWeights {
     let mut slots: Vec<Vec<(u32, f32)>> = vec![Vec::new(); lists.len() * nodes];
-    for (graph, edges) in lists.iter().enumerate() {
+    for (graph, (edges, offset)) in lists.iter().enumerate() {
         for edge in *edges {
-            slots[graph * nodes + edge.first as usize].push((edge.second, edge.weight));
-            slots[graph * nodes + edge.second as usize].push((edge.first, edge.weight));
+            let weight = edge.weight - offset;
+            slots[graph * nodes + edge.first as usize].push((edge.second, weight));
+            slots[graph * nodes + edge.second as usize].push((edge.first, weight));
         }
     }
     let degree = slots.iter().map(Vec::len).max().unwrap_or(0);

@@ -6,6 +6,7 @@
 mod batch;
 mod propagation;
 mod storage;
+mod subgraph;
 
 pub use batch::Batch;
 pub use storage::GraphBytesError;
@@ -35,6 +36,8 @@ pub enum Affinity {
 pub struct Graph {
     /// Channels per node, D.
     pub width: usize,
+    /// X, row-major `[N, D]`.
+    pub features: Vec<f32>,
     /// P = Â X, row-major `[N, D]`.
     pub propagated: Vec<f32>,
     /// Row sums of W, `[N]`.
@@ -53,12 +56,12 @@ pub struct Graph {
 /// The affinity matrix of a graph without forming it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Weights {
-    /// W_ij = max(f_i·f_j, 0) · scale, from `features` `[N, D]`.
-    NonNegative { features: Vec<f32>, scale: f32 },
-    /// W_ij = f_i·f_j − offset, from `features` `[N, D]`.
-    Correlation { features: Vec<f32>, offset: f32 },
-    /// W_ij of the listed pairs i < j, symmetric, zero elsewhere.
-    Edges(Vec<Edge>),
+    /// W_ij = max(x_i·x_j, 0) · scale.
+    NonNegative { scale: f32 },
+    /// W_ij = x_i·x_j − offset.
+    Correlation { offset: f32 },
+    /// W_ij = weight − offset for the listed pairs i < j, symmetric, zero elsewhere.
+    Edges { edges: Vec<Edge>, offset: f32 },
 }
 
 impl Graph {
@@ -69,11 +72,11 @@ impl Graph {
     /// Differs from the paper: its Eq. 4 writes an unweighted mean; this is the official code's propagation.
     pub fn build(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
         let (area, border) = nodes.layout.coverage();
-        let propagation::Propagation { propagated, degrees, weights, negative_share } = match &nodes.adjacency {
-            Adjacency::Complete => propagation::over_features(nodes, affinity, device),
-            Adjacency::Edges(edges) => propagation::over_edges(nodes, edges, affinity),
+        let propagation = match &nodes.adjacency {
+            Adjacency::Complete => propagation::over_features(&nodes.values, nodes.width, affinity, device),
+            Adjacency::Edges(edges) => propagation::over_edges(&nodes.values, nodes.width, edges, affinity),
         };
-        Graph { width: nodes.width, propagated, degrees, weights, negative_share, area, border }
+        propagation.into_graph(nodes.values.clone(), nodes.width, area, border)
     }
 
     /// Number of nodes, N.

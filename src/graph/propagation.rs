@@ -1,7 +1,7 @@
 //! W, its row sums, and P = Â X.
 
-use super::{Affinity, Weights};
-use crate::features::{Edge, NodeFeatures};
+use super::{Affinity, Graph, Weights};
+use crate::features::Edge;
 use crate::tensor::{self, Device, Tensor};
 
 /// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
@@ -12,52 +12,59 @@ pub(super) struct Propagation {
     pub negative_share: Option<f32>,
 }
 
-/// Rows of W that are held at once; graphs up to this size form W exactly once.
-const TILE_ROWS: usize = 2048;
+impl Propagation {
+    /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers `[N]`.
+    pub fn into_graph(self, features: Vec<f32>, width: usize, area: Vec<f32>, border: Vec<f32>) -> Graph {
+        let Propagation { propagated, degrees, weights, negative_share } = self;
+        Graph { width, features, propagated, degrees, weights, negative_share, area, border }
+    }
+}
+
+/// Entries of W that are held at once; graphs of up to 2048 nodes form W exactly once.
+const TILE_ENTRIES: usize = 1 << 22;
 
 /// Propagation over the complete graph, W in tiles of rows so that memory is O(N·tile) at any N.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Propagation {
-    let (count, width) = (nodes.nodes(), nodes.width);
+pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, device: &Device) -> Propagation {
+    let count = values.len() / width;
     let squared_norms: Vec<f32> =
-        nodes.values.chunks_exact(width).map(|row| row.iter().map(|value| value * value).sum()).collect();
+        values.chunks_exact(width).map(|row| row.iter().map(|value| value * value).sum()).collect();
     // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
     let largest = squared_norms.iter().copied().fold(0.0f32, f32::max);
     let weights = match affinity {
         Affinity::NonNegative => {
             let scale = if largest > 0.0 { 1.0 / largest } else { 0.0 };
-            Weights::NonNegative { features: nodes.values.clone(), scale }
+            Weights::NonNegative { scale }
         }
-        Affinity::Correlation { alpha } => {
-            Weights::Correlation { features: nodes.values.clone(), offset: (f64::from(largest) / alpha) as f32 }
-        }
+        Affinity::Correlation { alpha } => Weights::Correlation { offset: (f64::from(largest) / alpha) as f32 },
     };
     let positive = |products: Tensor<2>| match &weights {
-        Weights::NonNegative { scale, .. } => products.clamp_min(0.0).mul_scalar(*scale),
-        Weights::Correlation { offset, .. } => products.sub_scalar(*offset).clamp_min(0.0),
-        Weights::Edges(_) => products,
+        Weights::NonNegative { scale } => products.clamp_min(0.0).mul_scalar(*scale),
+        Weights::Correlation { offset } => products.sub_scalar(*offset).clamp_min(0.0),
+        Weights::Edges { .. } => products,
     };
     let missing_loop: Vec<f32> = squared_norms
         .iter()
         .map(|&norm| {
             let diagonal = match &weights {
-                Weights::NonNegative { scale, .. } => norm * scale,
-                Weights::Correlation { offset, .. } => norm - offset,
-                Weights::Edges(_) => 0.0,
+                Weights::NonNegative { scale } => norm * scale,
+                Weights::Correlation { offset } => norm - offset,
+                Weights::Edges { .. } => 0.0,
             };
             if diagonal > 0.0 { 0.0 } else { 1.0 }
         })
         .collect();
 
-    let features = tensor::from_slice(&nodes.values, [count, width], device);
+    let features = tensor::from_slice(values, [count, width], device);
     let transposed = features.clone().transpose();
+    let tile_rows = (TILE_ENTRIES / count.max(1)).max(1);
     let tile = |start: usize| {
-        let end = (start + TILE_ROWS).min(count);
+        let end = (start + tile_rows).min(count);
         positive(features.clone().slice([start..end, 0..width]).matmul(transposed.clone()))
     };
-    let starts: Vec<usize> = (0..count).step_by(TILE_ROWS).collect();
+    let starts: Vec<usize> = (0..count).step_by(tile_rows).collect();
     let mut row_sums: Vec<f32> = Vec::with_capacity(count);
     let mut not_positive = 0.0f64;
     let mut kept_tile = None;
@@ -87,12 +94,12 @@ pub(super) fn over_features(nodes: &NodeFeatures, affinity: Affinity, device: &D
 
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
-        Weights::Correlation { features, offset } => {
+        Weights::Correlation { offset } => {
             let mut total = vec![0.0f64; width];
-            for row in features.chunks_exact(width) {
+            for row in values.chunks_exact(width) {
                 row.iter().zip(&mut total).for_each(|(value, sum)| *sum += f64::from(*value));
             }
-            features
+            values
                 .chunks_exact(width)
                 .map(|row| {
                     let product: f64 = row.iter().zip(&total).map(|(value, sum)| f64::from(*value) * sum).sum();
@@ -111,8 +118,8 @@ pub(super) fn over_features(nodes: &NodeFeatures, affinity: Affinity, device: &D
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_edges(nodes: &NodeFeatures, edges: &[Edge], affinity: Affinity) -> Propagation {
-    let (count, width) = (nodes.nodes(), nodes.width);
+pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity: Affinity) -> Propagation {
+    let count = values.len() / width;
     let offset = match affinity {
         Affinity::NonNegative => 0.0,
         Affinity::Correlation { alpha } => {
@@ -120,45 +127,44 @@ pub(super) fn over_edges(nodes: &NodeFeatures, edges: &[Edge], affinity: Affinit
             (f64::from(largest) / alpha) as f32
         }
     };
-    let edges: Vec<Edge> = edges.iter().map(|edge| Edge { weight: edge.weight - offset, ..*edge }).collect();
-
     let mut degrees = vec![0.0f32; count];
     // No edge joins a node with itself, so every self-loop is the missing one, of weight 1.
     let mut positive_degrees = vec![1.0f32; count];
-    for edge in &edges {
+    for edge in edges {
+        let weight = edge.weight - offset;
         for node in [edge.first as usize, edge.second as usize] {
-            degrees[node] += edge.weight;
-            positive_degrees[node] += edge.weight.max(0.0);
+            degrees[node] += weight;
+            positive_degrees[node] += weight.max(0.0);
         }
     }
     let row = |node: usize| node * width..(node + 1) * width;
     let mut propagated = vec![0.0f32; count * width];
     for node in 0..count {
         let scale = 1.0 / positive_degrees[node];
-        for (target, value) in propagated[row(node)].iter_mut().zip(&nodes.values[row(node)]) {
+        for (target, value) in propagated[row(node)].iter_mut().zip(&values[row(node)]) {
             *target = scale * value;
         }
     }
-    for edge in edges.iter().filter(|edge| edge.weight > 0.0) {
+    for edge in edges.iter().filter(|edge| edge.weight > offset) {
         let (first, second) = (edge.first as usize, edge.second as usize);
-        let scale = edge.weight / (positive_degrees[first] * positive_degrees[second]).sqrt();
+        let scale = (edge.weight - offset) / (positive_degrees[first] * positive_degrees[second]).sqrt();
         for (target, source) in [(first, second), (second, first)] {
-            for (sum, value) in propagated[row(target)].iter_mut().zip(&nodes.values[row(source)]) {
+            for (sum, value) in propagated[row(target)].iter_mut().zip(&values[row(source)]) {
                 *sum += scale * value;
             }
         }
     }
     let negative_share = matches!(affinity, Affinity::Correlation { .. }).then(|| {
-        let not_positive = edges.iter().filter(|edge| edge.weight <= 0.0).count();
+        let not_positive = edges.iter().filter(|edge| edge.weight <= offset).count();
         not_positive as f32 / edges.len().max(1) as f32
     });
-    Propagation { propagated, degrees, weights: Weights::Edges(edges), negative_share }
+    Propagation { propagated, degrees, weights: Weights::Edges { edges: edges.to_vec(), offset }, negative_share }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout};
+    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::Graph;
     use crate::numerics::random;
 
@@ -206,7 +212,7 @@ mod tests {
     #[test]
     fn tiles_give_the_same_as_the_full_matrix() {
         // More nodes than one tile, so that the second pass recomputes its tiles.
-        let features = nodes(TILE_ROWS + 60, 3, Adjacency::Complete);
+        let features = nodes(TILE_ENTRIES.isqrt() + 60, 3, Adjacency::Complete);
         let largest = (0..features.nodes()).map(|i| product(&features, i, i)).fold(0.0, f64::max);
         for (affinity, offset) in [(Affinity::NonNegative, 0.0), (Affinity::Correlation { alpha: 3.0 }, largest / 3.0)]
         {

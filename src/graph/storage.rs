@@ -4,7 +4,7 @@ use super::{Graph, Weights};
 use crate::features::Edge;
 
 /// Begins every stored graph; the number is the format's version.
-const MAGIC: &[u8; 8] = b"dcgraph2";
+const MAGIC: &[u8; 8] = b"dcgraph3";
 
 /// Stored bytes that are no graph.
 #[derive(Debug, thiserror::Error)]
@@ -14,21 +14,20 @@ pub struct GraphBytesError(&'static str);
 impl Graph {
     /// The graph as little-endian bytes: magic, sizes, kind of weights, then every array.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (kind, parameter, features, edges) = match &self.weights {
-            Weights::NonNegative { features, scale } => (0u64, *scale, features.as_slice(), &[][..]),
-            Weights::Correlation { features, offset } => (1, *offset, features.as_slice(), &[][..]),
-            Weights::Edges(edges) => (2, 0.0, &[][..], edges.as_slice()),
+        let (kind, parameter, edges) = match &self.weights {
+            Weights::NonNegative { scale } => (0u64, *scale, &[][..]),
+            Weights::Correlation { offset } => (1, *offset, &[][..]),
+            Weights::Edges { edges, offset } => (2, *offset, edges.as_slice()),
         };
         let mut bytes = MAGIC.to_vec();
-        for number in [self.nodes() as u64, self.width as u64, kind, features.len() as u64, edges.len() as u64] {
+        for number in [self.nodes() as u64, self.width as u64, kind, edges.len() as u64] {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(parameter.to_le_bytes());
         bytes.extend(self.negative_share.unwrap_or(f32::NAN).to_le_bytes());
-        for array in [&self.propagated, &self.degrees, &self.area, &self.border] {
+        for array in [&self.features, &self.propagated, &self.degrees, &self.area, &self.border] {
             bytes.extend(array.iter().flat_map(|value| value.to_le_bytes()));
         }
-        bytes.extend(features.iter().flat_map(|value| value.to_le_bytes()));
         for edge in edges {
             bytes.extend(edge.first.to_le_bytes());
             bytes.extend(edge.second.to_le_bytes());
@@ -46,16 +45,15 @@ impl Graph {
         let nodes = reader.count()?;
         let width = reader.count()?;
         let kind = reader.count()?;
-        let feature_values = reader.count()?;
         let edge_count = reader.count()?;
         let parameter = f32::from_le_bytes(reader.array()?);
         let negative_share = Some(f32::from_le_bytes(reader.array()?)).filter(|share| !share.is_nan());
         let values = nodes.checked_mul(width).ok_or(GraphBytesError("sizes overflow"))?;
+        let features = reader.floats(values)?;
         let propagated = reader.floats(values)?;
         let degrees = reader.floats(nodes)?;
         let area = reader.floats(nodes)?;
         let border = reader.floats(nodes)?;
-        let features = reader.floats(feature_values)?;
         let mut edges = Vec::new();
         for _ in 0..edge_count {
             let first = u32::from_le_bytes(reader.array()?);
@@ -67,15 +65,15 @@ impl Graph {
             edges.push(Edge { first, second, weight });
         }
         let weights = match kind {
-            0 if features.len() == values => Weights::NonNegative { features, scale: parameter },
-            1 if features.len() == values => Weights::Correlation { features, offset: parameter },
-            2 => Weights::Edges(edges),
+            0 => Weights::NonNegative { scale: parameter },
+            1 => Weights::Correlation { offset: parameter },
+            2 => Weights::Edges { edges, offset: parameter },
             _ => return Err(GraphBytesError("unknown kind of weights")),
         };
         if !reader.rest.is_empty() {
             return Err(GraphBytesError("bytes left over"));
         }
-        Ok(Graph { width, propagated, degrees, weights, negative_share, area, border })
+        Ok(Graph { width, features, propagated, degrees, weights, negative_share, area, border })
     }
 }
 
@@ -112,12 +110,13 @@ mod tests {
     fn graphs() -> Vec<Graph> {
         let edge = |first, second| Edge { first, second, weight: 0.5 };
         let weights = [
-            Weights::NonNegative { features: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], scale: 0.25 },
-            Weights::Correlation { features: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], offset: 1.5 },
-            Weights::Edges(vec![edge(0, 1), edge(1, 2)]),
+            Weights::NonNegative { scale: 0.25 },
+            Weights::Correlation { offset: 1.5 },
+            Weights::Edges { edges: vec![edge(0, 1), edge(1, 2)], offset: 0.125 },
         ];
         let graph = |(share, weights)| Graph {
             width: 2,
+            features: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
             propagated: vec![0.5; 6],
             degrees: vec![1.0, 2.0, 3.0],
             weights,

@@ -6,13 +6,37 @@ use super::sealed::{self, Kind, NamedMatrix, SealError};
 use super::{Network, NetworkConfig};
 use crate::tensor::{self, Device};
 
-const KIND: Kind = Kind { name: "checkpoint", format: 1 };
+const KIND: Kind = Kind { name: "checkpoint", format: 2 };
 
-/// A trained network with the story of its training.
+/// Trained networks with the story of their training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     pub header: CheckpointHeader,
     parameters: Vec<NamedMatrix>,
+}
+
+/// One of the networks of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Objects and background.
+    Objects,
+    /// The parts of the foreground.
+    Parts,
+    /// The parts of the background.
+    BackgroundParts,
+}
+
+impl Stage {
+    const ALL: [Stage; 3] = [Stage::Objects, Stage::Parts, Stage::BackgroundParts];
+
+    /// What the names of its parameters begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Stage::Objects => "",
+            Stage::Parts => "parts.",
+            Stage::BackgroundParts => "background_parts.",
+        }
+    }
 }
 
 /// What a checkpoint says about itself.
@@ -25,12 +49,8 @@ pub struct CheckpointHeader {
     pub backbone: String,
     /// blake3 of the backbone's weights file, where there is one.
     pub backbone_hash: Option<String>,
-    /// Sizes of the network.
-    pub network: NetworkConfig,
     /// Seed of the run.
     pub seed: u64,
-    /// Images trained on, held-out ones included.
-    pub images: usize,
     /// blake3 over the collection's content, in order.
     pub collection_hash: String,
     /// For every cluster, whether the collection's background rule put it in the background.
@@ -38,6 +58,22 @@ pub struct CheckpointHeader {
     /// Share of border positions and of all positions in each cluster, from which `background` follows.
     pub border_shares: Vec<f64>,
     pub area_shares: Vec<f64>,
+    /// The network that tells objects and background apart.
+    pub objects: TrainedStage,
+    /// The network that divides the foreground, where parts were asked for and found.
+    pub parts: Option<TrainedStage>,
+    /// The network that divides the background, where parts were asked for and found.
+    pub background_parts: Option<TrainedStage>,
+}
+
+/// How one network was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainedStage {
+    /// Sizes of the network.
+    pub network: NetworkConfig,
+    /// Images trained on, held-out ones included.
+    pub images: usize,
     /// The epoch whose parameters these are, from 1.
     pub best_epoch: usize,
     /// Whether nearly all held-out nodes lie in one cluster.
@@ -58,10 +94,29 @@ pub struct CurvePoint {
     pub largest_cluster_share: f64,
 }
 
+impl CheckpointHeader {
+    /// How the network of a stage was trained, if there is one.
+    pub fn stage(&self, stage: Stage) -> Option<&TrainedStage> {
+        match stage {
+            Stage::Objects => Some(&self.objects),
+            Stage::Parts => self.parts.as_ref(),
+            Stage::BackgroundParts => self.background_parts.as_ref(),
+        }
+    }
+}
+
 impl Checkpoint {
-    /// Joins a network and the description of its training.
-    pub fn new(header: CheckpointHeader, network: &Network) -> Checkpoint {
-        Checkpoint { header, parameters: named_parameters(network) }
+    /// Joins networks and the description of their training.
+    ///
+    /// # Panics
+    /// If the header describes other stages than those of `networks`.
+    pub fn new(header: CheckpointHeader, networks: &[(Stage, Network)]) -> Checkpoint {
+        for stage in Stage::ALL {
+            let given = networks.iter().find(|(given, _)| *given == stage).map(|(_, network)| network.config());
+            assert_eq!(given, header.stage(stage).map(|trained| &trained.network), "networks as the header says");
+        }
+        let named = networks.iter().flat_map(|(stage, network)| named_parameters(*stage, network));
+        Checkpoint { header, parameters: named.collect() }
     }
 
     /// The file's bytes; the same checkpoint always gives the same bytes.
@@ -73,21 +128,30 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, SealError> {
         let (header, mut matrices): (CheckpointHeader, _) = sealed::unseal(KIND, bytes)?;
         let mut parameters = Vec::new();
-        for (name, shape) in header.network.parameter_shapes() {
-            let values = sealed::take(&mut matrices, name, shape)?;
-            parameters.push(NamedMatrix { name: name.to_string(), shape, values });
+        for stage in Stage::ALL {
+            let shapes = header.stage(stage).map_or(Vec::new(), |trained| trained.network.parameter_shapes());
+            for (name, shape) in shapes {
+                let name = format!("{}{name}", stage.prefix());
+                let values = sealed::take(&mut matrices, &name, shape)?;
+                parameters.push(NamedMatrix { name, shape, values });
+            }
         }
-        let clusters = header.network.clusters;
+        let clusters = header.objects.network.clusters;
         if [header.background.len(), header.border_shares.len(), header.area_shares.len()] != [clusters; 3] {
             return Err(SealError::Format("its background rule is for another number of clusters".into()));
         }
         Ok(Checkpoint { header, parameters })
     }
 
-    /// The trained network on `device`.
-    pub fn network(&self, device: &Device) -> Network {
-        let values: Vec<Vec<f32>> = self.parameters.iter().map(|matrix| matrix.values.clone()).collect();
-        Network::from_values(&self.header.network, &values, device)
+    /// The trained network of a stage on `device`, if there is one.
+    pub fn network(&self, stage: Stage, device: &Device) -> Option<Network> {
+        let config = &self.header.stage(stage)?.network;
+        let named = |name: &str| {
+            let full = format!("{}{name}", stage.prefix());
+            self.parameters.iter().find(|matrix| matrix.name == full).map(|matrix| matrix.values.clone())
+        };
+        let values: Option<Vec<Vec<f32>>> = config.parameter_shapes().iter().map(|(name, _)| named(name)).collect();
+        Some(Network::from_values(config, &values?, device))
     }
 
     /// Names and shapes `[rows, columns]` of the stored parameters.
@@ -97,9 +161,9 @@ impl Checkpoint {
 }
 
 /// The parameters of a network, for storing.
-fn named_parameters(network: &Network) -> Vec<NamedMatrix> {
+fn named_parameters(stage: Stage, network: &Network) -> Vec<NamedMatrix> {
     let parameter = |parameter: &super::Parameter| NamedMatrix {
-        name: parameter.name.to_string(),
+        name: format!("{}{}", stage.prefix(), parameter.name),
         shape: parameter.value.dims(),
         values: tensor::into_vec(parameter.value.clone()),
     };

@@ -6,6 +6,7 @@ use super::PipelineError;
 use crate::config::{BackboneChoice, RunConfig};
 use crate::features::vit::{StateDict, VitExtractor, VitShape, WeightsError, file_hash};
 use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
+use crate::model::NetworkConfig;
 use crate::output::write_atomically;
 use crate::tensor::Device;
 
@@ -28,6 +29,16 @@ impl Backbone {
     pub fn description_with_hint(&self) -> String {
         let hint = if self.hash.is_some() { "" } else { HINT };
         format!("{}{hint}", self.description)
+    }
+
+    /// The network that `config` puts on these features, with so many clusters.
+    pub fn network(&self, config: &RunConfig, clusters: usize) -> NetworkConfig {
+        NetworkConfig {
+            input: self.extractor.width(),
+            hidden: config.model.hidden,
+            clusters,
+            dropout: config.model.dropout,
+        }
     }
 }
 

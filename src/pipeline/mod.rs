@@ -5,18 +5,24 @@ mod device;
 mod evaluate;
 mod images;
 mod infer;
+mod machine;
 mod ordered;
 mod predict;
 mod segment;
 mod train;
 
+pub use crate::model::checkpoint::TrainedStage;
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
 pub use device::DeviceChoice;
 pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};
-pub use predict::{Measures, PredictRequest, PredictSummary, Prediction, SaveKinds, Status};
+pub use machine::Machine;
+pub use predict::{
+    ListedObject, Measures, PredictRequest, PredictSummary, Prediction, SaveKinds, Segmentation, Status,
+    StepMilliseconds,
+};
 pub use segment::{SegmentRequest, segment};
-pub use train::{TrainRequest, TrainSummary, train};
+pub use train::{StageSummary, TrainRequest, TrainSummary, train};
 
 use std::path::{Path, PathBuf};
 
@@ -77,20 +83,6 @@ pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), Pipeli
     Ok((checkpoint, blake3::hash(&bytes)))
 }
 
-/// More threads than any processor has cores only cost memory.
-const MOST_THREADS: usize = 1024;
-
-/// The thread pool of a run; 0 threads means one per processor.
-fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, PipelineError> {
-    if threads > MOST_THREADS {
-        return Err(PipelineError::Usage(format!("--threads must be at most {MOST_THREADS}, not {threads}")));
-    }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| PipelineError::Usage(format!("cannot start {threads} threads: {error}")))
-}
-
 /// Paths in reports are text: what is not Unicode in them is replaced.
 fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
@@ -119,7 +111,7 @@ pub struct CheckpointDescription {
     pub path: PathBuf,
     /// blake3 of the file.
     pub blake3: String,
-    /// Number of trained values.
+    /// Number of trained values, of all stages.
     pub parameters: usize,
     #[serde(flatten)]
     pub header: CheckpointHeader,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
-/// Applies `work` to every item on as many threads as `pool` has and hands the results to `consume` in the items' order,
-/// on the calling thread. At most 4 items per worker are under way, however slow one of them is.
+/// Applies `work` to every item on `workers` threads and hands the results to `consume` in the items' order, on the
+/// calling thread. At most 4 items per worker are under way, however slow one of them is.
 ///
 /// Every worker is a thread pool of its own with one thread, itself: items run beside each other and none within. In a
 /// common pool, a worker that waits for its own sub-tasks would begin another item meanwhile, and if both need one lock
@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 /// An error of `consume` ends the run after the items under way.
 pub(super) fn for_each_ordered<I, R, E>(
     items: I,
-    pool: &rayon::ThreadPool,
+    workers: usize,
     work: impl Fn(I::Item) -> R + Sync,
     mut consume: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E>
@@ -22,7 +22,6 @@ where
     I::Item: Send,
     R: Send,
 {
-    let workers = pool.current_num_threads();
     let window = 4 * workers as u64;
     let queue = Mutex::new(Queue { items, taken: 0, consumed: 0, closed: false });
     let room = Condvar::new();
@@ -112,13 +111,12 @@ mod tests {
 
     #[test]
     fn results_come_in_order_and_the_stream_is_not_read_far_ahead() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         let consumed = AtomicU64::new(0);
         let items = (0..200u64).inspect(|item| assert!(*item <= consumed.load(Ordering::SeqCst) + 12));
         let mut results = Vec::new();
         for_each_ordered(
             items,
-            &pool,
+            3,
             |item| {
                 std::thread::sleep(std::time::Duration::from_micros(if item % 7 == 0 { 900 } else { 30 }));
                 item
@@ -135,8 +133,7 @@ mod tests {
 
     #[test]
     fn an_error_ends_the_run() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let result = for_each_ordered(0.., &pool, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
+        let result = for_each_ordered(0.., 2, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
         assert_eq!(result, Err(20));
     }
 }

@@ -6,7 +6,7 @@
 //! similar length), and each number in groups of five bits, lowest first, one character per group: 48 + group + 32 if
 //! more groups follow. The highest bit of the last group is the sign.
 
-use super::{Mask, Raster, Rectangle};
+use super::{LabelMap, Mask, Raster, Rectangle};
 
 /// Most pixels of a mask that is read, so that a broken file cannot ask for all memory.
 pub(super) const MAX_AREA_PX: usize = 1 << 29;
@@ -59,6 +59,36 @@ impl RunLengthMask {
             }
         }
         Self { width: raster.width, height: raster.height, counts: runs.counts }
+    }
+
+    /// The masks of the labels 1, 2, …, `count` of a label map, in one pass over it.
+    ///
+    /// # Shapes
+    /// - `labels`: `[height, width]`
+    /// - result: `count` masks `[height, width]`
+    ///
+    /// # Panics
+    /// If a label is greater than `count`.
+    pub fn encode_labels(labels: &LabelMap, count: usize) -> Vec<Self> {
+        let mut runs: Vec<Runs> = vec![Runs::default(); count];
+        // How far each mask is written.
+        let mut written = vec![0u64; count];
+        let mut position = 0;
+        for x in 0..labels.width {
+            for y in 0..labels.height {
+                if let Some(index) = (labels.at(x, y) as usize).checked_sub(1) {
+                    runs[index].extend(false, position - written[index]);
+                    runs[index].extend(true, 1);
+                    written[index] = position + 1;
+                }
+                position += 1;
+            }
+        }
+        let finish = |(mut runs, written): (Runs, u64)| {
+            runs.extend(false, position - written);
+            Self { width: labels.width, height: labels.height, counts: runs.counts }
+        };
+        runs.into_iter().zip(written).map(finish).collect()
     }
 
     /// A mask from the lengths of its runs, as in COCO's uncompressed form; a length of 0 is allowed anywhere.
@@ -198,6 +228,7 @@ impl RunLengthMask {
 }
 
 /// Runs in their shortest form.
+#[derive(Clone)]
 struct Runs {
     counts: Vec<u64>,
 }
@@ -264,6 +295,15 @@ impl Reader {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn labels_encoded_together_are_each_encoded_alone() {
+        let labels = LabelMap::from_values(4, 3, vec![1, 1, 0, 3, 0, 1, 3, 3, 4, 4, 4, 0]);
+        let together = RunLengthMask::encode_labels(&labels, 5);
+        let alone: Vec<_> = (1..=5).map(|label| RunLengthMask::encode(&labels, |value| value == label)).collect();
+        assert_eq!(together, alone);
+        assert!(RunLengthMask::encode_labels(&LabelMap::filled(0, 0, 0), 0).is_empty());
+    }
 
     #[test]
     fn runs_go_down_the_columns_and_start_with_background() {

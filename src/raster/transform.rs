@@ -2,20 +2,22 @@
 
 use super::Raster;
 
+/// For every one of `target_size` positions the one of `source_size` positions that its centre falls into.
+pub fn nearest_positions(target_size: usize, source_size: usize) -> Vec<usize> {
+    // Centre of target i in source units: (i + ½) · source / target, in exact integer arithmetic.
+    (0..target_size).map(|target| (2 * target + 1) * source_size / (2 * target_size)).collect()
+}
+
 impl<T: Copy> Raster<T> {
     /// Nearest-neighbour resampling: each target pixel takes the source cell that its centre falls into.
     ///
     /// # Shapes
     /// `[self.height, self.width]` → `[height, width]`
     pub fn resized_nearest(&self, width: usize, height: usize) -> Raster<T> {
-        // Centre of target i in source units: (i + ½) · source / target, in exact integer arithmetic.
-        let source =
-            |target: usize, target_size: usize, source_size: usize| (2 * target + 1) * source_size / (2 * target_size);
-        let columns: Vec<usize> = (0..width).map(|x| source(x, width, self.width)).collect();
+        let columns = nearest_positions(width, self.width);
         let mut values = Vec::with_capacity(width * height);
-        for y in 0..height {
-            let row = source(y, height, self.height) * self.width;
-            values.extend(columns.iter().map(|&column| self.values[row + column]));
+        for row in nearest_positions(height, self.height) {
+            values.extend(columns.iter().map(|&column| self.values[row * self.width + column]));
         }
         Raster { width, height, values }
     }

@@ -24,7 +24,7 @@ impl Components {
 /// # Shapes
 /// mask `[height, width]` → labels `[height, width]`
 pub fn components(mask: &Mask) -> Components {
-    components_where(mask, |value| value > 0)
+    components_by(mask, |value| u8::from(value > 0))
 }
 
 /// Keeps the largest 4-connected component of the foreground, the first of equals; all else becomes background.
@@ -45,7 +45,7 @@ pub fn largest_component(mask: &Mask) -> Mask {
 pub fn fill_holes(mask: &Mask) -> Mask {
     const OPEN: u8 = 0;
     let (width, height) = (mask.width, mask.height);
-    let background = components_where(mask, |value| value == 0);
+    let background = components_by(mask, |value| u8::from(value == 0));
     let mut filling: Vec<Option<u8>> = vec![None; background.count()];
     let mut filled = mask.clone();
     for (index, &label) in background.labels.values.iter().enumerate() {
@@ -71,25 +71,26 @@ pub fn fill_holes(mask: &Mask) -> Mask {
     filled
 }
 
-/// The 4-connected components of the positions whose value is `inside`.
-fn components_where(mask: &Mask, inside: impl Fn(u8) -> bool) -> Components {
+/// The 4-connected components of positions whose values are of one kind; positions of kind 0 belong to none.
+pub(super) fn components_by(mask: &Mask, kind: impl Fn(u8) -> u8) -> Components {
     let width = mask.width;
     let mut sets = UnionFind::new(mask.values.len());
     for (index, &value) in mask.values.iter().enumerate() {
-        if !inside(value) {
+        let own = kind(value);
+        if own == 0 {
             continue;
         }
-        if index % width > 0 && inside(mask.values[index - 1]) {
+        if index % width > 0 && kind(mask.values[index - 1]) == own {
             sets.join(index, index - 1);
         }
-        if index >= width && inside(mask.values[index - width]) {
+        if index >= width && kind(mask.values[index - width]) == own {
             sets.join(index, index - width);
         }
     }
     let mut labels = LabelMap::filled(width, mask.height, 0);
     let mut areas_px = Vec::new();
     for (index, &value) in mask.values.iter().enumerate() {
-        if !inside(value) {
+        if kind(value) == 0 {
             continue;
         }
         // A set is named by its first position, which has its label before any other position asks for it.

@@ -1,11 +1,13 @@
-//! From clusters to foreground: which clusters are background, and masks that follow the image.
+//! From clusters to objects: which clusters are background, masks that follow the image, and what they hold.
 
 mod background;
 pub mod bilateral;
 mod components;
+mod objects;
 
 pub use background::{BackgroundRule, BorderStatistics};
 pub use components::{Components, components, fill_holes, largest_component};
+pub use objects::{FoundObject, ObjectsConfig};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,18 +39,25 @@ pub enum RefineMethod {
     BilateralTokencut,
 }
 
+/// Which connected pieces of a foreground are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    LargestComponent,
+    AllComponents,
+}
+
 impl RefineConfig {
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         self.bilateral.validate()
     }
 
-    /// Refines a mask of the size of `image`.
-    pub fn apply(&self, image: &RgbImage, mask: Mask) -> Mask {
+    /// Refines a mask of the size of `image`; `keep` is what the bilateral solver leaves of binary masks.
+    pub fn apply(&self, image: &RgbImage, mask: Mask, keep: Keep) -> Mask {
         let mask = match self.method {
             RefineMethod::None => mask,
-            RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral),
-            RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
+            RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral, keep),
+            RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut(), keep),
         };
         if self.largest_component { largest_component(&mask) } else { mask }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Segments;
+use super::{Assign, Segments};
 use crate::graph::{Batch, Graph};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
@@ -63,7 +63,7 @@ impl PerImageSegmenter {
     }
 
     /// Optimises on `graph` with dropout on; the answer is that of the last training forward.
-    pub fn segment(&self, graph: &Graph) -> Optimised {
+    pub fn optimise(&self, graph: &Graph) -> Optimised {
         let batch = Batch::collate(std::slice::from_ref(graph), &tensor::autodiff(&self.device)).with_formed_weights();
         let mut network = self.initial.clone();
         let mut optimiser = Optimiser::new(self.config.weight_decay, network.parameters().len());
@@ -81,5 +81,11 @@ impl PerImageSegmenter {
             network.assign(&batch, None)
         });
         Optimised { segments: Segments::from_assignment(assignment), losses }
+    }
+}
+
+impl Assign for PerImageSegmenter {
+    fn assign(&self, graph: &Graph) -> Segments {
+        self.optimise(graph).segments
     }
 }

@@ -1,6 +1,6 @@
 //! Shared mode: one trained network for every image, one pass each.
 
-use super::Segments;
+use super::{Assign, Segments};
 use crate::graph::{Batch, Graph};
 use crate::model::Network;
 use crate::tensor::Device;
@@ -16,9 +16,11 @@ impl Segmenter {
     pub fn new(network: Network, device: Device) -> Segmenter {
         Segmenter { network, device }
     }
+}
 
+impl Assign for Segmenter {
     /// Assigns every node of `graph`, dropout off.
-    pub fn segment(&self, graph: &Graph) -> Segments {
+    fn assign(&self, graph: &Graph) -> Segments {
         let batch = Batch::collate(std::slice::from_ref(graph), &self.device);
         Segments::from_assignment(self.network.assign(&batch, None))
     }

@@ -27,6 +27,9 @@ pub struct VitConfig {
     pub resize: Resize,
     /// Pixels per side (`square`) or of the shorter side (`short`). Default 280.
     pub input_side: usize,
+    /// Most patches of an image; what `short` and `keep` would give more of is scaled down, `square` is refused. Time and
+    /// memory of the transformer's attention and of a graph grow with the square of this number. Default 10 000.
+    pub maximum_nodes: usize,
     /// Step between neighbouring patches in pixels; must divide the patch size. Default: the patch size. Half of it
     /// gives four times as many nodes.
     pub stride: Option<usize>,
@@ -51,6 +54,7 @@ impl Default for VitConfig {
         Self {
             resize: Resize::Square,
             input_side: 280,
+            maximum_nodes: 10_000,
             stride: None,
             layer: None,
             facet: Facet::Key,
@@ -72,24 +76,49 @@ pub enum Resize {
     Square,
     /// The shorter side to `input_side` pixels, the aspect kept up to whole patches.
     Short,
-    /// Not at all, but for cutting both sides to whole patches. Large images give large graphs.
+    /// Not at all, but for cutting both sides to whole patches.
     Keep,
 }
 
+/// How an input is cut into patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patches {
+    /// Side of a patch in pixels.
+    pub side: usize,
+    /// Step between neighbouring patches in pixels.
+    pub stride: usize,
+    /// Most patches of an image.
+    pub most: usize,
+}
+
+impl Patches {
+    /// Number of patches of an input of `width` × `height` pixels.
+    pub fn count(&self, width: usize, height: usize) -> usize {
+        let along = |pixels: usize| pixels.checked_sub(self.side).map_or(0, |rest| 1 + rest / self.stride);
+        along(width).saturating_mul(along(height))
+    }
+}
+
 impl Resize {
-    /// Width and height in pixels that an image of `width` × `height` is resized to: whole patches, at least one.
-    /// The longer side is at most 32 times the shorter, so that no image makes an unbounded graph by its shape.
-    pub fn target(self, side: usize, patch: usize, width: usize, height: usize) -> (usize, usize) {
-        let whole = |pixels: usize| (pixels / patch).max(1) * patch;
-        match self {
-            Resize::Square => (side, side),
-            Resize::Short => {
-                let shorter = width.min(height).max(1);
-                let longer = |pixels: usize| whole((pixels * side + shorter / 2) / shorter).min(whole(32 * side));
-                (longer(width), longer(height))
-            }
-            Resize::Keep => (whole(width), whole(height)),
+    /// Width and height in pixels that an image of `width` × `height` is resized to: whole patches, at least one, and of
+    /// `short` and `keep` not more than allowed, the aspect kept as far as both go together.
+    pub fn target(self, side: usize, patches: Patches, width: usize, height: usize) -> (usize, usize) {
+        let whole = |pixels: f64| ((pixels / patches.side as f64 + 1e-9) as usize).max(1) * patches.side;
+        let (width, height) = (width.max(1) as f64, height.max(1) as f64);
+        let scale = match self {
+            Resize::Square => return (side, side),
+            Resize::Short => side as f64 / width.min(height),
+            Resize::Keep => 1.0,
+        };
+        let (mut across, mut down) = (whole(width * scale), whole(height * scale));
+        let mut shrunk = scale;
+        while patches.count(across, down) > patches.most && across.max(down) > patches.side {
+            // A little more than the square root of the excess, so that few rounds suffice.
+            let excess = patches.count(across, down) as f64 / patches.most as f64;
+            shrunk *= excess.sqrt().recip().min(0.999);
+            (across, down) = (whole(width * shrunk), whole(height * shrunk));
         }
+        (across, down)
     }
 }
 
@@ -165,11 +194,17 @@ mod tests {
             (Resize::Short, 480, 320, (336, 224)),
             (Resize::Short, 320, 481, (224, 336)),
             (Resize::Short, 1, 1, (224, 224)),
-            (Resize::Short, 10_000, 20, (32 * 224, 224)),
+            (Resize::Short, 10_000, 20, (11_312, 16)),
             (Resize::Keep, 481, 321, (480, 320)),
             (Resize::Keep, 3, 40, (16, 32)),
+            (Resize::Keep, 10_000, 20, (10_000, 16)),
+            (Resize::Keep, 8_000, 6_000, (576, 432)),
+            (Resize::Keep, 1_000_000, 1, (16_000, 16)),
         ] {
-            assert_eq!(resize.target(224, 16, width, height), expected, "{resize:?} {width}x{height}");
+            let patches = Patches { side: 16, stride: 16, most: 1000 };
+            let (across, down) = resize.target(224, patches, width, height);
+            assert_eq!((across, down), expected, "{resize:?} {width}x{height}");
+            assert!(patches.count(across, down) <= 1000);
         }
     }
 

@@ -14,6 +14,8 @@ mod positions;
 mod tensors;
 mod weights;
 
+use config::Patches;
+
 pub use config::{Facet, Resize, VitConfig, VitShape};
 pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
 pub use weights::{StateDict, WeightsError, file_hash};
@@ -38,18 +40,32 @@ impl VitExtractor {
             let side = config.input_side;
             return Err(state.option_error(format!("input_side = {side} is less than one patch of {patch} pixels")));
         }
+        let (side, patches) = (config.input_side, Self::patches(&vit, &config));
+        if config.resize == Resize::Square && patches.count(side, side) > patches.most {
+            return Err(state.option_error(format!(
+                "input_side = {side} gives {} patches, more than maximum_nodes = {}",
+                patches.count(side, side),
+                patches.most
+            )));
+        }
         let deviations_usable = config.standard_deviation.iter().all(|value| value.is_finite() && *value > 0.0);
         if !deviations_usable || !config.mean.iter().all(|value| value.is_finite()) {
             return Err(state.option_error("mean must be finite and standard_deviation above 0".to_string()));
         }
         Ok(Self { vit, config })
     }
+
+    fn patches(vit: &Vit, config: &VitConfig) -> Patches {
+        let side = vit.shape().patch;
+        Patches { side, stride: config.stride.unwrap_or(side), most: config.maximum_nodes }
+    }
 }
 
 impl Extractor for VitExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
         let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
-        let (width, height) = resize.target(input_side, self.vit.shape().patch, image.width, image.height);
+        let (width, height) =
+            resize.target(input_side, Self::patches(&self.vit, &self.config), image.width, image.height);
         let input = normalise(&resize_lanczos(image, width, height), mean, standard_deviation);
         let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });
         let Grid { rows, columns, .. } = self.vit.grid(height, width);

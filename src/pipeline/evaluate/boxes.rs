@@ -1,6 +1,6 @@
 //! One box per image: CorLoc.
 
-use super::predictions::{self, PredictedBox};
+use super::predictions::{self, ForegroundValues, PredictedBox};
 use super::report::Table;
 use super::{Pair, PipelineError, Run, is_json, read_map, wrong_kind};
 use crate::dataset::truth;
@@ -18,16 +18,21 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     let predictions = predictions::boxes(run)?;
     let pairs = run.matched(predictions, truth)?;
     let (mut records, mut empty, mut resized) = (Vec::new(), Vec::new(), Vec::new());
-    run.for_each(&pairs, locate, |pair, (found, rescaled)| {
-        if found.is_none() {
-            empty.push(pair.key.clone());
-        }
-        if rescaled {
-            resized.push(pair.key.clone());
-        }
-        records.push(LocalisationRecord::new(pair.key.as_str(), found, &pair.truth.boxes));
-        Ok(())
-    })?;
+    let foreground = run.predicted_foreground.clone();
+    run.for_each(
+        &pairs,
+        |pair| locate(pair, &foreground),
+        |pair, (found, rescaled)| {
+            if found.is_none() {
+                empty.push(pair.key.clone());
+            }
+            if rescaled {
+                resized.push(pair.key.clone());
+            }
+            records.push(LocalisationRecord::new(pair.key.as_str(), found, &pair.truth.boxes));
+            Ok(())
+        },
+    )?;
     run.summary.empty_predictions = empty;
     run.summary.resized = resized;
     run.summary.scores.corloc = LocalisationRecord::corloc(&records);
@@ -80,12 +85,15 @@ fn read_truth(run: &mut Run) -> Result<Vec<(String, TrueBoxes)>, PipelineError> 
 }
 
 /// The predicted box in the pixels of the ground truth, and whether it had to be scaled to them.
-fn locate(pair: &Pair<PredictedBox, TrueBoxes>) -> Result<(Option<BoundingBox>, bool), PipelineError> {
+fn locate(
+    pair: &Pair<PredictedBox, TrueBoxes>,
+    foreground: &ForegroundValues,
+) -> Result<(Option<BoundingBox>, bool), PipelineError> {
     let (found, width, height) = match &pair.prediction {
         PredictedBox::Listed { found, width, height } => (*found, *width, *height),
         PredictedBox::Mask(path) => {
             let map = read_map(path)?;
-            let found = Rectangle::bounding(&map, |value| value > 0).map(BoundingBox::from);
+            let found = Rectangle::bounding(&map, |value| foreground.contains(value)).map(BoundingBox::from);
             (found, map.width, map.height)
         }
     };

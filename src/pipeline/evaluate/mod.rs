@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{PipelineError, thread_pool};
+use super::PipelineError;
+use super::machine::thread_pool;
 use crate::dataset::truth::TruthError;
 use crate::event::{Event, Observer, Stage};
 use crate::output::write_atomically;
@@ -163,6 +164,7 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
         request,
         observer,
         pool: thread_pool(request.threads)?,
+        predicted_foreground: predictions::foreground_values(&request.predictions)?,
         summary: EvaluateSummary {
             task: request.task,
             predictions: request.predictions.clone(),
@@ -227,6 +229,7 @@ struct Run<'a> {
     request: &'a EvaluateRequest,
     observer: &'a dyn Observer,
     pool: rayon::ThreadPool,
+    predicted_foreground: predictions::ForegroundValues,
     summary: EvaluateSummary,
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::predictions::ForegroundValues;
 use super::report::{Table, counted};
 use super::{
     EvaluateRequest, Pair, PipelineError, Run, in_size, is_json, predictions, read_map, untrusted, wrong_kind,
@@ -43,7 +44,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     scores.miou = mean(records.iter().map(|record| record.iou));
     scores.accuracy = mean(records.iter().map(|record| record.accuracy));
     scores.max_f_beta = max_f_beta;
-    run.define("miou", format!("mean over images of the foreground's IoU; {}", foreground(run.request)));
+    run.define("miou", format!("mean over images of the foreground's IoU; {}", foreground(run)));
     run.define("accuracy", "mean over images of the share of pixels whose foreground or background is right");
     run.define(
         "max_f_beta",
@@ -93,10 +94,10 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
     let (mut records, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
     let (mut empty, mut resized) = (Vec::new(), Vec::new());
     let (mut looks_void, mut true_foreground_px) = (0, 0);
-    let request = run.request;
+    let (request, predicted_foreground) = (run.request, run.predicted_foreground.clone());
     run.for_each(
         pairs,
-        |pair| compare(pair, request),
+        |pair| compare(pair, request, &predicted_foreground),
         |pair, compared| {
             curve
                 .add(&compared.predicted, &compared.truth, Some(&compared.void))
@@ -133,8 +134,8 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
 }
 
 /// Says what counted as foreground.
-pub fn foreground(request: &EvaluateRequest) -> String {
-    let predicted = "every predicted value above 0 is foreground";
+pub fn foreground(run: &Run) -> String {
+    let (request, predicted) = (run.request, run.predicted_foreground.description());
     let coco = request.truth.as_deref().is_some_and(is_json);
     let truth = match request.foreground_classes.as_slice() {
         _ if coco => "of the truth all objects together; crowds are void".to_string(),
@@ -157,7 +158,11 @@ pub fn split(map: &LabelMap, request: &EvaluateRequest) -> (Mask, Mask) {
     (map.map(|value| u8::from(is_foreground(value))), map.map(|value| u8::from(is_void(value))))
 }
 
-fn compare(pair: &Pair<PathBuf, ObjectTruth>, request: &EvaluateRequest) -> Result<Compared, PipelineError> {
+fn compare(
+    pair: &Pair<PathBuf, ObjectTruth>,
+    request: &EvaluateRequest,
+    foreground: &ForegroundValues,
+) -> Result<Compared, PipelineError> {
     let (truth, void, looks_void) = match &pair.truth {
         ObjectTruth::Map(path) => {
             let map = read_map(path)?;
@@ -175,7 +180,7 @@ fn compare(pair: &Pair<PathBuf, ObjectTruth>, request: &EvaluateRequest) -> Resu
         }
     };
     let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
-    let predicted = predicted.map(|value| if value > 0 { 255u8 } else { 0 });
+    let predicted = predicted.map(|value| if foreground.contains(value) { 255u8 } else { 0 });
     let overlap = Overlap::of(&predicted, &truth, Some(&void)).map_err(|error| untrusted(&pair.prediction, error))?;
     Ok(Compared { overlap, predicted, truth, void, resized, looks_void })
 }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use super::{PipelineError, Run, untrusted};
 use crate::dataset::truth::{files_below, image_key};
 use crate::metrics::BoundingBox;
+use crate::pipeline::predict::LABELS;
+use crate::segment::Label;
 
 /// Where the box of an image is known from.
 pub enum PredictedBox {
@@ -15,6 +17,34 @@ pub enum PredictedBox {
     Listed { found: Option<BoundingBox>, width: usize, height: usize },
     /// Around all foreground of the mask.
     Mask(PathBuf),
+}
+
+/// Which predicted values are foreground.
+#[derive(Debug, Clone)]
+pub enum ForegroundValues {
+    /// All but 0: the masks come without a table of labels.
+    AboveZero,
+    /// Those that a run's table of labels calls foreground.
+    Listed(BTreeSet<u32>),
+}
+
+impl ForegroundValues {
+    pub fn contains(&self, value: u32) -> bool {
+        match self {
+            ForegroundValues::AboveZero => value > 0,
+            ForegroundValues::Listed(values) => values.contains(&value),
+        }
+    }
+
+    /// For the definition of a score.
+    pub fn description(&self) -> &'static str {
+        match self {
+            ForegroundValues::AboveZero => "every predicted value above 0 is foreground",
+            ForegroundValues::Listed(_) => {
+                "every predicted value that labels.json calls an object or its part is foreground"
+            }
+        }
+    }
 }
 
 /// What is needed of a line of `predictions.jsonl`.
@@ -26,6 +56,20 @@ struct Line {
     height: Option<usize>,
     #[serde(rename = "box")]
     bounding_box: Option<[f64; 4]>,
+}
+
+/// Which values are foreground in the results below `root`.
+pub fn foreground_values(root: &Path) -> Result<ForegroundValues, PipelineError> {
+    let path = root.join(LABELS);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ForegroundValues::AboveZero),
+        Err(error) => return Err(PipelineError::InputOutput(format!("cannot read {}: {error}", path.display()))),
+    };
+    let labels: Vec<Label> =
+        serde_json::from_slice(&bytes).map_err(|error| untrusted(&path, format!("is no table of labels ({error})")))?;
+    let foreground = labels.iter().filter(|label| label.role.is_foreground());
+    Ok(ForegroundValues::Listed(foreground.map(|label| u32::from(label.value)).collect()))
 }
 
 /// The masks of a run, or of a plain folder, by name.

@@ -56,7 +56,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     );
     if miou.is_some() {
         let order = "mean over the frames of a sequence (a folder; first and last frame too), then over sequences";
-        run.define("miou", format!("the foreground's IoU, {order}; {}", objects::foreground(run.request)));
+        run.define("miou", format!("the foreground's IoU, {order}; {}", objects::foreground(run)));
         run.define("accuracy", format!("share of pixels whose foreground or background is right, {order}"));
         run.define("max_f_beta", "F_beta with beta² = 0.3 of precision and recall averaged over all frames");
     }

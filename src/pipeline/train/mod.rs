@@ -1,27 +1,27 @@
 //! `train`: a collection → one checkpoint.
 
+mod source;
+mod stages;
+
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use serde::Serialize;
 
 use super::backbone::{self, Backbone};
-use super::device::DeviceChoice;
-use super::ordered::for_each_ordered;
-use super::{PipelineError, Skip, images, no_images, read_checkpoint, thread_pool};
-use crate::config::{ObjectiveKind, RunConfig};
+use super::machine::{Machine, thread_pool, workers};
+use super::{PipelineError, Skip, images, no_images, read_checkpoint};
+use crate::config::RunConfig;
 use crate::dataset::{self, Record};
-use crate::event::{Event, Observer, Stage};
+use crate::event::{Event, Observer};
 use crate::features::cache::{Cache, CacheConfig};
-use crate::graph::Graph;
-use crate::model::NetworkConfig;
-use crate::model::checkpoint::{Checkpoint, CheckpointHeader, CurvePoint};
+use crate::model::Network;
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
 use crate::numerics::random;
 use crate::output::{JsonLog, write_atomically};
-use crate::refine::BorderStatistics;
 use crate::segment::Segmenter;
-use crate::tensor::Device;
-use crate::train::{self, GraphSource, LoadError, ResumeState, Setup, TrainError, TrainOutcome};
+use source::{CachedGraphs, FirstStage, PartGraphs};
+use stages::StageTrainer;
 
 /// What to train on and where to put the result.
 #[derive(Debug, Clone)]
@@ -31,9 +31,7 @@ pub struct TrainRequest {
     /// Where the checkpoint goes; default `checkpoints/<name of data>`.
     pub out: Option<PathBuf>,
     pub weights: Option<PathBuf>,
-    pub device: DeviceChoice,
-    /// 0 means one per processor.
-    pub threads: usize,
+    pub machine: Machine,
     /// Continue an interrupted run.
     pub resume: bool,
 }
@@ -43,50 +41,49 @@ pub struct TrainRequest {
 pub struct TrainSummary {
     #[serde(serialize_with = "super::lossy_path")]
     pub checkpoint: PathBuf,
-    pub images: usize,
     pub skipped: Vec<Skip>,
-    pub epochs: usize,
-    pub best_epoch: usize,
-    pub held_out_loss: f64,
-    pub collapsed: bool,
+    /// The network that tells objects and background apart.
+    #[serde(flatten)]
+    pub objects: StageSummary,
+    /// The networks of the second stage, where there are any.
+    pub parts: Option<StageSummary>,
+    pub background_parts: Option<StageSummary>,
     /// Whether the checkpoint was there already and nothing was trained.
     pub already_finished: bool,
 }
 
-/// One usable image of the collection.
-struct TrainingImage {
-    path: PathBuf,
-    hash: blake3::Hash,
+/// How the training of one network went.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageSummary {
+    pub images: usize,
+    pub epochs: usize,
+    pub best_epoch: usize,
+    pub held_out_loss: f64,
+    pub collapsed: bool,
 }
 
-/// The collection as graphs: from the cache, or computed anew where it was full.
-struct CachedGraphs<'a> {
-    images: Vec<TrainingImage>,
-    cache: Cache,
-    config: &'a RunConfig,
-    backbone: &'a Backbone,
-    device: &'a Device,
-}
-
-/// Trains one network on a collection and writes `OUT/best.safetensors`.
+/// Trains one network on a collection, and those of its parts where they are asked for, and writes
+/// `OUT/best.safetensors`.
 ///
-/// Beside it lie `train.jsonl` (the log), `cache/` (features) and, until the run is finished, `resume.safetensors`.
+/// Beside it lie `train.jsonl` (the log), `cache/` (features) and, until the run is finished, the states to resume from.
 pub fn train(
     mut config: RunConfig,
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
     let collection = dataset::open(&request.data)?;
-    let (device, device_name) = request.device.resolve()?;
+    let (device, device_name) = request.machine.device.resolve()?;
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &device)?;
-    let pool = thread_pool(request.threads)?;
+    let (workers, pool) = (workers(request.machine.threads)?, thread_pool(request.machine.threads)?);
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let (records, mut skipped) = sample(collection.records(), &config, observer);
     if records.is_empty() && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
+    let parts =
+        if config.parts.foreground > 0 { format!(", {} parts", config.parts.foreground) } else { String::new() };
     observer.observe(Event::Plan(format!(
-        "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters, {} epochs",
+        "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters{parts}, {} epochs",
         records.len(),
         request.data.display(),
         backbone.description_with_hint(),
@@ -103,7 +100,7 @@ pub fn train(
     let cache = Cache::open(&out.join("cache"), &images::graph_settings(&config, &backbone), &config.cache)
         .map_err(folder_error)?;
     let mut source = CachedGraphs { images: Vec::new(), cache, config: &config, backbone: &backbone, device: &device };
-    source.prepare(records, &mut skipped, &pool, observer)?;
+    source.prepare(records, &mut skipped, workers, observer)?;
     for skip in &skipped {
         log.append(
             &serde_json::json!({"event": "skipped", "path": skip.path.to_string_lossy(), "reason": skip.reason}),
@@ -119,216 +116,113 @@ pub fn train(
         )));
     }
 
-    let paths = RunPaths { checkpoint: out.join("best.safetensors"), resume: out.join("resume.safetensors") };
     let mut collection_hash = blake3::Hasher::new();
     source.images.iter().for_each(|image| {
         collection_hash.update(image.hash.as_bytes());
     });
     let collection_hash = collection_hash.finalize().to_hex().to_string();
     let stored_config = stored_config(&config);
-    let fingerprint = fingerprint(&stored_config, &backbone, &collection_hash);
-    let network = NetworkConfig {
-        input: backbone.extractor.width(),
-        hidden: config.model.hidden,
-        clusters: config.clusters(),
-        dropout: config.model.dropout,
-    };
-    let setup = Setup {
-        source: &source,
-        network: network.clone(),
-        objective: config.objective(),
-        config: &config.train,
-        device: &device,
-        fingerprint: fingerprint.clone(),
-    };
-    let resume = match request.resume {
-        true => match paths.resumable(&setup, &stored_config, &collection_hash, &backbone, observer)? {
-            Resumable::Finished(checkpoint) => {
-                observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
-                return Ok(summary(&paths, &source, skipped, &checkpoint.header, true));
-            }
-            Resumable::From(state) => Some(*state),
-            Resumable::Nothing => None,
-        },
-        false => None,
-    };
-
-    log.append(&serde_json::json!({
-        "event": "start",
-        "fingerprint": fingerprint,
-        "images": source.images.len(),
-        "finished_epochs": resume.as_ref().map_or(0, |state| state.curve.len()),
-    }))?;
-    let resume_path = paths.resume.clone();
-    let mut save = |state: &ResumeState| -> Result<(), LoadError> {
-        let bytes = state.to_bytes(&network)?;
-        write_atomically(&resume_path, |writer| writer.write_all(&bytes))?;
-        let point = state.curve.last().copied();
-        log.append(&serde_json::json!({"event": "epoch", "epoch": state.curve.len(), "losses": point}))?;
-        Ok(())
-    };
-    let outcome = pool.install(|| train::train(&setup, resume, &mut save, observer)).map_err(|error| match error {
-        TrainError::Save(_) | TrainError::Load(_) => PipelineError::InputOutput(error.to_string()),
-        TrainError::Empty | TrainError::Diverged(..) => PipelineError::Untrusted(error.to_string()),
-    })?;
-    let TrainOutcome::Finished(trained) = outcome else { return Err(interrupted()) };
-    if trained.collapsed {
-        let remedy = match config.objective.kind {
-            ObjectiveKind::Ncut => "a higher objective.balance",
-            ObjectiveKind::Cc => "a smaller graph.alpha",
-        };
-        observer.observe(Event::Warning(format!(
-            "the network collapsed: nearly all nodes lie in one cluster; try more --epochs, another --seed, or {remedy}"
-        )));
+    let checkpoint_path = out.join("best.safetensors");
+    if !request.resume {
+        stages::remove_states(&out)?;
+    } else if !stages::resumable(&out) {
+        if let Some(header) = finished_before(&checkpoint_path, &stored_config, &collection_hash, &backbone)? {
+            observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
+            return Ok(summary(checkpoint_path, skipped, &header, true));
+        }
+        observer.observe(Event::Note("there is nothing to resume; starting from the first epoch".into()));
     }
+    let mut trainer = StageTrainer {
+        out: &out,
+        config: &config,
+        device: &device,
+        fingerprint: fingerprint(&stored_config, &backbone, &collection_hash),
+        resume: request.resume,
+        pool: &pool,
+        log,
+        observer,
+    };
+    let (trained, objects) = trainer.train(Stage::Objects, &source, backbone.network(&config, config.clusters()))?;
+    let mut networks = vec![(Stage::Objects, trained.network.clone())];
+    let segmenter = Segmenter::new(trained.network, device.clone());
+    let first_stage = source.first_stage(&segmenter, config.clusters(), workers, observer)?;
+    let background = first_stage.statistics.background();
+    let mut second_stage = |stage, count, of_background| {
+        let found = train_parts(&mut trainer, stage, count, of_background, &source, &segmenter, &first_stage)?;
+        Ok::<_, PipelineError>(found.map(|(network, description)| {
+            networks.push((stage, network));
+            description
+        }))
+    };
+    let parts = second_stage(Stage::Parts, config.parts.foreground, false)?;
+    let background_parts = second_stage(Stage::BackgroundParts, config.parts.background, true)?;
 
-    let segmenter = Segmenter::new(trained.network.clone(), device.clone());
-    let statistics = source.border_statistics(&segmenter, network.clusters, &pool, observer)?;
     let header = CheckpointHeader {
         config: stored_config,
         backbone: backbone.name.to_string(),
         backbone_hash: backbone.hash.clone(),
-        network,
         seed: config.train.seed,
-        images: source.images.len(),
         collection_hash,
-        background: statistics.background(),
-        border_shares: statistics.border_shares(),
-        area_shares: statistics.area_shares(),
-        best_epoch: trained.best_epoch,
-        collapsed: trained.collapsed,
-        curve: trained.curve,
+        background,
+        border_shares: first_stage.statistics.border_shares(),
+        area_shares: first_stage.statistics.area_shares(),
+        objects,
+        parts,
+        background_parts,
     };
-    let checkpoint = Checkpoint::new(header, &trained.network);
+    let checkpoint = Checkpoint::new(header, &networks);
     let bytes = checkpoint.to_bytes().map_err(|error| PipelineError::Untrusted(error.to_string()))?;
-    write_atomically(&paths.checkpoint, |writer| writer.write_all(&bytes))?;
+    write_atomically(&checkpoint_path, |writer| writer.write_all(&bytes))?;
     // Only now: killed before this line, the run resumes at its last epoch and writes the same checkpoint again.
-    match std::fs::remove_file(&paths.resume) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(folder_error(error)),
-        _ => Ok(summary(&paths, &source, skipped, &checkpoint.header, false)),
-    }
+    stages::remove_states(&out)?;
+    Ok(summary(checkpoint_path, skipped, &checkpoint.header, false))
 }
 
-impl CachedGraphs<'_> {
-    /// Makes sure that every usable image has its graph in the cache, as far as there is room.
-    fn prepare(
-        &mut self,
-        records: Vec<Record>,
-        skipped: &mut Vec<Skip>,
-        pool: &rayon::ThreadPool,
-        observer: &dyn Observer,
-    ) -> Result<(), PipelineError> {
-        let total = records.len() as u64;
-        observer.observe(Event::StageStarted { stage: Stage::Features, total: Some(total) });
-        let prepare_one = |record: Record| {
-            let prepared = (!observer.interrupted()).then(|| self.prepare_one(&record.path));
-            (record.path, prepared)
-        };
-        let (mut usable, mut not_stored, mut done) = (Vec::new(), 0u64, 0u64);
-        for_each_ordered(records.into_iter(), pool, prepare_one, |(path, prepared)| {
-            match prepared.ok_or_else(interrupted)? {
-                Ok(Prepared { hash, stored }) => {
-                    not_stored += u64::from(!stored);
-                    usable.push(TrainingImage { path, hash });
-                }
-                Err(PrepareError::Image(reason)) => {
-                    observer.observe(Event::Skipped { path: path.clone(), reason: reason.clone() });
-                    skipped.push(Skip { path, reason });
-                }
-                Err(PrepareError::Cache(error)) => {
-                    return Err(PipelineError::InputOutput(format!("cannot write the feature cache: {error}")));
-                }
-            }
-            done += 1;
-            observer.observe(Event::StageProgress { stage: Stage::Features, done });
-            Ok(())
-        })?;
-        observer.observe(Event::StageFinished { stage: Stage::Features });
-        self.images = usable;
-        if not_stored > 0 {
-            observer.observe(Event::Warning(format!(
-                "the features of {not_stored} of {total} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes (now {}) or lower data.max_images",
-                self.config.cache.limit_mebibytes
-            )));
-        }
-        Ok(())
+/// Trains the network that divides what the first stage took for foreground, or for background, into `count` parts;
+/// none if no parts are asked for, or no image has enough nodes to divide.
+fn train_parts(
+    trainer: &mut StageTrainer,
+    stage: Stage,
+    count: usize,
+    of_background: bool,
+    source: &CachedGraphs,
+    segmenter: &Segmenter,
+    first_stage: &FirstStage,
+) -> Result<Option<(Network, TrainedStage)>, PipelineError> {
+    if count == 0 {
+        return Ok(None);
     }
-
-    fn prepare_one(&self, path: &Path) -> Result<Prepared, PrepareError> {
-        let file = images::read(path, self.config).map_err(PrepareError::Image)?;
-        if self.cache.get(&file.hash).is_some() {
-            return Ok(Prepared { hash: file.hash, stored: true });
-        }
-        let graph = self.compute(&file).map_err(PrepareError::Image)?;
-        let stored = self.cache.put(&file.hash, &graph.to_bytes()).map_err(PrepareError::Cache)?;
-        Ok(Prepared { hash: file.hash, stored })
+    let what = if of_background { "background" } else { "foreground" };
+    let background = first_stage.statistics.background();
+    let indices = first_stage.with_nodes(&background, of_background, trainer.config.parts.least_nodes(count));
+    if indices.is_empty() {
+        trainer.observer.observe(Event::Warning(format!(
+            "no image has a {what} large enough for {count} parts; the checkpoint has none"
+        )));
+        return Ok(None);
     }
-
-    fn compute(&self, file: &images::ImageFile) -> Result<Graph, String> {
-        let image = images::decode(file, self.config)?;
-        Ok(images::graph(&self.backbone.extractor.extract(&image), self.config, self.device))
-    }
-
-    /// Where the clusters of the whole collection lie.
-    fn border_statistics(
-        &self,
-        segmenter: &Segmenter,
-        clusters: usize,
-        pool: &rayon::ThreadPool,
-        observer: &dyn Observer,
-    ) -> Result<BorderStatistics, PipelineError> {
-        observer.observe(Event::StageStarted { stage: Stage::Background, total: Some(self.len() as u64) });
-        let mut statistics = BorderStatistics::new(clusters);
-        let mut done = 0;
-        let segment = |index| -> Result<_, PipelineError> {
-            if observer.interrupted() {
-                return Err(interrupted());
-            }
-            let graph = self.load(index).map_err(|error| PipelineError::InputOutput(error.to_string()))?;
-            Ok((segmenter.segment(&graph).clusters, graph.border, graph.area))
-        };
-        for_each_ordered(0..self.len(), pool, segment, |segmented| {
-            let (clusters, border, area) = segmented?;
-            statistics.add(&clusters, &border, &area);
-            done += 1;
-            observer.observe(Event::StageProgress { stage: Stage::Background, done });
-            Ok::<(), PipelineError>(())
-        })?;
-        observer.observe(Event::StageFinished { stage: Stage::Background });
-        Ok(statistics)
-    }
+    trainer.observer.observe(Event::Note(format!("training {count} parts of the {what} on {} images", indices.len())));
+    let graphs = PartGraphs { whole: source, indices, segmenter, background: &background, of_background };
+    let network = source.backbone.network(trainer.config, count);
+    let (trained, description) = trainer.train(stage, &graphs, network)?;
+    Ok(Some((trained.network, description)))
 }
 
-impl GraphSource for CachedGraphs<'_> {
-    fn len(&self) -> usize {
-        self.images.len()
+/// The header of the checkpoint at `path`, if it is what this run would give.
+fn finished_before(
+    path: &Path,
+    stored_config: &serde_json::Value,
+    collection_hash: &str,
+    backbone: &Backbone,
+) -> Result<Option<CheckpointHeader>, PipelineError> {
+    if !path.exists() {
+        return Ok(None);
     }
-
-    fn load(&self, index: usize) -> Result<Graph, LoadError> {
-        let image = &self.images[index];
-        if let Some(graph) = self.cache.get(&image.hash).and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
-            return Ok(graph);
-        }
-        let context = |reason: String| format!("{}: {reason}", image.path.display());
-        let file = images::read(&image.path, self.config).map_err(context)?;
-        if file.hash != image.hash {
-            return Err(context("the file changed during the run; start again".into()).into());
-        }
-        Ok(self.compute(&file).map_err(context)?)
-    }
-}
-
-struct Prepared {
-    hash: blake3::Hash,
-    /// Whether the graph is in the cache now.
-    stored: bool,
-}
-
-enum PrepareError {
-    /// The image is left out for this reason.
-    Image(String),
-    /// The cache cannot be written.
-    Cache(std::io::Error),
+    let header = read_checkpoint(path)?.0.header;
+    let same = header.config == *stored_config
+        && header.collection_hash == collection_hash
+        && header.backbone_hash == backbone.hash;
+    Ok(same.then_some(header))
 }
 
 /// The records to train on, in order: all of them, or a random sample of fixed size (reservoir sampling, so that a
@@ -383,79 +277,13 @@ fn fingerprint(stored_config: &serde_json::Value, backbone: &Backbone, collectio
     blake3::hash(identity.to_string().as_bytes()).to_hex().to_string()
 }
 
-struct RunPaths {
-    checkpoint: PathBuf,
-    resume: PathBuf,
-}
-
-enum Resumable {
-    Nothing,
-    From(Box<ResumeState>),
-    Finished(Box<Checkpoint>),
-}
-
-impl RunPaths {
-    /// What an earlier run left behind that this one can continue.
-    fn resumable(
-        &self,
-        setup: &Setup,
-        stored_config: &serde_json::Value,
-        collection_hash: &str,
-        backbone: &Backbone,
-        observer: &dyn Observer,
-    ) -> Result<Resumable, PipelineError> {
-        if self.resume.exists() {
-            let bytes = std::fs::read(&self.resume).map_err(|error| {
-                PipelineError::InputOutput(format!("cannot read {}: {error}", self.resume.display()))
-            })?;
-            let state = ResumeState::from_bytes(&bytes, &setup.network);
-            return match state {
-                Ok(state) if state.fingerprint == setup.fingerprint => {
-                    let epochs = state.curve.len();
-                    observer.observe(Event::Note(format!("resuming after epoch {epochs}")));
-                    Ok(Resumable::From(Box::new(state)))
-                }
-                Ok(_) | Err(crate::train::ResumeError::Tensor(_)) => Err(PipelineError::Usage(format!(
-                    "{} is from a run with other settings or other images; repeat that run's command, or leave out --resume to start anew",
-                    self.resume.display()
-                ))),
-                Err(error) => Err(PipelineError::Untrusted(format!(
-                    "{} cannot be used: {error}; leave out --resume to start anew",
-                    self.resume.display()
-                ))),
-            };
-        }
-        if self.checkpoint.exists() {
-            let (checkpoint, _) = read_checkpoint(&self.checkpoint)?;
-            let header = &checkpoint.header;
-            if header.config == *stored_config
-                && header.collection_hash == collection_hash
-                && header.backbone_hash == backbone.hash
-            {
-                return Ok(Resumable::Finished(Box::new(checkpoint)));
-            }
-        }
-        observer.observe(Event::Note("there is nothing to resume; starting from the first epoch".into()));
-        Ok(Resumable::Nothing)
-    }
-}
-
-fn summary(
-    paths: &RunPaths,
-    source: &CachedGraphs,
-    skipped: Vec<Skip>,
-    header: &CheckpointHeader,
-    already_finished: bool,
-) -> TrainSummary {
-    let best = header.best_epoch.checked_sub(1).and_then(|index| header.curve.get(index));
+fn summary(checkpoint: PathBuf, skipped: Vec<Skip>, header: &CheckpointHeader, already_finished: bool) -> TrainSummary {
     TrainSummary {
-        checkpoint: paths.checkpoint.clone(),
-        images: source.images.len(),
+        checkpoint,
         skipped,
-        epochs: header.curve.len(),
-        best_epoch: header.best_epoch,
-        held_out_loss: best.map_or(f64::NAN, |point: &CurvePoint| point.held_out_loss),
-        collapsed: header.collapsed,
+        objects: (&header.objects).into(),
+        parts: header.parts.as_ref().map(Into::into),
+        background_parts: header.background_parts.as_ref().map(Into::into),
         already_finished,
     }
 }

@@ -9,29 +9,30 @@ mod solver;
 pub use config::BilateralConfig;
 pub use solver::BilateralSolver;
 
-use super::{fill_holes, largest_component};
+use super::{Keep, fill_holes, largest_component};
 use crate::raster::{Mask, RgbImage};
 
 /// Fits `mask` to the edges of `image`.
 ///
-/// One label beside the background: the smooth mask's positions above ½, holes filled, and of that the largest component
-/// (DeepCut's rule; where the official code finds no component it takes the whole image, here the mask is empty).
+/// One label beside the background: the smooth mask's positions above ½, holes filled, and of that what `keep` says; the
+/// largest component is DeepCut's rule (where the official code finds no component it takes the whole image, here the
+/// mask is empty).
 /// More labels: one smooth mask for each, background included, and every pixel goes to the greatest, the lowest label of
 /// equals. A mask with a single value everywhere, so one without foreground too, stays as it is.
 ///
 /// # Shapes
 /// image `[height, width]`, mask of any size (enlarged with nearest neighbours to the image's) → `[height, width]`
-pub fn refine(image: &RgbImage, mask: &Mask, config: BilateralConfig) -> Mask {
+pub fn refine(image: &RgbImage, mask: &Mask, config: BilateralConfig, keep: Keep) -> Mask {
     // The grid is the expensive part; nothing is smoothed in a mask of one value.
     if mask.values.iter().all(|value| Some(value) == mask.values.first()) {
         return Mask::filled(image.width, image.height, mask.values.first().copied().unwrap_or(0));
     }
-    BilateralSolver::new(image, config).refine(mask)
+    BilateralSolver::new(image, config).refine(mask, keep)
 }
 
 impl BilateralSolver {
     /// [`refine`] for a grid that is already there.
-    pub fn refine(&self, mask: &Mask) -> Mask {
+    pub fn refine(&self, mask: &Mask, keep: Keep) -> Mask {
         let mask = self.mask_of_image(mask);
         let mut labels = mask.values.clone();
         labels.sort_unstable();
@@ -41,7 +42,11 @@ impl BilateralSolver {
             [0, label] => {
                 let soft = self.solve_label(&mask, label);
                 let sharp = soft.iter().map(|&value| if value > 0.5 { label } else { 0 }).collect();
-                largest_component(&fill_holes(&Mask::from_values(mask.width, mask.height, sharp)))
+                let filled = fill_holes(&Mask::from_values(mask.width, mask.height, sharp));
+                match keep {
+                    Keep::LargestComponent => largest_component(&filled),
+                    Keep::AllComponents => filled,
+                }
             }
             _ => self.greatest(&mask, &labels),
         }
@@ -98,11 +103,11 @@ mod tests {
         ];
         for (coarse, expected) in cases {
             let coarse = columns(90, 40, coarse);
-            let refined = refine(&bands(), &coarse, BilateralConfig::default());
+            let refined = refine(&bands(), &coarse, BilateralConfig::default(), Keep::LargestComponent);
             assert!(refined == columns(90, 40, expected), "{:?}", &refined.values[..90]);
             // The same from a mask that is smaller than the image.
             let small = coarse.resized_nearest(45, 20);
-            assert!(refine(&bands(), &small, BilateralConfig::default()) == refined);
+            assert!(refine(&bands(), &small, BilateralConfig::default(), Keep::LargestComponent) == refined);
         }
     }
 
@@ -118,7 +123,11 @@ mod tests {
         let image = RgbImage::from_values(90, 40, (0..90 * 40).map(pixel).collect());
         let mask = Mask::from_values(90, 40, (0..90 * 40).map(|at| u8::from(marked(at)) * 6).collect());
         let expected = Mask::from_values(90, 40, (0..90 * 40).map(|at| u8::from(outer(at)) * 6).collect());
-        assert!(refine(&image, &mask, BilateralConfig::default()) == expected);
+        assert!(refine(&image, &mask, BilateralConfig::default(), Keep::LargestComponent) == expected);
+        // Several objects keep all of theirs; holes are filled all the same.
+        let both = |at: usize| u8::from(outer(at) || within(at, 60, 10, 16)) * 6;
+        let both = Mask::from_values(90, 40, (0..90 * 40).map(both).collect());
+        assert!(refine(&image, &mask, BilateralConfig::default(), Keep::AllComponents) == both);
     }
 
     #[test]
@@ -127,8 +136,8 @@ mod tests {
             Mask::from_values(90, 40, (0..90 * 40).map(|index| (index / 90 / 9 + index % 90 / 25) as u8 % 4).collect());
         let name = |label: u8| [40, 10, 30, 20][label as usize];
         let solver = BilateralSolver::new(&bands(), BilateralConfig::token_cut());
-        let refined = solver.refine(&coarse);
-        assert_eq!(solver.refine(&coarse.map(name)), refined.map(name));
+        let refined = solver.refine(&coarse, Keep::LargestComponent);
+        assert_eq!(solver.refine(&coarse.map(name), Keep::LargestComponent), refined.map(name));
         assert_ne!(refined, coarse);
     }
 
@@ -139,18 +148,21 @@ mod tests {
             let image = RgbImage::filled(width, height, [120, 7, 255]);
             for label in [0, 1, 255] {
                 let uniform = Mask::filled(width, height, label);
-                assert_eq!(refine(&image, &uniform, config), uniform);
-                assert_eq!(BilateralSolver::new(&image, config).refine(&uniform), uniform);
+                assert_eq!(refine(&image, &uniform, config, Keep::LargestComponent), uniform);
+                assert_eq!(BilateralSolver::new(&image, config).refine(&uniform, Keep::LargestComponent), uniform);
             }
             // In a constant image only the place tells pixels apart.
             let half = columns(width, height, |x| u8::from(2 * x < width));
-            assert_eq!(refine(&image, &half, config).values.len(), width * height);
+            assert_eq!(refine(&image, &half, config, Keep::LargestComponent).values.len(), width * height);
         }
         let image = RgbImage::filled(3, 2, [1, 2, 3]);
-        assert_eq!(refine(&image, &Mask::filled(0, 0, 0), config), Mask::filled(3, 2, 0));
+        assert_eq!(refine(&image, &Mask::filled(0, 0, 0), config, Keep::LargestComponent), Mask::filled(3, 2, 0));
         let solver = BilateralSolver::new(&image, config);
-        assert_eq!(solver.refine(&Mask::filled(0, 5, 0)), Mask::filled(3, 2, 0));
+        assert_eq!(solver.refine(&Mask::filled(0, 5, 0), Keep::LargestComponent), Mask::filled(3, 2, 0));
         let nothing = RgbImage::filled(0, 0, [0; 3]);
-        assert_eq!(refine(&nothing, &columns(4, 4, |x| x as u8), config), Mask::filled(0, 0, 0));
+        assert_eq!(
+            refine(&nothing, &columns(4, 4, |x| x as u8), config, Keep::LargestComponent),
+            Mask::filled(0, 0, 0)
+        );
     }
 }

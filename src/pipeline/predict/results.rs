@@ -1,0 +1,217 @@
+//! The files of a segmenting run: what an image leaves on disk, and how it is known to be done.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ListedObject, PredictRequest, Prediction};
+use crate::config::RunConfig;
+use crate::dataset::Record;
+use crate::output::{self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, OutputError, write_atomically};
+use crate::pipeline::PipelineError;
+use crate::raster::{Mask, Rectangle, RgbImage, RunLengthMask};
+use crate::segment::{Label, Labels};
+
+const MASKS: &str = "masks";
+const OVERLAYS: &str = "overlays";
+/// The folders below OUT that hold pictures.
+pub const PICTURES: [&str; 2] = [MASKS, OVERLAYS];
+const YOLO: &str = "yolo";
+const VOC: &str = "voc";
+/// What the mask values mean; `deepcut eval` reads it too.
+pub const LABELS: &str = "labels.json";
+
+const PROVENANCE_KEYWORD: &str = "deepcut";
+const OVERLAY_QUALITY: u8 = 90;
+
+/// The text chunk that a finished mask carries: it proves from what and in which way the mask was made.
+#[derive(Serialize, Deserialize)]
+struct Provenance {
+    origin: String,
+    prediction: Prediction,
+}
+
+/// Where results go and what they follow from.
+pub struct Results<'a> {
+    request: &'a PredictRequest,
+    overlay_side_px: usize,
+    labels: Vec<Label>,
+    categories: Vec<Category>,
+    origin: String,
+}
+
+impl<'a> Results<'a> {
+    pub fn new(
+        request: &'a PredictRequest,
+        config: &RunConfig,
+        labels: Labels,
+        origin: &serde_json::Value,
+    ) -> Results<'a> {
+        let save = request.save;
+        let origin = serde_json::json!([
+            env!("CARGO_PKG_VERSION"),
+            origin,
+            config.refine,
+            config.objects,
+            save.overlays.then_some(&config.output),
+            save.annotations(),
+        ]);
+        let labels = labels.named();
+        let category = |label: &Label| Category {
+            id: u32::from(label.value),
+            name: label.name.clone(),
+            supercategory: if label.role.is_foreground() { "foreground" } else { "background" }.to_string(),
+        };
+        Results {
+            request,
+            overlay_side_px: config.output.overlay_side_px,
+            categories: labels.iter().filter(|label| label.value > 0).map(category).collect(),
+            labels,
+            origin: blake3::hash(origin.to_string().as_bytes()).to_hex().to_string(),
+        }
+    }
+
+    /// Writes what does not depend on any image, and begins what collects all of them.
+    pub fn begin(&self) -> Result<Collected<'_>, PipelineError> {
+        let (out, save) = (&self.request.out, self.request.save);
+        let labels = serde_json::to_string_pretty(&self.labels).unwrap_or_default();
+        write_atomically(&out.join(LABELS), |writer| writeln!(writer, "{labels}"))?;
+        if save.yolo {
+            let data = output::yolo_data(&self.categories, "images", "images");
+            write_atomically(&out.join(YOLO).join("data.yaml"), |writer| writer.write_all(data.as_bytes()))?;
+        }
+        let coco = save.coco.then(|| CocoWriter::create(&out.join("coco.json"), &self.categories)).transpose()?;
+        Ok(Collected { coco, out })
+    }
+
+    /// The prediction of an earlier run of the same origin on the same bytes, if all its results are there.
+    pub fn finished(&self, record: &Record, content_hash: &str) -> Option<Prediction> {
+        let save = self.request.save;
+        let wanted = [
+            (save.overlays, self.overlay_path(record)),
+            (save.yolo, self.yolo_path(record)),
+            (save.voc, self.voc_path(record)),
+        ];
+        if self.request.overwrite || !save.masks || wanted.iter().any(|(wanted, path)| *wanted && !path.exists()) {
+            return None;
+        }
+        let text = output::read_png_text(&self.mask_path(record), PROVENANCE_KEYWORD).ok()??;
+        let provenance: Provenance = serde_json::from_str(&text).ok()?;
+        let same =
+            provenance.origin == self.origin && provenance.prediction.content_hash.as_deref() == Some(content_hash);
+        // The same image may have been moved within the collection.
+        same.then(|| Prediction { path: portable(&record.relative), ..provenance.prediction })
+    }
+
+    /// Writes everything of one image, the mask last: a finished mask means that everything is there.
+    pub fn write(
+        &self,
+        record: &Record,
+        image: &RgbImage,
+        mask: &Mask,
+        prediction: &Prediction,
+    ) -> Result<(), PipelineError> {
+        let encoding = |error: output::EncodeError| {
+            PipelineError::InputOutput(format!("cannot draw {}: {error}", record.path.display()))
+        };
+        let write = |path: &Path, bytes: &[u8]| -> Result<(), OutputError> {
+            write_atomically(path, |writer| writer.write_all(bytes))
+        };
+        let save = self.request.save;
+        if save.overlays {
+            let picture = output::overlay(image, mask, self.overlay_side_px);
+            let bytes = output::encode_jpeg(&picture, OVERLAY_QUALITY).map_err(encoding)?;
+            write(&self.overlay_path(record), &bytes)?;
+        }
+        if save.yolo || save.voc {
+            let annotated = annotated(prediction, &self.request.out)?;
+            if save.yolo {
+                write(&self.yolo_path(record), output::yolo_labels(&annotated).as_bytes())?;
+            }
+            if save.voc {
+                write(&self.voc_path(record), output::voc_annotation(&annotated, &self.categories).as_bytes())?;
+            }
+        }
+        if save.masks {
+            let provenance = Provenance { origin: self.origin.clone(), prediction: prediction.clone() };
+            let text = serde_json::to_string(&provenance).unwrap_or_default();
+            let bytes = output::encode_indexed_png(mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
+            write(&self.mask_path(record), &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn mask_path(&self, record: &Record) -> PathBuf {
+        self.request.out.join(MASKS).join(record.output_name())
+    }
+
+    fn overlay_path(&self, record: &Record) -> PathBuf {
+        self.request.out.join(OVERLAYS).join(record.output_name().with_extension("jpg"))
+    }
+
+    /// Where trainers look for it: beside a folder `images`, under the same name.
+    fn yolo_path(&self, record: &Record) -> PathBuf {
+        self.request.out.join(YOLO).join("labels").join(record.output_name().with_extension("txt"))
+    }
+
+    fn voc_path(&self, record: &Record) -> PathBuf {
+        self.request.out.join(VOC).join(record.output_name().with_extension("xml"))
+    }
+}
+
+/// Files that hold all images of a run.
+pub struct Collected<'a> {
+    coco: Option<CocoWriter>,
+    out: &'a Path,
+}
+
+impl Collected<'_> {
+    /// Adds an image; one that was skipped has nothing to add.
+    pub fn push(&mut self, prediction: &Prediction) -> Result<(), PipelineError> {
+        if let Some(coco) = self.coco.as_mut().filter(|_| prediction.result.is_some()) {
+            coco.push(&annotated(prediction, self.out)?)?;
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Result<(), PipelineError> {
+        self.coco.map_or(Ok(()), |coco| coco.finish().map_err(PipelineError::from))
+    }
+}
+
+/// A prediction as annotation writers take it.
+fn annotated(prediction: &Prediction, out: &Path) -> Result<AnnotatedImage, PipelineError> {
+    let object = |listed: &ListedObject| {
+        let [height, width] = listed.segmentation.size;
+        let mask = RunLengthMask::from_compressed(width, height, &listed.segmentation.counts)?;
+        let [x, y, width, height] = listed.bounding_box;
+        Ok(AnnotatedObject {
+            category: u32::from(listed.label),
+            bounding_box: Rectangle { x, y, width, height },
+            area_px: listed.area_px,
+            score: Some(listed.confidence),
+            mask,
+        })
+    };
+    let measures = prediction.result.as_ref();
+    let objects = measures.and_then(|measures| measures.objects.as_deref()).unwrap_or_default();
+    let objects =
+        objects.iter().map(object).collect::<Result<_, crate::raster::RunLengthError>>().map_err(|error| {
+            PipelineError::Untrusted(format!(
+                "the mask of {} in {} lists a broken object ({error}); remove it and repeat the command",
+                prediction.path,
+                out.join(MASKS).display()
+            ))
+        })?;
+    Ok(AnnotatedImage {
+        path: prediction.path.clone(),
+        width: measures.map_or(0, |measures| measures.width),
+        height: measures.map_or(0, |measures| measures.height),
+        objects,
+    })
+}
+
+/// A relative path with `/` between its parts on every system.
+pub fn portable(path: &Path) -> String {
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,212 @@
+//! What a finished mask holds: objects with their boxes, masks and confidences, or none.
+
+use serde::{Deserialize, Serialize};
+
+use super::components::{Components, components_by};
+use crate::numerics::range::{InvalidSetting, within};
+use crate::raster::{LabelMap, Mask, Raster, Rectangle, RunLengthMask, nearest_positions};
+
+/// What counts as an object.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObjectsConfig {
+    /// Tell objects apart: every 4-connected component of the foreground is one. Else all foreground is one object.
+    pub instances: bool,
+    /// Objects with less confidence are none, and their pixels become background. In [0, 1]; 0 keeps all.
+    pub minimum_confidence: f64,
+    /// Objects that cover less of the image are none either. In [0, 1]; 0 keeps all.
+    pub minimum_area: f64,
+}
+
+/// A piece of a mask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundObject {
+    /// The mask value it is listed under.
+    pub label: u8,
+    pub bounding_box: Rectangle,
+    pub area_px: u64,
+    /// Mean probability over its pixels that they are what it is: foreground, or background for a part of that.
+    pub confidence: f64,
+    pub mask: RunLengthMask,
+}
+
+impl ObjectsConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("minimum_confidence", self.minimum_confidence, 0.0, 1.0)?;
+        within("minimum_area", self.minimum_area, 0.0, 1.0)
+    }
+
+    /// Turns objects that are too unlikely or too small into background, and gives the confidence of what is left: the
+    /// mean probability of foreground over the foreground's pixels; none without any.
+    ///
+    /// `object_of` maps a mask value to that of the object it is part of, 0 for background.
+    ///
+    /// # Shapes
+    /// mask `[height, width]`; `foreground`, the probability of foreground, a raster of any size over the same image
+    pub fn decide(&self, mask: &mut Mask, foreground: &Raster<f32>, object_of: impl Fn(u8) -> u8) -> Option<f64> {
+        let Components { labels, areas_px } = if self.instances {
+            components_by(mask, &object_of)
+        } else {
+            let labels = mask.map(|value| u32::from(object_of(value) > 0));
+            let area_px = labels.values.iter().filter(|&&label| label > 0).count();
+            Components { labels, areas_px: vec![area_px] }
+        };
+        let sums = sums_over(&labels, areas_px.len(), foreground);
+        let least_px = self.minimum_area * (mask.width * mask.height) as f64;
+        let kept: Vec<bool> = sums
+            .iter()
+            .zip(&areas_px)
+            .map(|(&sum, &area_px)| {
+                area_px > 0 && area_px as f64 >= least_px && sum / area_px as f64 >= self.minimum_confidence
+            })
+            .collect();
+        for (value, &label) in mask.values.iter_mut().zip(&labels.values) {
+            if (label as usize).checked_sub(1).is_some_and(|object| !kept[object]) {
+                *value = 0;
+            }
+        }
+        let of_kept = |total: &mut (f64, usize), object: usize| {
+            *total = (total.0 + sums[object], total.1 + areas_px[object]);
+        };
+        let mut total = (0.0, 0);
+        (0..kept.len()).filter(|&object| kept[object]).for_each(|object| of_kept(&mut total, object));
+        (total.1 > 0).then(|| total.0 / total.1 as f64)
+    }
+
+    /// Lists what is in a mask after [`ObjectsConfig::decide`]: its objects in the order in which they first occur row by
+    /// row, or, where objects are not told apart, one entry for every value in use, in order.
+    ///
+    /// # Shapes
+    /// as for [`ObjectsConfig::decide`]
+    pub fn list(&self, mask: &Mask, foreground: &Raster<f32>, object_of: impl Fn(u8) -> u8) -> Vec<FoundObject> {
+        let (labels, names) = if self.instances {
+            let Components { labels, areas_px } = components_by(mask, &object_of);
+            let mut names = vec![0; areas_px.len()];
+            for (&label, &value) in labels.values.iter().zip(&mask.values) {
+                if let Some(object) = (label as usize).checked_sub(1) {
+                    names[object] = object_of(value);
+                }
+            }
+            (labels, names)
+        } else {
+            let mut used = [false; 256];
+            mask.values.iter().for_each(|&value| used[usize::from(value)] = true);
+            let names: Vec<u8> = (1..=255).filter(|&value| used[usize::from(value)]).collect();
+            let mut place = [0u32; 256];
+            names.iter().zip(1..).for_each(|(&value, number)| place[usize::from(value)] = number);
+            (mask.map(|value| place[usize::from(value)]), names)
+        };
+        let sums = sums_over(&labels, names.len(), foreground);
+        let masks = RunLengthMask::encode_labels(&labels, names.len());
+        let found = names.into_iter().zip(sums).zip(masks).filter_map(|((label, sum), mask)| {
+            let area_px = mask.area_px();
+            let mean = sum / area_px as f64;
+            let confidence = if object_of(label) > 0 { mean } else { 1.0 - mean };
+            Some(FoundObject { label, bounding_box: mask.bounding()?, area_px, confidence, mask })
+        });
+        found.collect()
+    }
+}
+
+/// The sum of `values` over the pixels of each label 1, 2, …, `count`; every pixel has the value of the position that
+/// its centre falls into.
+fn sums_over(labels: &LabelMap, count: usize, values: &Raster<f32>) -> Vec<f64> {
+    let mut sums = vec![0.0; count];
+    let columns = nearest_positions(labels.width, values.width);
+    let rows = labels.values.chunks_exact(labels.width.max(1));
+    for (row, source) in rows.zip(nearest_positions(labels.height, values.height)) {
+        for (&label, &column) in row.iter().zip(&columns) {
+            if let Some(object) = (label as usize).checked_sub(1) {
+                sums[object] += f64::from(values.at(column, source));
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 6;
+
+    /// Two objects of one kind, one of another that touches the first, and a part of the background.
+    #[rustfmt::skip]
+    fn mask() -> Mask {
+        Mask::from_values(WIDTH, 3, vec![
+            1, 1, 0, 0, 1, 4,
+            1, 2, 2, 0, 0, 4,
+            0, 2, 2, 0, 0, 4,
+        ])
+    }
+
+    /// Half the mask's width, a third of its height: likely on the left, unlikely on the right.
+    fn foreground() -> Raster<f32> {
+        Raster::from_values(3, 1, vec![0.75, 0.5, 0.25])
+    }
+
+    fn object_of(value: u8) -> u8 {
+        if value <= 2 { value } else { 0 }
+    }
+
+    fn rounded(objects: &[FoundObject]) -> Vec<(u8, [usize; 4], u64, f64)> {
+        let rounded = |object: &FoundObject| {
+            let Rectangle { x, y, width, height } = object.bounding_box;
+            (object.label, [x, y, width, height], object.area_px, (object.confidence * 1000.0).round() / 1000.0)
+        };
+        objects.iter().map(rounded).collect()
+    }
+
+    #[test]
+    fn instances_are_components_and_labels_are_not() {
+        let config = ObjectsConfig { instances: true, ..Default::default() };
+        let mut decided = mask();
+        // 3 pixels of value 1 at 0.75, 1 at 0.25, of value 2 two at 0.75 and two at 0.5.
+        assert_eq!(config.decide(&mut decided, &foreground(), object_of), Some(5.0 / 8.0));
+        assert_eq!(decided, mask());
+        let found = config.list(&decided, &foreground(), object_of);
+        let expected = [(1, [0, 0, 2, 2], 3, 0.75), (1, [4, 0, 1, 1], 1, 0.25), (2, [1, 1, 2, 2], 4, 0.625)];
+        assert_eq!(rounded(&found), expected);
+        assert_eq!(found[2].mask, RunLengthMask::encode(&mask(), |value| value == 2));
+
+        let all = ObjectsConfig::default().list(&mask(), &foreground(), object_of);
+        let expected = [(1, [0, 0, 5, 2], 4, 0.625), (2, [1, 1, 2, 2], 4, 0.625), (4, [5, 0, 1, 3], 3, 0.75)];
+        assert_eq!(rounded(&all), expected);
+    }
+
+    #[test]
+    fn unlikely_and_small_objects_become_background() {
+        // (settings, values that are left, confidence of what is left)
+        let cases = [
+            ((true, 0.3, 0.0), vec![1, 2], Some(0.6786)),
+            ((true, 0.7, 0.0), vec![1], Some(0.75)),
+            ((true, 0.9, 0.0), vec![], None),
+            ((true, 0.0, 0.2), vec![2], Some(0.625)),
+            ((false, 0.6, 0.0), vec![1, 2], Some(0.625)),
+            ((false, 0.63, 0.0), vec![], None),
+            ((false, 0.0, 0.5), vec![], None),
+        ];
+        for ((instances, minimum_confidence, minimum_area), left, confidence) in cases {
+            let config = ObjectsConfig { instances, minimum_confidence, minimum_area };
+            let mut decided = mask();
+            let found = config.decide(&mut decided, &foreground(), object_of);
+            assert_eq!(found.map(|value| (value * 1e4).round() / 1e4), confidence, "{config:?}");
+            let values: std::collections::BTreeSet<u8> = decided.values.iter().copied().filter(|&v| v > 0).collect();
+            let expected: Vec<u8> = left.into_iter().chain([4]).collect();
+            assert_eq!(values.into_iter().collect::<Vec<_>>(), expected, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn empty_masks_hold_nothing() {
+        for (width, height) in [(0, 0), (3, 2)] {
+            for instances in [false, true] {
+                let config = ObjectsConfig { instances, ..Default::default() };
+                let mut empty = Mask::filled(width, height, 0);
+                assert_eq!(config.decide(&mut empty, &foreground(), object_of), None);
+                assert!(config.list(&empty, &foreground(), object_of).is_empty());
+            }
+        }
+    }
+}

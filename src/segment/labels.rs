@@ -1,0 +1,142 @@
+//! What the values of masks mean.
+
+use serde::{Deserialize, Serialize};
+
+/// The ranges of mask values: 0 is background, then come the clusters of the foreground, its parts, and the parts of the
+/// background. No two ranges share a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Labels {
+    objects: u8,
+    parts: u8,
+    background_parts: u8,
+}
+
+/// One mask value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    pub value: u8,
+    pub name: String,
+    pub role: Role,
+}
+
+/// What kind of thing a mask value stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    Background,
+    /// A cluster of the foreground.
+    Object,
+    /// A part of an object.
+    Part,
+    BackgroundPart,
+}
+
+impl Role {
+    pub fn is_foreground(self) -> bool {
+        matches!(self, Role::Object | Role::Part)
+    }
+}
+
+impl Labels {
+    /// Labels of `clusters` clusters of foreground, which a second stage divides into `parts`, and the background into
+    /// `background_parts`; 0 stands for no second stage. None if masks of 8 bits have too few values.
+    ///
+    /// Where parts are sought, the foreground is one: it is divided as a whole, whichever clusters it comes from.
+    pub fn new(clusters: usize, parts: usize, background_parts: usize) -> Option<Labels> {
+        let objects = if parts > 0 { 1 } else { clusters };
+        (objects + parts + background_parts <= usize::from(u8::MAX)).then_some(Labels {
+            objects: objects as u8,
+            parts: parts as u8,
+            background_parts: background_parts as u8,
+        })
+    }
+
+    /// The value of every cluster, given which are background: 0 for these, for the others 1, 2, … in order, or 1 if all
+    /// foreground is one.
+    pub fn of_clusters(&self, background: &[bool]) -> Vec<u8> {
+        let mut next = 0;
+        let mut value = |is_background: bool| {
+            if is_background {
+                return 0;
+            }
+            next = if self.parts > 0 { 1 } else { next + 1 };
+            next
+        };
+        background.iter().map(|&is_background| value(is_background)).collect()
+    }
+
+    /// The value of the foreground's part `part`, counted from 0.
+    pub fn of_part(&self, part: usize) -> u8 {
+        self.objects + 1 + part as u8
+    }
+
+    /// The value of the background's part `part`, counted from 0.
+    pub fn of_background_part(&self, part: usize) -> u8 {
+        self.objects + self.parts + 1 + part as u8
+    }
+
+    /// The value of the object that a value is part of: its own without parts, 0 for background.
+    pub fn object_of(&self, value: u8) -> u8 {
+        match value {
+            _ if value <= self.objects => value,
+            _ if value <= self.objects + self.parts => 1,
+            _ => 0,
+        }
+    }
+
+    /// All values with their names, in order.
+    pub fn named(&self) -> Vec<Label> {
+        let number = |value: u8, before: u8| value - before;
+        let label = |value: u8| {
+            let (name, role) = match value {
+                0 => ("background".to_string(), Role::Background),
+                _ if value <= self.objects && self.objects == 1 => ("object".to_string(), Role::Object),
+                _ if value <= self.objects => (format!("cluster {value}"), Role::Object),
+                _ if value <= self.objects + self.parts => {
+                    (format!("part {}", number(value, self.objects)), Role::Part)
+                }
+                _ => (format!("background part {}", number(value, self.objects + self.parts)), Role::BackgroundPart),
+            };
+            Label { value, name, role }
+        };
+        (0..=self.objects + self.parts + self.background_parts).map(label).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_disjoint_and_named() {
+        // (clusters of foreground, parts, parts of background) → names in order
+        let cases = [
+            ((1, 0, 0), vec!["background", "object"]),
+            ((2, 0, 1), vec!["background", "cluster 1", "cluster 2", "background part 1"]),
+            ((3, 2, 2), vec!["background", "object", "part 1", "part 2", "background part 1", "background part 2"]),
+            ((0, 0, 0), vec!["background"]),
+        ];
+        for ((clusters, parts, background_parts), names) in cases {
+            let labels = Labels::new(clusters, parts, background_parts).unwrap();
+            let named = labels.named();
+            assert_eq!(named.iter().map(|label| label.name.as_str()).collect::<Vec<_>>(), names);
+            assert!(named.iter().zip(0u8..).all(|(label, value)| label.value == value));
+            for label in &named {
+                assert_eq!(labels.object_of(label.value) > 0, label.role.is_foreground(), "{label:?}");
+            }
+            (0..parts).for_each(|part| assert_eq!(named[usize::from(labels.of_part(part))].role, Role::Part));
+            (0..background_parts).for_each(|part| {
+                assert_eq!(named[usize::from(labels.of_background_part(part))].role, Role::BackgroundPart);
+            });
+        }
+        assert_eq!(Labels::new(200, 0, 56), None);
+        assert!(Labels::new(200, 0, 55).is_some());
+    }
+
+    #[test]
+    fn clusters_are_numbered_in_order_or_are_one() {
+        let background = [true, false, true, false];
+        assert_eq!(Labels::new(2, 0, 0).unwrap().of_clusters(&background), [0, 1, 0, 2]);
+        assert_eq!(Labels::new(2, 4, 0).unwrap().of_clusters(&background), [0, 1, 0, 1]);
+    }
+}
