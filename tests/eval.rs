@@ -120,6 +120,35 @@ fn objects_are_scored_per_image_and_nothing_is_dropped_silently() {
 }
 
 #[test]
+fn saliency_maps_are_scored_over_thresholds() {
+    let scene = Scene::new();
+    // The mask misses a pixel of the truth that the saliency map ranks second.
+    scene.map("truth/a.png", &["110", "000"]).map("out/masks/a.png", &["100", "000"]);
+    let of_mask = scene.scores("--pred out --truth truth --task objects");
+    assert_close(&of_mask["max_f_beta"], 1.3 * 0.5 / (0.3 + 0.5));
+    scene.map("out/saliency/a.png", &["v20", "100"]);
+    let graded = scene.scores("--pred out --truth truth --task objects");
+    assert_close(&graded["max_f_beta"], 1.0);
+    assert_eq!(graded["miou"], of_mask["miou"]);
+    assert!(graded["definitions"]["max_f_beta"].as_str().unwrap().contains("saliency maps for 1 image"));
+}
+
+#[test]
+fn labels_say_which_values_are_foreground() {
+    let scene = Scene::new();
+    scene.map("truth/a.png", &["11000"]).map("out/masks/a.png", &["12344"]);
+    scene.text(
+        "out/labels.json",
+        r#"[{"value":0,"name":"background","role":"background"},{"value":1,"name":"object","role":"object"},
+            {"value":2,"name":"part 1","role":"part"},{"value":3,"name":"background part 1","role":"background-part"},
+            {"value":4,"name":"background part 2","role":"background-part"}]"#,
+    );
+    assert_close(&scene.scores("--pred out --truth truth --task objects")["miou"], 1.0);
+    scene.text("out/labels.json", "[{\"value\": 300}]");
+    assert!(scene.error(4, "--pred out --truth truth --task objects").contains("labels.json"));
+}
+
+#[test]
 fn class_maps_have_void_pixels_and_chosen_classes() {
     let scene = Scene::new();
     scene.map("pred/a.png", &["1111", "1000"]).map("truth/a.png", &["88vv", "0305"]);

@@ -97,7 +97,7 @@ fn instances_are_told_apart_and_annotated() {
     write_png(&data.join("deep/flat.png"), 30, 20, |_, _| [90, 90, 90]);
     let base = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
     let infer = |further: &[&str]| expect(0, &[&base[..], further].concat());
-    let save = ["--save", "masks,coco,yolo,voc"];
+    let save = ["--save", "masks,saliency,coco,yolo,voc"];
     assert!(infer(&[&save[..], &["--instances"]].concat()).contains("1 without object"));
 
     let found = &predictions(&out)["two.png"];
@@ -118,6 +118,8 @@ fn instances_are_told_apart_and_annotated() {
     assert!((34..=44).contains(&objects[0]["box"][2].as_u64().unwrap()), "{found}");
     assert!(objects.iter().all(|object| (0.5..=1.0).contains(&object["confidence"].as_f64().unwrap())));
     assert_eq!(predictions(&out)["deep/flat.png"]["box"], Value::Null);
+    let saliency = read_mask(&out.join("saliency/two.png")).unwrap();
+    assert!(saliency.values.iter().zip(&mask.values).all(|(grey, value)| (*grey >= 128) == (*value > 0)));
 
     let coco = json(&out.join("coco.json"));
     assert_eq!(coco["images"].as_array().unwrap().len(), 2);
@@ -135,7 +137,8 @@ fn instances_are_told_apart_and_annotated() {
     assert!(out.join("voc/two.xml").exists());
 
     // Without instances all foreground is one object; a bar that is too high leaves none.
-    infer(&save);
+    infer(&["--save", "masks,coco"]);
+    assert!(!out.join("saliency/two.png").exists(), "a map of an older run beside a new mask");
     assert_eq!(predictions(&out)["two.png"]["objects"].as_array().unwrap().len(), 1);
     assert!(infer(&["--min-confidence", "1"]).contains("2 without object"));
     let none = &predictions(&out)["two.png"];

@@ -45,6 +45,8 @@ enum SaveArgument {
     Masks,
     /// JPEG for people
     Overlays,
+    /// The probability of foreground as grey PNG
+    Saliency,
     /// One coco.json with masks and boxes
     Coco,
     /// Boxes as text files, below yolo/
@@ -70,6 +72,7 @@ impl PredictArguments {
             save: SaveKinds {
                 masks: saves(SaveArgument::Masks),
                 overlays: saves(SaveArgument::Overlays),
+                saliency: saves(SaveArgument::Saliency),
                 coco: saves(SaveArgument::Coco),
                 yolo: saves(SaveArgument::Yolo),
                 voc: saves(SaveArgument::Voc),

@@ -6,6 +6,7 @@ mod annotations;
 mod atomic;
 mod contact_sheet;
 mod error;
+mod grey_png;
 mod indexed_png;
 mod json_lines;
 mod overlay;
@@ -15,6 +16,7 @@ pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc
 pub use atomic::write_atomically;
 pub use contact_sheet::contact_sheet;
 pub use error::{EncodeError, MaskError, OutputError};
+pub use grey_png::encode_grey_png;
 pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};
 pub use json_lines::{JsonLines, JsonLog};
 pub use overlay::{encode_jpeg, overlay};

@@ -20,8 +20,9 @@ pub enum ObjectTruth {
 /// One image's masks, ready to be compared.
 struct Compared {
     overlap: Overlap,
-    /// 0 or 255 each.
-    predicted: Mask,
+    /// How sure the prediction is of foreground, 0 to 255; 0 or 255 where there is only a mask.
+    saliency: Mask,
+    empty: bool,
     truth: Mask,
     void: Mask,
     resized: bool,
@@ -33,13 +34,15 @@ struct Compared {
 pub struct ObjectScores {
     pub records: Vec<MaskRecord>,
     pub max_f_beta: Option<f64>,
+    /// Images that have a saliency map.
+    pub graded: usize,
 }
 
 pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     let truth = read_truth(run)?;
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
-    let ObjectScores { records, max_f_beta } = score(run, &pairs)?;
+    let ObjectScores { records, max_f_beta, graded } = score(run, &pairs)?;
     let scores = &mut run.summary.scores;
     scores.miou = mean(records.iter().map(|record| record.iou));
     scores.accuracy = mean(records.iter().map(|record| record.accuracy));
@@ -49,8 +52,11 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     run.define(
         "max_f_beta",
         format!(
-            "F_beta with beta² = {BETA_SQUARED} of precision and recall averaged over images; masks are binary, so all \
-             thresholds agree"
+            "the largest F_beta with beta² = {BETA_SQUARED} over thresholds, of precision and recall averaged over images; {}",
+            match graded {
+                0 => "there are masks only, so all thresholds agree".to_string(),
+                _ => format!("of saliency maps for {}, of masks for the others", counted(graded, "image")),
+            }
         ),
     );
     let mut table = Table::new(&["image", "iou", "accuracy", "f_beta"]);
@@ -95,17 +101,19 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
     let (mut empty, mut resized) = (Vec::new(), Vec::new());
     let (mut looks_void, mut true_foreground_px) = (0, 0);
     let (request, predicted_foreground) = (run.request, run.predicted_foreground.clone());
+    let saliency = predictions::saliency(&request.predictions)?;
+    let graded = pairs.iter().filter(|pair| saliency.contains_key(&pair.key)).count();
     run.for_each(
         pairs,
-        |pair| compare(pair, request, &predicted_foreground),
+        |pair| compare(pair, request, &predicted_foreground, saliency.get(&pair.key)),
         |pair, compared| {
             curve
-                .add(&compared.predicted, &compared.truth, Some(&compared.void))
+                .add(&compared.saliency, &compared.truth, Some(&compared.void))
                 .map_err(|error| untrusted(&pair.prediction, error))?;
             records.push(MaskRecord::new(pair.key.as_str(), &compared.overlap));
             true_foreground_px += compared.overlap.both_px + compared.overlap.truth_only_px;
             looks_void += usize::from(compared.looks_void);
-            if compared.predicted.values.iter().all(|&value| value == 0) {
+            if compared.empty {
                 empty.push(pair.key.clone());
             }
             if compared.resized {
@@ -130,7 +138,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
         ));
     }
     let max_f_beta = curve.maximum(BETA_SQUARED).map(|maximum| maximum.f_beta);
-    Ok(ObjectScores { records, max_f_beta })
+    Ok(ObjectScores { records, max_f_beta, graded })
 }
 
 /// Says what counted as foreground.
@@ -162,6 +170,7 @@ fn compare(
     pair: &Pair<PathBuf, ObjectTruth>,
     request: &EvaluateRequest,
     foreground: &ForegroundValues,
+    saliency: Option<&PathBuf>,
 ) -> Result<Compared, PipelineError> {
     let (truth, void, looks_void) = match &pair.truth {
         ObjectTruth::Map(path) => {
@@ -182,5 +191,10 @@ fn compare(
     let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
     let predicted = predicted.map(|value| if foreground.contains(value) { 255u8 } else { 0 });
     let overlap = Overlap::of(&predicted, &truth, Some(&void)).map_err(|error| untrusted(&pair.prediction, error))?;
-    Ok(Compared { overlap, predicted, truth, void, resized, looks_void })
+    let empty = predicted.values.iter().all(|&value| value == 0);
+    let saliency = match saliency {
+        Some(path) => in_size(read_map(path)?, truth.width, truth.height).0.map(|value| value.min(255) as u8),
+        None => predicted,
+    };
+    Ok(Compared { overlap, saliency, empty, truth, void, resized, looks_void })
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{PipelineError, Run, untrusted};
 use crate::dataset::truth::{files_below, image_key};
 use crate::metrics::BoundingBox;
-use crate::pipeline::predict::LABELS;
+use crate::pipeline::predict::{LABELS, SALIENCY};
 use crate::segment::Label;
 
 /// Where the box of an image is known from.
@@ -115,6 +115,16 @@ pub fn masks(run: &mut Run) -> Result<Vec<(String, PathBuf)>, PipelineError> {
         )));
     }
     Ok(masks.into_iter().collect())
+}
+
+/// The saliency maps of a run by name; none where there are no such maps.
+pub fn saliency(root: &Path) -> Result<BTreeMap<String, PathBuf>, PipelineError> {
+    let folder = root.join(SALIENCY);
+    if !folder.is_dir() {
+        return Ok(BTreeMap::new());
+    }
+    let files = files_below(&folder, "png")?;
+    Ok(files.into_iter().map(|relative| (image_key(&relative), folder.join(&relative))).collect())
 }
 
 /// The boxes of a run by name: from its table, or without one from masks.

@@ -21,7 +21,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     match truth {
         Some(truth) => {
             let pairs = run.matched(frames.clone(), truth)?;
-            let ObjectScores { records: scored, max_f_beta } = objects::score(run, &pairs)?;
+            let ObjectScores { records: scored, max_f_beta, .. } = objects::score(run, &pairs)?;
             run.summary.scores.max_f_beta = max_f_beta;
             records.extend(scored.into_iter().map(|record| (record.image.clone(), record)));
         }

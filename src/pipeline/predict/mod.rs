@@ -5,7 +5,7 @@ mod predictor;
 mod results;
 
 pub(super) use predictor::{Decision, Predictor};
-pub(super) use results::LABELS;
+pub(super) use results::{LABELS, SALIENCY};
 
 use std::path::PathBuf;
 
@@ -29,6 +29,8 @@ pub struct PredictRequest {
 pub struct SaveKinds {
     pub masks: bool,
     pub overlays: bool,
+    /// The probability of foreground as grey pictures.
+    pub saliency: bool,
     /// One COCO JSON file with the masks and boxes of all images.
     pub coco: bool,
     /// YOLO boxes, one text file per image.

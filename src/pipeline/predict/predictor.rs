@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::results::{self, Results};
+use super::results::{self, Results, Segmented};
 use super::{Measures, PredictRequest, PredictSummary, Prediction, Status, StepMilliseconds};
 use crate::config::RunConfig;
 use crate::dataset::{Collection, DatasetError, Record};
@@ -14,7 +14,7 @@ use crate::output::JsonLines;
 use crate::pipeline::backbone::Backbone;
 use crate::pipeline::ordered::for_each_ordered;
 use crate::pipeline::{PipelineError, Skip, images, no_images};
-use crate::raster::{Mask, Rectangle, RgbImage};
+use crate::raster::{Rectangle, RgbImage};
 use crate::refine::Keep;
 use crate::segment::Labels;
 use crate::tensor::Device;
@@ -124,7 +124,7 @@ impl Predictor<'_> {
             Err(reason) => return Ok(skipped(&record.relative, &record.path, reason)),
         };
         clock.lap(|spent| &mut spent.decode);
-        let (mask, measures) = self.segment(&image, &mut clock, decide);
+        let (picture, measures) = self.segment(&image, &mut clock, decide);
         let prediction = Prediction {
             path: results::portable(&record.relative),
             status: Status::Done,
@@ -132,7 +132,7 @@ impl Predictor<'_> {
             content_hash: Some(content_hash),
             result: Some(measures),
         };
-        results.write(&record, &image, &mask, &prediction)?;
+        results.write(&record, &image, &picture, &prediction)?;
         clock.lap(|spent| &mut spent.write);
         Ok(Outcome { prediction, kind: Kind::Segmented(clock.spent) })
     }
@@ -142,7 +142,7 @@ impl Predictor<'_> {
         image: &RgbImage,
         clock: &mut Clock,
         decide: impl Fn(&Graph, &Layout) -> Decision,
-    ) -> (Mask, Measures) {
+    ) -> (Segmented, Measures) {
         let nodes = self.backbone.extractor.extract(image);
         clock.lap(|spent| &mut spent.features);
         let graph = images::graph(&nodes, self.config, self.device);
@@ -174,7 +174,7 @@ impl Predictor<'_> {
             objects: listed,
         };
         clock.lap(|spent| &mut spent.refine);
-        (mask, measures)
+        (Segmented { mask, foreground }, measures)
     }
 }
 

@@ -9,13 +9,15 @@ use crate::config::RunConfig;
 use crate::dataset::Record;
 use crate::output::{self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, OutputError, write_atomically};
 use crate::pipeline::PipelineError;
-use crate::raster::{Mask, Rectangle, RgbImage, RunLengthMask};
+use crate::raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
 use crate::segment::{Label, Labels};
 
 const MASKS: &str = "masks";
 const OVERLAYS: &str = "overlays";
+/// Where the probabilities of foreground go; `deepcut eval` reads them too.
+pub const SALIENCY: &str = "saliency";
 /// The folders below OUT that hold pictures.
-pub const PICTURES: [&str; 2] = [MASKS, OVERLAYS];
+pub const PICTURES: [&str; 3] = [MASKS, OVERLAYS, SALIENCY];
 const YOLO: &str = "yolo";
 const VOC: &str = "voc";
 /// What the mask values mean; `deepcut eval` reads it too.
@@ -29,6 +31,14 @@ const OVERLAY_QUALITY: u8 = 90;
 struct Provenance {
     origin: String,
     prediction: Prediction,
+}
+
+/// What one image was divided into.
+pub struct Segmented {
+    /// Of the image's size.
+    pub mask: Mask,
+    /// The probability of foreground, before refinement, in the size of the graph's layout.
+    pub foreground: Raster<f32>,
 }
 
 /// Where results go and what they follow from.
@@ -89,6 +99,7 @@ impl<'a> Results<'a> {
         let save = self.request.save;
         let wanted = [
             (save.overlays, self.overlay_path(record)),
+            (save.saliency, self.saliency_path(record)),
             (save.yolo, self.yolo_path(record)),
             (save.voc, self.voc_path(record)),
         ];
@@ -108,7 +119,7 @@ impl<'a> Results<'a> {
         &self,
         record: &Record,
         image: &RgbImage,
-        mask: &Mask,
+        picture: &Segmented,
         prediction: &Prediction,
     ) -> Result<(), PipelineError> {
         let encoding = |error: output::EncodeError| {
@@ -119,9 +130,17 @@ impl<'a> Results<'a> {
         };
         let save = self.request.save;
         if save.overlays {
-            let picture = output::overlay(image, mask, self.overlay_side_px);
-            let bytes = output::encode_jpeg(&picture, OVERLAY_QUALITY).map_err(encoding)?;
+            let overlay = output::overlay(image, &picture.mask, self.overlay_side_px);
+            let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
             write(&self.overlay_path(record), &bytes)?;
+        }
+        if save.saliency {
+            let grey = picture.foreground.map(|probability| (255.0 * probability).round() as u8);
+            let bytes = output::encode_grey_png(&grey.resized_nearest(image.width, image.height)).map_err(encoding)?;
+            write(&self.saliency_path(record), &bytes)?;
+        } else if save.masks {
+            // An older one would be scored as if it belonged to the new mask.
+            remove(&self.saliency_path(record))?;
         }
         if save.yolo || save.voc {
             let annotated = annotated(prediction, &self.request.out)?;
@@ -135,7 +154,7 @@ impl<'a> Results<'a> {
         if save.masks {
             let provenance = Provenance { origin: self.origin.clone(), prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
-            let bytes = output::encode_indexed_png(mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
+            let bytes = output::encode_indexed_png(&picture.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
             write(&self.mask_path(record), &bytes)?;
         }
         Ok(())
@@ -147,6 +166,10 @@ impl<'a> Results<'a> {
 
     fn overlay_path(&self, record: &Record) -> PathBuf {
         self.request.out.join(OVERLAYS).join(record.output_name().with_extension("jpg"))
+    }
+
+    fn saliency_path(&self, record: &Record) -> PathBuf {
+        self.request.out.join(SALIENCY).join(record.output_name())
     }
 
     /// Where trainers look for it: beside a folder `images`, under the same name.
@@ -176,6 +199,16 @@ impl Collected<'_> {
 
     pub fn finish(self) -> Result<(), PipelineError> {
         self.coco.map_or(Ok(()), |coco| coco.finish().map_err(PipelineError::from))
+    }
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), PipelineError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(PipelineError::InputOutput(format!("cannot remove the outdated {}: {error}", path.display())))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,42 @@
+//! Grey pictures as PNG.
+
+use png::{BitDepth, ColorType, Compression, Encoder, Filter};
+
+use super::EncodeError;
+use crate::raster::Raster;
+
+/// Encodes 8-bit grey values as a PNG. Fails for an empty raster, which PNG does not allow.
+pub fn encode_grey_png(values: &Raster<u8>) -> Result<Vec<u8>, EncodeError> {
+    let (width, height) = (values.width, values.height);
+    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(EncodeError::Size { width, height });
+    };
+    let mut bytes = Vec::new();
+    let mut encode = || -> Result<(), png::EncodingError> {
+        let mut encoder = Encoder::new(&mut bytes, columns, rows);
+        encoder.set_color(ColorType::Grayscale);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_compression(Compression::Fast);
+        // Enlarged cells: most rows equal the one above.
+        encoder.set_filter(Filter::Up);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&values.values)?;
+        writer.finish()
+    };
+    encode().map_err(|source| EncodeError::Png { width, height, source })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pixels::decode_label_map;
+
+    #[test]
+    fn values_survive() {
+        let values = Raster::from_values(3, 2, vec![0, 128, 255, 7, 7, 1]);
+        let decoded = decode_label_map(&encode_grey_png(&values).unwrap()).unwrap();
+        assert_eq!(decoded, values.map(u32::from));
+        assert!(encode_grey_png(&Raster::filled(0, 4, 0)).is_err());
+    }
+}
