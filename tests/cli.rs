@@ -442,38 +442,6 @@ fn names_that_are_no_text_are_names_all_the_same() {
 
 /// Several images at once, each with recording tensors and products large enough to be shared among threads.
 #[test]
-fn images_optimised_beside_each_other_do_not_block_each_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, weights) = (project("demonstration/images"), project("tests/golden/tiny_vit.pth"));
-    for attempt in 0..3 {
-        let out = folder.path().join(attempt.to_string());
-        let mut arguments = vec!["segment", "--data", path_text(&data), "--out", path_text(&out)];
-        arguments.extend(["--weights", path_text(&weights), "--threads", "4", "--save", "masks"]);
-        arguments.extend([
-            "--set",
-            "vit.input_side=128",
-            "--set",
-            "vit.head_width=8",
-            "--set",
-            "model.hidden=[256,256]",
-        ]);
-        let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if std::time::Instant::now() > deadline {
-                child.kill().unwrap();
-                panic!("attempt {attempt} does not come to an end");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        assert!(status.success());
-    }
-}
-
-#[test]
 fn refinement_fits_masks_to_edges() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -132,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn the_tasks_of_an_item_stay_on_its_worker() {
+        let id = || std::thread::current().id();
+        for_each_ordered(
+            0..20,
+            3,
+            |_| (id(), rayon::join(id, id)),
+            |(own, tasks)| if tasks == (own, own) { Ok(()) } else { Err((own, tasks)) },
+        )
+        .unwrap();
+    }
+
+    #[test]
     fn an_error_ends_the_run() {
         let result = for_each_ordered(0.., 2, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
         assert_eq!(result, Err(20));

@@ -1,0 +1,315 @@
+//! The page around a report, and everything that goes from data into HTML.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter, Write};
+
+/// Begins the page; the policy in it forbids every request.
+const HEAD: &str = include_str!("head.html");
+const STYLE: &str = include_str!("style.css");
+
+/// Characters of a path and of a reason that a page shows.
+pub const LONGEST_PATH: usize = 200;
+pub const LONGEST_REASON: usize = 400;
+
+/// Larger pictures are left out: a page stays bounded whoever makes its thumbnails.
+const MOST_PICTURE_BYTES: usize = 32 * 1024;
+
+/// What stands for a number that is not known.
+pub const UNKNOWN: &str = "–";
+
+/// Text for HTML, between tags as well as in quoted attributes.
+///
+/// Control characters, which file names may hold, become their Unicode pictures: a line break in a name is seen.
+pub struct Text<'a>(pub &'a str);
+
+impl Display for Text<'_> {
+    fn fmt(&self, formatter: &mut Formatter) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => formatter.write_str("&amp;")?,
+                '<' => formatter.write_str("&lt;")?,
+                '>' => formatter.write_str("&gt;")?,
+                '"' => formatter.write_str("&quot;")?,
+                '\'' => formatter.write_str("&#39;")?,
+                other => formatter.write_char(visible(other))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A control character's picture, and any other character itself.
+pub fn visible(character: char) -> char {
+    match character {
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
+        other => other,
+    }
+}
+
+/// `text` as a JSON string that may stand within `<script>`: nothing in it ends the script or begins a comment.
+pub fn json_string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for character in text.chars() {
+        match visible(character) {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            escaped @ ('<' | '>' | '&' | '\'') => json += &format!("\\u{:04x}", u32::from(escaped)),
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// The end of `text` with an ellipsis before it, at most `most` characters in all: of a path, the end tells most.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().rev().nth(most.saturating_sub(1)) {
+        Some((start, _)) if start > 0 => {
+            let tail: String = text[start..].chars().skip(1).collect();
+            Cow::Owned(format!("…{tail}"))
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// The file's name within `path`.
+pub fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path)
+}
+
+/// Standard base64 with padding. Source: RFC 4648, section 4.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let value = (bits >> (18 - 6 * digit) & 63) as usize;
+            text.push(if digit <= group.len() { char::from(DIGITS[value]) } else { '=' });
+        }
+    }
+    text
+}
+
+/// `jpeg` if a page may hold it.
+pub fn bounded_picture(jpeg: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    jpeg.filter(|bytes| !bytes.is_empty() && bytes.len() <= MOST_PICTURE_BYTES)
+}
+
+/// A picture with its file's name and `caption`, which is HTML, below it.
+pub fn picture_tile(path: &str, jpeg: Option<&[u8]>, id: Option<String>, caption: &str) -> String {
+    let path = shortened(path, LONGEST_PATH);
+    let id = id.map_or(String::new(), |id| format!(" id=\"{id}\""));
+    let picture = match jpeg {
+        Some(bytes) => format!(
+            "<img{id} src=\"data:image/jpeg;base64,{}\" alt=\"{}\" decoding=\"async\">",
+            base64(bytes),
+            Text(&path)
+        ),
+        None => "<span class=\"missing\">no picture</span>".to_string(),
+    };
+    format!(
+        "<li><figure title=\"{}\"><div class=\"frame\">{picture}</div><figcaption><span class=\"name\">{}</span>\
+         {caption}</figcaption></figure></li>\n",
+        Text(&path),
+        Text(file_name(&path)),
+    )
+}
+
+/// A headline number with what it counts; both are plain text.
+pub fn figure(name: &str, value: &str) -> String {
+    format!("<div><dt>{}</dt><dd>{}</dd></div>\n", Text(name), Text(value))
+}
+
+/// What a page is made of.
+pub struct Page<'a> {
+    /// What made it, in one or two words.
+    pub kind: &'a str,
+    /// Plain text.
+    pub title: &'a str,
+    /// One sentence below the title, plain text.
+    pub lead: &'a str,
+    /// HTML made by [`figure`].
+    pub figures: &'a str,
+    /// Identifiers and names of the sections that the page links to, in order.
+    pub sections: &'a [(&'a str, &'a str)],
+    /// HTML.
+    pub body: &'a str,
+    /// The script at the end, if the page needs one.
+    pub script: Option<&'a str>,
+}
+
+impl Page<'_> {
+    /// The whole page. Sections without content are not linked to.
+    pub fn html(&self) -> String {
+        let title = shortened(self.title, LONGEST_PATH);
+        let links: Vec<String> = self
+            .sections
+            .iter()
+            .filter(|(id, _)| self.body.contains(&format!("<section id=\"{id}\"")))
+            .map(|(id, name)| format!("<a href=\"#{id}\">{}</a>", Text(name)))
+            .collect();
+        let links = if links.len() > 1 {
+            format!("<nav aria-label=\"Sections\">{}</nav>\n", links.join("\n"))
+        } else {
+            String::new()
+        };
+        let script = self.script.map_or(String::new(), |script| format!("<script>\n{script}</script>\n"));
+        format!(
+            "{HEAD}<title>{title} · {kind}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n\
+             <p class=\"kind\">{kind}</p>\n<h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n\
+             <dl class=\"figures\">\n{figures}</dl>\n{links}</header>\n<main>\n{body}</main>\n\
+             <footer>Made by deepcut {version}. This page is complete in itself and loads nothing.</footer>\n{script}\
+             </body>\n</html>\n",
+            kind = Text(self.kind),
+            title = Text(&title),
+            lead = Text(self.lead),
+            figures = self.figures,
+            body = self.body,
+            version = env!("CARGO_PKG_VERSION"),
+        )
+    }
+}
+
+/// A count with its digits in threes.
+pub fn whole(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 2);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count of things, in the plural where it is not one.
+pub fn counted(count: u64, name: &str) -> String {
+    format!("{} {name}{}", whole(count), if count == 1 { "" } else { "s" })
+}
+
+/// A number with `decimals`, a true minus, and a dash for what is not a number.
+pub fn decimal(value: f64, decimals: usize) -> String {
+    if !value.is_finite() {
+        return UNKNOWN.to_string();
+    }
+    let text = format!("{value:.decimals$}");
+    let is_zero = text.chars().all(|character| matches!(character, '-' | '0' | '.'));
+    text.replace('-', if is_zero { "" } else { "\u{2212}" })
+}
+
+/// About four significant digits, with a power of ten for very large and very small numbers.
+pub fn significant(value: f64) -> String {
+    let magnitude = value.abs();
+    if !value.is_finite() || value == 0.0 {
+        return decimal(value, 0);
+    }
+    if !(1e-4..1e6).contains(&magnitude) {
+        let text = format!("{value:.3e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{mantissa}·10^{exponent}").replace('-', "\u{2212}");
+    }
+    let decimals = (3 - magnitude.log10().floor() as i32).clamp(0, 7) as usize;
+    decimal(value, decimals)
+}
+
+/// A fraction in per cent.
+pub fn percent(fraction: f64) -> String {
+    if fraction.is_finite() { format!("{}\u{202f}%", decimal(100.0 * fraction, 1)) } else { UNKNOWN.to_string() }
+}
+
+/// A duration as a person says it.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        UNKNOWN.to_string()
+    } else if seconds < 99.95 {
+        format!("{} s", decimal(seconds, 1))
+    } else {
+        let rounded = seconds.round() as u64;
+        let (hours, minutes, seconds) = (rounded / 3600, rounded / 60 % 60, rounded % 60);
+        if hours > 0 { format!("{} h {minutes} min", whole(hours)) } else { format!("{minutes} min {seconds} s") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_becomes_markup() {
+        let cases = [
+            ("<img src=x onerror=alert(1)>.jpg", "&lt;img src=x onerror=alert(1)&gt;.jpg"),
+            ("\"quotes' & ampersands\".jpg", "&quot;quotes&#39; &amp; ampersands&quot;.jpg"),
+            ("&lt;", "&amp;lt;"),
+            ("line\nbreak\0\u{7f}", "line␊break␀␡"),
+            ("naïve 名前 \u{fffd}", "naïve 名前 \u{fffd}"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(Text(name).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_json_string_cannot_leave_its_script_and_reads_back() {
+        let name = "</script><!--<script>\\ \"'&\u{2028}\u{2029}\u{1}名";
+        let json = json_string(name);
+        assert!(!json.contains(['<', '>', '&', '\u{2028}', '\u{2029}', '\u{1}']));
+        let read: String = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, "</script><!--<script>\\ \"'&\u{fffd}\u{fffd}␁名");
+    }
+
+    #[test]
+    fn base64_agrees_with_the_standard() {
+        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        for (text, expected) in cases {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn long_paths_keep_their_end() {
+        for (text, most, expected) in
+            [("abcdef", 6, "abcdef"), ("abcdef", 4, "…def"), ("名前前前", 3, "…前前"), ("", 3, ""), ("ab", 1, "…"), ("ab", 0, "…")]
+        {
+            assert_eq!(shortened(text, most), expected);
+        }
+        assert_eq!([file_name("a/b.jpg"), file_name("b.jpg"), file_name("a/"), file_name("")], ["b.jpg", "b.jpg", "a/", ""]);
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([whole(0), whole(999), whole(44_000), whole(1_234_567)], ["0", "999", "44\u{202f}000", "1\u{202f}234\u{202f}567"]);
+        let cases = [
+            (0.0, "0"),
+            (-0.12345, "−0.1235"),
+            (-12345.6, "−12346"),
+            (3.0, "3.000"),
+            (-2.5e9, "−2.500·10^9"),
+            (1e-7, "1.000·10^−7"),
+            (f64::NAN, "–"),
+            (f64::NEG_INFINITY, "–"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(significant(value), expected);
+        }
+        assert_eq!(decimal(-0.001, 1), "0.0");
+        assert_eq!([percent(0.1234), percent(f64::NAN)], ["12.3\u{202f}%", "–"]);
+        let durations = [(0.04, "0.0 s"), (59.96, "60.0 s"), (125.0, "2 min 5 s"), (3725.0, "1 h 2 min"), (f64::NAN, "–")];
+        for (seconds, expected) in durations {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn oversized_pictures_are_left_out() {
+        assert!(bounded_picture(Some(vec![0; MOST_PICTURE_BYTES])).is_some());
+        assert!(bounded_picture(Some(vec![0; MOST_PICTURE_BYTES + 1])).is_none());
+        assert!(bounded_picture(Some(Vec::new())).is_none());
+    }
+}
