@@ -45,6 +45,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cluster;
 pub mod config;
 pub mod dataset;
 pub mod event;

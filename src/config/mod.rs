@@ -6,6 +6,7 @@ pub use resolve::{ConfigError, resolve, with_assignments};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::ClusterConfig;
 use crate::features::cache::CacheConfig;
 use crate::features::vit::VitConfig;
 use crate::features::{PixelConfig, SuperpixelConfig};
@@ -33,6 +34,7 @@ pub struct RunConfig {
     pub objective: ObjectiveConfig,
     pub train: TrainConfig,
     pub segment: PerImageConfig,
+    pub cluster: ClusterConfig,
     pub refine: RefineConfig,
     pub output: OutputConfig,
 }
@@ -262,6 +264,7 @@ impl RunConfig {
                 return Err(ConfigError::Value(format!("{rule}, not {value}")));
             }
         }
+        self.cluster.validate().map_err(|error| ConfigError::Value(format!("[cluster] {error}")))?;
         self.superpixel.validate().map_err(|error| ConfigError::Value(format!("[superpixel] {error}")))?;
         self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))?;
         self.refine.validate().map_err(|error| ConfigError::Value(format!("[refine.bilateral] {error}")))

@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod descriptor;
+mod image_vector;
 mod log_bin;
 mod pixel;
 mod region_graph;
@@ -25,6 +26,15 @@ pub trait Extractor {
 
     /// Channels of every node.
     fn width(&self) -> usize;
+
+    /// One vector for the whole image, by which a collection can be grouped.
+    ///
+    /// # Shapes
+    /// → `[image_width]`
+    fn image_vector(&self, image: &RgbImage) -> Vec<f32>;
+
+    /// Channels of an image's vector.
+    fn image_width(&self) -> usize;
 }
 
 /// The nodes of one image.

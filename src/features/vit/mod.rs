@@ -44,13 +44,18 @@ impl VitExtractor {
         }
         Ok(Self { vit, config })
     }
+
+    /// The image as the transformer takes it, `[3, height, width]`, with its height and width.
+    fn input(&self, image: &RgbImage) -> (Vec<f32>, usize, usize) {
+        let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
+        let (width, height) = resize.target(input_side, self.vit.shape().patch, image.width, image.height);
+        (normalise(&resize_lanczos(image, width, height), mean, standard_deviation), height, width)
+    }
 }
 
 impl Extractor for VitExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
-        let (width, height) = resize.target(input_side, self.vit.shape().patch, image.width, image.height);
-        let input = normalise(&resize_lanczos(image, width, height), mean, standard_deviation);
+        let (input, height, width) = self.input(image);
         let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });
         let Grid { rows, columns, .. } = self.vit.grid(height, width);
         // Token 0 is the class token, which lies nowhere in the image.
@@ -67,6 +72,17 @@ impl Extractor for VitExtractor {
 
     fn width(&self) -> usize {
         self.vit.shape().width * if self.config.log_bins { LOG_BINS } else { 1 }
+    }
+
+    /// The class token after the final normalisation, as the transformer gives it: layer, facet and scaling of
+    /// patch descriptors do not concern it.
+    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
+        let (input, height, width) = self.input(image);
+        self.vit.class_token(&ImageBatch { values: &input, images: 1, height, width })
+    }
+
+    fn image_width(&self) -> usize {
+        self.vit.shape().width
     }
 }
 
