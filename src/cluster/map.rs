@@ -15,6 +15,8 @@ const REPULSIONS: usize = 4;
 const MOST_PASSES: usize = 200;
 /// Draws and pushes spent on large collections.
 const MOST_STEPS: usize = 60_000_000;
+/// With more vectors the map shows the principal components.
+const MOST_MAPPED: usize = 100_000;
 /// The largest step in one direction.
 const LONGEST_STEP: f32 = 4.0;
 
@@ -35,7 +37,7 @@ pub fn map(vectors: &Vectors, seed: u64) -> Vec<[f32; 2]> {
         return vec![[0.0; 2]; count];
     }
     scale_to(&mut places, 10.0);
-    if count > 2 {
+    if (3..=MOST_MAPPED).contains(&count) {
         let neighbours = Neighbours::find(vectors, NEIGHBOURS, seed);
         let passes = (MOST_STEPS / (count * NEIGHBOURS * (1 + REPULSIONS))).clamp(1, MOST_PASSES);
         let mut generator = random::stream(seed, "map", 0);

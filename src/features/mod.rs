@@ -8,6 +8,7 @@ mod pixel;
 mod region_graph;
 mod slic;
 mod superpixel;
+mod vector_file;
 pub mod vit;
 
 pub use descriptor::Descriptor;
@@ -16,6 +17,7 @@ pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
 pub use slic::{SlicParameters, slic};
 pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
+pub use vector_file::{VectorFile, VectorFileError, read_vectors};
 
 use crate::raster::{LabelMap, Raster, RgbImage};
 

@@ -4,6 +4,7 @@
 
 mod atomic;
 mod contact_sheet;
+mod csv;
 mod error;
 mod indexed_png;
 mod json_lines;
@@ -12,6 +13,7 @@ mod palette;
 
 pub use atomic::write_atomically;
 pub use contact_sheet::contact_sheet;
+pub use csv::csv_line;
 pub use error::{EncodeError, MaskError, OutputError};
 pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};
 pub use json_lines::{JsonLines, JsonLog};
