@@ -14,6 +14,8 @@ use crate::train::Optimiser;
 
 /// Up to this many vectors `Propagation::Auto` is exact.
 const EXACT_UP_TO: usize = 100_000;
+/// Random projection trees that neighbours are found by.
+const TREES: u64 = 6;
 /// Steps of the optimiser for up to [`FEW`] vectors, and at least for many.
 const EPOCHS: usize = 200;
 const LEAST_EPOCHS: usize = 40;
@@ -54,7 +56,7 @@ pub(super) fn correlation(
     let propagated = if exact {
         propagation::exact(vectors, offset, device, observer).ok_or(ClusterError::Interrupted)?
     } else {
-        let neighbours = Neighbours::find(vectors, config.neighbours, config.seed);
+        let neighbours = Neighbours::find(vectors, config.neighbours, TREES, config.seed);
         let values = propagation::over_neighbours(vectors, offset, &neighbours);
         tensor::from_vec(values, [count, width], device)
     };

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::vectors::{Vectors, squared_length};
+use super::vectors::Vectors;
 use crate::numerics::random;
 
 /// Lloyd's iterations after which a start ends, should it not have converged.
@@ -100,22 +100,21 @@ fn distances_to(vectors: &Vectors, centre: &[f64]) -> Vec<f64> {
 /// The nearest centre of every vector, the first of equals, and the squared distance from it.
 fn assign(vectors: &Vectors, centres: &[f64]) -> Vec<(u32, f64)> {
     let width = vectors.width();
-    let zeros = vec![0.0; centres.len() / width];
+    let single: Vec<f32> = centres.iter().map(|&value| value as f32).collect();
     let squared: Vec<f64> = centres.chunks_exact(width).map(|centre| centre.iter().map(|v| v * v).sum()).collect();
-    let nearest = |row: usize, products: &mut Vec<f64>| {
-        let vector = vectors.row(row);
-        products.resize(squared.len(), 0.0);
-        super::partition::scores(vector, centres, &zeros, 0.0, products);
-        let scores: Vec<f64> =
-            products.iter().zip(&squared).map(|(product, squared)| 2.0 * product - squared).collect();
-        let best = super::partition::largest(&scores);
-        (best as u32, (squared_length(vector) - scores[best]).max(0.0))
+    let rows: Vec<u32> = (0..vectors.count() as u32).collect();
+    let of_block = |rows: &[u32]| -> Vec<(u32, f64)> {
+        let products = vectors.products(rows, &single);
+        let nearest = |(&row, products): (&u32, &[f32])| {
+            let scores = products.iter().zip(&squared).map(|(&product, squared)| 2.0 * f64::from(product) - squared);
+            let best = super::partition::largest(&scores.collect::<Vec<f64>>());
+            let centre = &centres[best * width..][..width];
+            let difference = vectors.row(row as usize).iter().zip(centre).map(|(a, b)| (f64::from(*a) - b).powi(2));
+            (best as u32, difference.sum())
+        };
+        rows.iter().zip(products.chunks_exact(squared.len())).map(nearest).collect()
     };
-    (0..vectors.count())
-        .into_par_iter()
-        .with_min_len(256)
-        .map_init(Vec::new, |products, row| nearest(row, products))
-        .collect()
+    rows.par_chunks(1024).flat_map_iter(of_block).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ const REPULSIONS: usize = 4;
 /// Passes over all pairs of neighbours, for small collections.
 const MOST_PASSES: usize = 200;
 /// Draws and pushes spent on large collections.
-const MOST_STEPS: usize = 60_000_000;
+const MOST_STEPS: usize = 30_000_000;
+/// Trees that neighbours are found by: a map needs not every one of them.
+const TREES: u64 = 2;
 /// With more vectors the map shows the principal components.
 const MOST_MAPPED: usize = 100_000;
 /// The largest step in one direction.
@@ -38,7 +40,7 @@ pub fn map(vectors: &Vectors, seed: u64) -> Vec<[f32; 2]> {
     }
     scale_to(&mut places, 10.0);
     if (3..=MOST_MAPPED).contains(&count) {
-        let neighbours = Neighbours::find(vectors, NEIGHBOURS, seed);
+        let neighbours = Neighbours::find(vectors, NEIGHBOURS, TREES, seed);
         let passes = (MOST_STEPS / (count * NEIGHBOURS * (1 + REPULSIONS))).clamp(1, MOST_PASSES);
         let mut generator = random::stream(seed, "map", 0);
         for pass in 0..passes {

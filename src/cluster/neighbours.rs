@@ -14,8 +14,8 @@ use crate::numerics::random;
 
 /// Most vectors in a leaf of a tree.
 const LEAF: usize = 192;
-/// Number of trees.
-const TREES: u64 = 6;
+/// Vectors whose products with all others are taken together.
+const BAND: usize = 256;
 /// Up to this many vectors every pair is looked at.
 pub(super) const EXACT_UP_TO: usize = 4096;
 
@@ -45,12 +45,12 @@ impl Lists {
 }
 
 impl Neighbours {
-    /// The `most` nearest of every vector: all pairs for few vectors, approximately for many.
-    pub fn find(vectors: &Vectors, most: usize, seed: u64) -> Neighbours {
+    /// The `most` nearest of every vector: all pairs for few vectors, by `trees` trees for many.
+    pub fn find(vectors: &Vectors, most: usize, trees: u64, seed: u64) -> Neighbours {
         if vectors.count() <= EXACT_UP_TO {
             Neighbours::exact(vectors, most)
         } else {
-            Neighbours::approximate(vectors, most, seed)
+            Neighbours::approximate(vectors, most, trees, seed)
         }
     }
 
@@ -58,41 +58,76 @@ impl Neighbours {
     pub fn exact(vectors: &Vectors, most: usize) -> Neighbours {
         let mut neighbours = Neighbours::none(vectors.count(), most);
         let all: Vec<u32> = (0..vectors.count() as u32).collect();
-        let most = neighbours.most;
-        neighbours.entries.par_chunks_mut(most.max(1)).enumerate().for_each(|(row, list)| {
-            all.iter().for_each(|&other| offer(list, vectors, row, other));
-        });
-        neighbours
+        for rows in all.chunks(BAND) {
+            let products = vectors.products(&all, &values_of(vectors, rows));
+            // `[all, rows]`: the products of one row stand in a column.
+            neighbours.look_at(rows, |place, list| {
+                all.iter().for_each(|&other| {
+                    offer(list, rows[place], other, products[other as usize * rows.len() + place]);
+                });
+            });
+        }
+        neighbours.finished(vectors)
     }
 
-    /// Looks at pairs that share a leaf of a tree, then at neighbours of neighbours.
-    pub fn approximate(vectors: &Vectors, most: usize, seed: u64) -> Neighbours {
+    /// Looks at pairs that share a leaf of one of `trees` trees, then at neighbours of neighbours.
+    pub fn approximate(vectors: &Vectors, most: usize, trees: u64, seed: u64) -> Neighbours {
         let mut neighbours = Neighbours::none(vectors.count(), most);
-        let most = neighbours.most;
-        for tree in 0..TREES {
+        for tree in 0..trees {
             let mut order: Vec<u32> = (0..vectors.count() as u32).collect();
             grow(vectors, &mut order, seed, tree, 1);
-            // The leaves of a tree hold every vector once: their lists can be filled side by side.
-            let mut leaf_of: Vec<(u32, u32)> = vec![(0, 0); order.len()];
-            for (start, end) in leaves(0, order.len()) {
-                order[start..end].iter().for_each(|&row| leaf_of[row as usize] = (start as u32, end as u32));
+            let leaves = leaves(0, order.len());
+            // As many leaves at a time as keep the processor busy.
+            for leaves in leaves.chunks(64) {
+                let looked_at: Vec<(&[u32], Vec<f32>)> = leaves
+                    .par_iter()
+                    .map(|&(start, end)| {
+                        let rows = &order[start..end];
+                        (rows, vectors.products(rows, &values_of(vectors, rows)))
+                    })
+                    .collect();
+                for (rows, products) in looked_at {
+                    neighbours.look_at(rows, |place, list| {
+                        for (&other, &product) in rows.iter().zip(&products[place * rows.len()..]) {
+                            offer(list, rows[place], other, product);
+                        }
+                    });
+                }
             }
-            neighbours.entries.par_chunks_mut(most.max(1)).enumerate().for_each(|(row, list)| {
-                let (start, end) = leaf_of[row];
-                order[start as usize..end as usize].iter().for_each(|&other| offer(list, vectors, row, other));
-            });
         }
         let before = neighbours.clone();
         // Only the nearer half of the neighbours introduces its own: they bring nearly all that is to be found.
-        let introducing = most.div_ceil(2);
-        neighbours.entries.par_chunks_mut(most.max(1)).enumerate().for_each(|(row, list)| {
+        let introducing = neighbours.most.div_ceil(2);
+        neighbours.entries.par_chunks_mut(neighbours.most.max(1)).enumerate().for_each(|(row, list)| {
             for &(neighbour, _) in before.of(row).iter().take(introducing) {
                 for &(other, _) in before.of(neighbour as usize).iter().take(introducing) {
-                    offer(list, vectors, row, other);
+                    if other as usize != row && list.iter().all(|entry| entry.0 != other) {
+                        let product = product(vectors.row(row), vectors.row(other as usize));
+                        offer(list, row as u32, other, product);
+                    }
                 }
             }
         });
-        neighbours
+        neighbours.finished(vectors)
+    }
+
+    /// Gives the lists of `rows` to a function, with the place of each among them.
+    fn look_at(&mut self, rows: &[u32], look: impl Fn(usize, &mut [(u32, f32)])) {
+        let most = self.most;
+        for (place, &row) in rows.iter().enumerate() {
+            look(place, &mut self.entries[row as usize * most..][..most]);
+        }
+    }
+
+    /// The same lists with products that are the same from both sides of a pair, whoever found it.
+    fn finished(mut self, vectors: &Vectors) -> Neighbours {
+        self.entries.par_chunks_mut(self.most.max(1)).enumerate().for_each(|(row, list)| {
+            for entry in list.iter_mut().filter(|entry| entry.0 != ABSENT.0) {
+                entry.1 = product(vectors.row(row), vectors.row(entry.0 as usize));
+            }
+            list.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        });
+        self
     }
 
     fn none(count: usize, most: usize) -> Neighbours {
@@ -136,16 +171,17 @@ impl Neighbours {
     }
 }
 
+/// The values of some vectors, row-major.
+fn values_of(vectors: &Vectors, rows: &[u32]) -> Vec<f32> {
+    rows.iter().flat_map(|&row| vectors.row(row as usize)).copied().collect()
+}
+
 /// Keeps `other` among the nearest of `row`, if it is one.
-fn offer(list: &mut [(u32, f32)], vectors: &Vectors, row: usize, other: u32) {
-    if other as usize == row || list.is_empty() {
-        return;
-    }
-    let product = product(vectors.row(row), vectors.row(other as usize));
+fn offer(list: &mut [(u32, f32)], row: u32, other: u32, product: f32) {
     // Of equally near ones the smaller number, so that the order of offers does not matter.
     let nearer = |entry: &(u32, f32)| product > entry.1 || (product == entry.1 && other < entry.0);
-    let last = list.len() - 1;
-    if !nearer(&list[last]) || list.iter().any(|entry| entry.0 == other) {
+    let Some(last) = list.last() else { return };
+    if other == row || !nearer(last) || list.iter().any(|entry| entry.0 == other) {
         return;
     }
     let place = list.partition_point(|entry| !nearer(entry));
@@ -153,6 +189,7 @@ fn offer(list: &mut [(u32, f32)], vectors: &Vectors, row: usize, other: u32) {
     list[place] = (other, product);
 }
 
+/// The inner product of two vectors, the same in either order.
 fn product(one: &[f32], other: &[f32]) -> f32 {
     let mut strands = [0.0f32; 16];
     let (front, rest) = one.as_chunks::<16>();
@@ -212,14 +249,14 @@ mod tests {
     #[test]
     fn trees_find_most_of_what_looking_at_every_pair_finds() {
         let vectors = groups(3000, 24);
-        let (exact, found) = (Neighbours::exact(&vectors, 10), Neighbours::approximate(&vectors, 10, 0));
+        let (exact, found) = (Neighbours::exact(&vectors, 10), Neighbours::approximate(&vectors, 10, 6, 0));
         let shared = (0..3000).map(|row| {
             let numbers: Vec<u32> = exact.of(row).iter().map(|entry| entry.0).collect();
             found.of(row).iter().filter(|entry| numbers.contains(&entry.0)).count()
         });
         let recall = shared.sum::<usize>() as f64 / 30_000.0;
         assert!(recall > 0.9, "{recall}");
-        assert_eq!(found, Neighbours::approximate(&vectors, 10, 0));
+        assert_eq!(found, Neighbours::approximate(&vectors, 10, 6, 0));
     }
 
     #[test]
@@ -245,6 +282,6 @@ mod tests {
         let vectors = Vectors::new(vec![1.0; 6], 2).unwrap();
         assert_eq!(Neighbours::exact(&vectors, 5).of(0), [(1, 2.0), (2, 2.0)]);
         let one = Vectors::new(vec![1.0, 2.0], 2).unwrap();
-        assert!(Neighbours::find(&one, 5, 0).symmetric().of(0).is_empty());
+        assert!(Neighbours::find(&one, 5, 2, 0).symmetric().of(0).is_empty());
     }
 }

@@ -7,14 +7,18 @@ use crate::numerics::random;
 
 /// A move must gain more than this share of the largest product, so that rounding never keeps a search going.
 const LEAST_GAIN: f64 = 1e-7;
+/// Vectors whose inner products are taken together.
+const BLOCK: usize = 1024;
+/// Error of an inner product in single precision, as a share of the largest.
+const ROUNDING: f64 = 1e-5;
 /// Passes over all vectors after which the search for better places ends, should it not have ended by itself.
 const MOST_PASSES: usize = 50;
 /// Rounds of moves, merges and splits.
 const MOST_ROUNDS: usize = 40;
 /// Vectors that are looked at to find where a cluster may be split.
-const SPLIT_SAMPLE: usize = 4096;
+const SPLIT_SAMPLE: usize = 2048;
 /// Power iterations towards the direction of a cluster's largest spread.
-const POWER_ITERATIONS: usize = 20;
+const POWER_ITERATIONS: usize = 15;
 
 /// A partition of vectors into clusters 0..K.
 ///
@@ -125,13 +129,7 @@ impl<'a> Partition<'a> {
         };
         for _ in 0..MOST_PASSES {
             // Candidates are found side by side and moved one by one, each judged again by what moved before it.
-            let this: &Partition = self;
-            let candidates: Vec<usize> = (0..self.rows.len())
-                .into_par_iter()
-                .with_min_len(256)
-                .map_init(|| vec![0.0; count], |gains, position| better(this, position, gains).map(|_| position))
-                .flatten_iter()
-                .collect();
+            let candidates = self.candidates();
             let mut moved = false;
             let mut gains = vec![0.0; count];
             for position in candidates {
@@ -151,6 +149,28 @@ impl<'a> Partition<'a> {
             }
         }
         self.recount();
+    }
+
+    /// Vectors that may gain by a move, found quickly in single precision: those whose gain rounding could hide, too.
+    fn candidates(&self) -> Vec<usize> {
+        let sums: Vec<f32> = self.sums.iter().map(|&sum| sum as f32).collect();
+        let positions: Vec<usize> = (0..self.rows.len()).collect();
+        let of_block = |block: &[usize]| -> Vec<usize> {
+            let rows = &self.rows[block[0]..block[0] + block.len()];
+            let products = self.vectors.products(rows, &sums);
+            let candidate = |(&position, products): (&usize, &[f32])| {
+                let own = self.clusters[position] as usize;
+                let squared = squared_length(self.vectors.row(self.rows[position] as usize));
+                let gain = |cluster: usize| f64::from(products[cluster]) - self.offset * self.sizes[cluster];
+                let kept = gain(own) - squared + self.offset;
+                let best =
+                    (0..products.len()).filter(|&other| other != own).map(gain).fold(f64::NEG_INFINITY, f64::max);
+                let largest = products.iter().fold(0.0f32, |largest, product| largest.max(product.abs()));
+                (best > kept - ROUNDING * f64::from(largest)).then_some(position)
+            };
+            block.iter().zip(products.chunks_exact(self.count())).filter_map(candidate).collect()
+        };
+        positions.par_chunks(BLOCK).flat_map_iter(of_block).collect()
     }
 
     /// Joins the two clusters that gain most by it, as long as any two do: s_a·s_b > c n_a n_b.
@@ -222,7 +242,7 @@ impl<'a> Partition<'a> {
             parted.move_single();
             if parted.count() == 2 && step > 1 {
                 // The rest of the cluster joins the side that it gains most in.
-                let sides: Vec<u32> = rows.par_iter().with_min_len(256).map(|&row| parted.nearest(row)).collect();
+                let sides = parted.nearest(rows);
                 parted = Partition::of_rows(self.vectors, rows.to_vec(), self.offset, &sides);
                 parted.move_single();
             }
@@ -241,11 +261,18 @@ impl<'a> Partition<'a> {
         best
     }
 
-    /// The cluster in which a vector that belongs to none yet gains most.
-    fn nearest(&self, row: u32) -> u32 {
-        let mut gains = vec![0.0; self.count()];
-        scores(self.vectors.row(row as usize), &self.sums, &self.sizes, self.offset, &mut gains);
-        largest(&gains) as u32
+    /// The clusters in which vectors that belong to none yet gain most.
+    fn nearest(&self, rows: &[u32]) -> Vec<u32> {
+        let sums: Vec<f32> = self.sums.iter().map(|&sum| sum as f32).collect();
+        let of_block = |rows: &[u32]| -> Vec<u32> {
+            let products = self.vectors.products(rows, &sums);
+            let nearest = |products: &[f32]| {
+                let gains = products.iter().zip(&self.sizes).map(|(&p, size)| f64::from(p) - self.offset * size);
+                largest(&gains.collect::<Vec<f64>>()) as u32
+            };
+            products.chunks_exact(self.count()).map(nearest).collect()
+        };
+        rows.par_chunks(BLOCK).flat_map_iter(of_block).collect()
     }
 }
 

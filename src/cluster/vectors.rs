@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ClusterError;
+use crate::tensor;
 
 /// How vectors are scaled before their inner products are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,6 +78,18 @@ impl Vectors {
     /// Vector number `row`, `[D]`.
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.width..][..self.width]
+    }
+
+    /// Inner products of some vectors with `centres`, in single precision.
+    ///
+    /// # Shapes
+    /// centres `[K, D]` → row-major `[rows, K]`
+    pub(super) fn products(&self, rows: &[u32], centres: &[f32]) -> Vec<f32> {
+        let gathered: Vec<f32> = rows.iter().flat_map(|&row| self.row(row as usize)).copied().collect();
+        let device = tensor::cpu();
+        let gathered = tensor::from_vec(gathered, [rows.len(), self.width], &device);
+        let centres = tensor::from_slice(centres, [centres.len() / self.width, self.width], &device);
+        tensor::into_vec(gathered.matmul(centres.transpose()))
     }
 
     /// max(F Fᵀ), which by Cauchy–Schwarz is the largest squared length.
