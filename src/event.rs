@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub enum Stage {
     /// Decoding images and computing their graphs.
     Features,
+    /// Propagating the vectors of a collection, counted in tiles.
+    Propagation,
     /// Optimising the network, counted in epochs.
     Training,
     /// Deciding which clusters are background, counted in images.

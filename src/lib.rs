@@ -17,7 +17,8 @@
 //!    [`objective`]; a checkpoint keeps it.
 //! 5. [`segment`] takes the most probable cluster of every node; [`refine`] has decided which clusters are background.
 //! 6. [`output`] writes the mask, a picture for people and a line for machines.
-//! 7. [`metrics`] says how good masks, boxes and clusterings are, where there is ground truth to hold them against.
+//! 7. [`cluster`] groups whole collections, one vector per image, and finds the number of groups.
+//! 8. [`metrics`] says how good masks, boxes and clusterings are, where there is ground truth to hold them against.
 //!
 //! [`pipeline`] joins the rooms into runs, [`config`] says how, and every room reports through [`event`].
 //! [`raster`], [`numerics`] and [`tensor`] are foundations that any room may stand on. `tests/architecture.rs` holds who
@@ -44,6 +45,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cluster;
 pub mod config;
 pub mod dataset;
 pub mod event;

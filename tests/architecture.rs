@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("refine", &["pixels"]),
     ("metrics", &["pixels"]),
     ("output", &["pixels"]),
-    ("config", &["features", "graph", "objective", "pixels", "refine", "segment", "train"]),
+    ("config", &["cluster", "features", "graph", "objective", "pixels", "refine", "segment", "train"]),
     (
         "pipeline",
         &[
@@ -65,6 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("signal_hook", &["cli/"]),
     ("image", &["pixels/", "output/"]),
     ("fast_image_resize", &["pixels/"]),
+    ("faer", &["cluster/spectral.rs"]),
     ("gemm", &["features/vit/kernels.rs"]),
     ("libloading", &["pipeline/device.rs"]),
     ("roxmltree", &["dataset/truth/voc.rs"]),

@@ -1,6 +1,7 @@
 //! The command line: what was typed → one call of the library → what is said and the exit code.
 
 mod backbone;
+mod cluster;
 mod completions;
 mod eval;
 mod infer;
@@ -40,6 +41,7 @@ enum Command {
     Train(train::TrainArguments),
     Infer(infer::InferArguments),
     Segment(segment::SegmentArguments),
+    Cluster(cluster::ClusterArguments),
     Eval(eval::EvalArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
@@ -115,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Train(arguments) => train::run(arguments),
         Command::Infer(arguments) => infer::run(arguments),
         Command::Segment(arguments) => segment::run(arguments),
+        Command::Cluster(arguments) => cluster::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),

@@ -81,6 +81,7 @@ impl Reporter {
         }
         bar.set_message(match stage {
             Stage::Features => "features",
+            Stage::Propagation => "propagation",
             Stage::Training => "epochs",
             Stage::Background => "background",
             Stage::Inference => "images",

@@ -44,7 +44,7 @@ pub struct SettingsArguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum BackboneArgument {
+pub enum BackboneArgument {
     Auto,
     Superpixel,
     Pixel,
@@ -77,9 +77,9 @@ impl SettingsArguments {
 
 /// The settings that a --resize flag stands for.
 #[derive(Debug, Clone)]
-struct ResizeAssignments(Vec<String>);
+pub struct ResizeAssignments(pub Vec<String>);
 
-fn resize_assignments(text: &str) -> Result<ResizeAssignments, String> {
+pub fn resize_assignments(text: &str) -> Result<ResizeAssignments, String> {
     let (how, side) = text.split_once(':').map_or((text, None), |(how, side)| (how, Some(side)));
     match (how, side) {
         ("square" | "short", Some(side)) if side.parse::<usize>().is_ok() => {

@@ -6,6 +6,7 @@ pub use resolve::{ConfigError, resolve, with_assignments};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::ClusterConfig;
 use crate::features::cache::CacheConfig;
 use crate::features::vit::VitConfig;
 use crate::features::{PixelConfig, SuperpixelConfig};
@@ -34,6 +35,7 @@ pub struct RunConfig {
     pub train: TrainConfig,
     pub segment: PerImageConfig,
     pub parts: PartsConfig,
+    pub cluster: ClusterConfig,
     pub refine: RefineConfig,
     pub objects: ObjectsConfig,
     pub output: OutputConfig,
@@ -269,6 +271,7 @@ impl RunConfig {
                 return Err(ConfigError::Value(format!("{rule}, not {value}")));
             }
         }
+        self.cluster.validate().map_err(|error| ConfigError::Value(format!("[cluster] {error}")))?;
         self.superpixel.validate().map_err(|error| ConfigError::Value(format!("[superpixel] {error}")))?;
         self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))?;
         self.parts.validate().map_err(|error| ConfigError::Value(format!("[parts] {error}")))?;

@@ -2,11 +2,13 @@
 
 pub mod cache;
 mod descriptor;
+mod image_vector;
 mod log_bin;
 mod pixel;
 mod region_graph;
 mod slic;
 mod superpixel;
+mod vector_file;
 pub mod vit;
 
 pub use descriptor::Descriptor;
@@ -15,6 +17,7 @@ pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
 pub use slic::{SlicParameters, slic};
 pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
+pub use vector_file::{VectorFile, VectorFileError, read_vectors};
 
 use crate::raster::{LabelMap, Raster, RgbImage};
 
@@ -25,6 +28,15 @@ pub trait Extractor {
 
     /// Channels of every node.
     fn width(&self) -> usize;
+
+    /// One vector for the whole image, by which a collection can be grouped.
+    ///
+    /// # Shapes
+    /// → `[image_width]`
+    fn image_vector(&self, image: &RgbImage) -> Vec<f32>;
+
+    /// Channels of an image's vector.
+    fn image_width(&self) -> usize;
 }
 
 /// The nodes of one image.

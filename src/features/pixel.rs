@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image_vector::{STATISTICS, colour_statistics};
 use super::region_graph::{REGION_WIDTH, colour_affinity, region_values};
 use super::{Adjacency, Descriptor, Edge, Extractor, Layout, NodeFeatures};
 use crate::numerics::range::{InvalidSetting, within};
@@ -56,6 +57,15 @@ impl Extractor for PixelExtractor {
 
     fn width(&self) -> usize {
         self.config.descriptor.width()
+    }
+
+    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
+        let side = self.config.side.max(1);
+        colour_statistics(&pixel_graph(&resize_lanczos(image, side, side)))
+    }
+
+    fn image_width(&self) -> usize {
+        STATISTICS
     }
 }
 

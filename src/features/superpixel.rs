@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image_vector::{STATISTICS, colour_statistics};
 use super::region_graph::region_graph;
 use super::slic::{SlicParameters, slic};
 use super::{Descriptor, Extractor, NodeFeatures};
@@ -59,17 +60,32 @@ impl SuperpixelExtractor {
     }
 }
 
-impl Extractor for SuperpixelExtractor {
-    fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let SuperpixelConfig { side, regions, compactness, sigma, descriptor } = self.config;
+impl SuperpixelExtractor {
+    /// The superpixels of an image with their mean colours and places.
+    fn regions(&self, image: &RgbImage) -> NodeFeatures {
+        let SuperpixelConfig { side, regions, compactness, sigma, .. } = self.config;
         let side = side.max(1);
         let resized = resize_lanczos(image, side, side);
         let (labels, regions) = slic(&resized, &SlicParameters { regions, compactness, sigma });
-        descriptor.describe(region_graph(&resized, &labels, regions))
+        region_graph(&resized, &labels, regions)
+    }
+}
+
+impl Extractor for SuperpixelExtractor {
+    fn extract(&self, image: &RgbImage) -> NodeFeatures {
+        self.config.descriptor.describe(self.regions(image))
     }
 
     fn width(&self) -> usize {
         self.config.descriptor.width()
+    }
+
+    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
+        colour_statistics(&self.regions(image))
+    }
+
+    fn image_width(&self) -> usize {
+        STATISTICS
     }
 }
 

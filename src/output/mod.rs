@@ -5,6 +5,7 @@
 mod annotations;
 mod atomic;
 mod contact_sheet;
+mod csv;
 mod error;
 mod grey_png;
 mod indexed_png;
@@ -15,6 +16,7 @@ mod palette;
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
 pub use atomic::write_atomically;
 pub use contact_sheet::contact_sheet;
+pub use csv::csv_line;
 pub use error::{EncodeError, MaskError, OutputError};
 pub use grey_png::encode_grey_png;
 pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};

@@ -1,6 +1,7 @@
 //! The hallway: joins the rooms into the runs that a user asks for. Only here do folders meet networks.
 
 mod backbone;
+mod cluster;
 mod device;
 mod evaluate;
 mod images;
@@ -13,6 +14,10 @@ mod train;
 
 pub use crate::model::checkpoint::TrainedStage;
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
+pub use cluster::{
+    AlphaSweep, ClusterRequest, ClusterResult, ClusterSummary, ClusteredImage, LabelScores, LayOut, StableRange,
+    SweepPoint, cluster,
+};
 pub use device::DeviceChoice;
 pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};

@@ -19,10 +19,24 @@ impl Golden {
 
     /// The values of a single-precision tensor, row-major.
     pub fn floats(&self, name: &str) -> Vec<f32> {
+        self.numbers(name, safetensors::Dtype::F32, f32::from_le_bytes)
+    }
+
+    /// The values of a double-precision tensor, row-major.
+    pub fn doubles(&self, name: &str) -> Vec<f64> {
+        self.numbers(name, safetensors::Dtype::F64, f64::from_le_bytes)
+    }
+
+    /// The values of a tensor of 64-bit integers, row-major.
+    pub fn integers(&self, name: &str) -> Vec<i64> {
+        self.numbers(name, safetensors::Dtype::I64, i64::from_le_bytes)
+    }
+
+    fn numbers<const N: usize, T>(&self, name: &str, dtype: safetensors::Dtype, number: fn([u8; N]) -> T) -> Vec<T> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
         let view = tensors.tensor(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(view.dtype(), safetensors::Dtype::F32, "{name}");
-        view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+        assert_eq!(view.dtype(), dtype, "{name}");
+        view.data().chunks_exact(N).map(|bytes| number(bytes.try_into().unwrap())).collect()
     }
 
     /// The shape of a tensor.

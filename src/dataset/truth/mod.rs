@@ -5,6 +5,7 @@
 //! | a folder of PNG label maps: masks, VOC class indices, DAVIS sequences | [`label_maps`] | where each image's map is |
 //! | a folder of BSDS-style region maps `ID_k.png` | [`region_maps`] | the maps of every annotator of each image |
 //! | a folder of Pascal VOC XML files | [`voc::boxes`] | boxes |
+//! | a CSV file | [`labels()`] | the class of each image |
 //! | one COCO JSON file | [`coco::boxes`], [`coco::masks`], [`coco::key_points`] | boxes, masks, key-points |
 //!
 //! Maps are found here and decoded by whoever looks at their pixels. An image is named by its place within the
@@ -12,12 +13,14 @@
 
 pub mod coco;
 mod files;
+mod labels;
 pub mod voc;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use files::{files_below, image_key, label_maps, region_maps};
+pub use labels::labels;
 
 /// What is known about one image.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +62,9 @@ pub enum TruthError {
 
     #[error("{} is broken: {reason}; get it again or correct it", path.display())]
     Malformed { path: PathBuf, reason: String },
+
+    #[error("{} has {problem}; name one of its columns with --label-column: {columns}", path.display())]
+    NoColumn { path: PathBuf, problem: String, columns: String },
 
     #[error("two annotations in {} are for the same image, {key}; remove one", path.display())]
     SameName { path: PathBuf, key: String },

@@ -59,14 +59,19 @@ impl VitExtractor {
         let side = vit.shape().patch;
         Patches { side, stride: config.stride.unwrap_or(side), most: config.maximum_nodes }
     }
+
+    /// The image as the transformer takes it, `[3, height, width]`, with its height and width.
+    fn input(&self, image: &RgbImage) -> (Vec<f32>, usize, usize) {
+        let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
+        let patches = Self::patches(&self.vit, &self.config);
+        let (width, height) = resize.target(input_side, patches, image.width, image.height);
+        (normalise(&resize_lanczos(image, width, height), mean, standard_deviation), height, width)
+    }
 }
 
 impl Extractor for VitExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
-        let (width, height) =
-            resize.target(input_side, Self::patches(&self.vit, &self.config), image.width, image.height);
-        let input = normalise(&resize_lanczos(image, width, height), mean, standard_deviation);
+        let (input, height, width) = self.input(image);
         let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });
         let Grid { rows, columns, .. } = self.vit.grid(height, width);
         // Token 0 is the class token, which lies nowhere in the image.
@@ -83,6 +88,17 @@ impl Extractor for VitExtractor {
 
     fn width(&self) -> usize {
         self.vit.shape().width * if self.config.log_bins { LOG_BINS } else { 1 }
+    }
+
+    /// The class token after the final normalisation, as the transformer gives it: layer, facet and scaling of
+    /// patch descriptors do not concern it.
+    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
+        let (input, height, width) = self.input(image);
+        self.vit.class_token(&ImageBatch { values: &input, images: 1, height, width })
+    }
+
+    fn image_width(&self) -> usize {
+        self.vit.shape().width
     }
 }
 

@@ -13,6 +13,9 @@ const BOTTOM: f64 = 46.0;
 /// Points of a line that are drawn; more cannot be told apart.
 const MOST_POINTS: usize = 600;
 
+/// Values beyond this are not drawn: no axis could be computed for them.
+const LARGEST: f64 = 1e300;
+
 /// How far apart positions along the horizontal axis are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spacing {
@@ -36,9 +39,9 @@ pub struct LineChart<'a> {
 }
 
 impl LineChart<'_> {
-    /// The chart; nothing if no point is finite.
+    /// The chart; nothing if no point can be drawn.
     pub fn svg(&self) -> String {
-        let finite = |&(x, y): &(f64, f64)| y.is_finite() && self.along(x).is_finite();
+        let finite = |&(x, y): &(f64, f64)| y.abs() < LARGEST && self.along(x).abs() < LARGEST;
         let last = self.points.len().saturating_sub(1);
         let step = self.points.len().div_ceil(MOST_POINTS).max(1);
         let drawn = |&(index, _): &(usize, &(f64, f64))| index % step == 0 || index == last;
@@ -76,15 +79,21 @@ impl LineChart<'_> {
                 let inside = axis.ticks().into_iter().filter(|tick| (first..=end).contains(tick));
                 inside.map(|tick| (tick, axis.label(tick))).collect()
             }
-            Spacing::Ratios => {
-                points.iter().filter(|point| finite(point)).map(|point| (self.along(point.0), format!("{}", point.0))).collect()
-            }
+            Spacing::Ratios => points
+                .iter()
+                .filter(|point| finite(point))
+                .map(|point| (self.along(point.0), format!("{}", point.0)))
+                .collect(),
         };
         for (along, label) in ticks {
             let x = x_of(along);
             // A label that would touch the one before it is left out.
             if x >= free_from {
-                svg += &format!("<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n", HEIGHT - BOTTOM + 17.0, Text(&label));
+                svg += &format!(
+                    "<text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+                    HEIGHT - BOTTOM + 17.0,
+                    Text(&label)
+                );
                 free_from = x + 9.0 * label.chars().count() as f64 + 8.0;
             }
         }
@@ -199,10 +208,8 @@ struct Axis {
 
 impl Axis {
     fn new(lowest: f64, highest: f64, counts: bool) -> Axis {
-        // Halves first: the difference of two finite numbers may be none.
-        let half_span = highest / 2.0 - lowest / 2.0;
         let least = if counts { 1.0 } else { (lowest.abs().max(highest.abs()) * 1e-9).max(1e-300) };
-        let rough = (half_span / 2.5).max(least);
+        let rough = ((highest - lowest) / 5.0).max(least);
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0].map(|factor| factor * power).into_iter().find(|step| *step >= rough * 0.999);
         let step = step.unwrap_or(10.0 * power).max(least);
@@ -214,13 +221,17 @@ impl Axis {
     }
 
     fn ticks(&self) -> Vec<f64> {
-        let count = ((self.to / 2.0 - self.from / 2.0) / (self.step / 2.0)).round().clamp(1.0, 12.0) as usize;
+        let count = ((self.to - self.from) / self.step).round().clamp(1.0, 12.0) as usize;
         (0..=count).map(|tick| self.from + tick as f64 * self.step).collect()
     }
 
     fn label(&self, tick: f64) -> String {
         if self.from.abs().max(self.to.abs()) >= 1e6 || self.step < 1e-4 {
-            return if tick.abs() < self.step / 2.0 { "0".into() } else { format!("{tick:.1e}").replace('-', "\u{2212}") };
+            return if tick.abs() < self.step / 2.0 {
+                "0".into()
+            } else {
+                format!("{tick:.1e}").replace('-', "\u{2212}")
+            };
         }
         if self.step >= 1.0 && tick >= 0.0 {
             return whole(tick.round() as u64);
@@ -230,7 +241,7 @@ impl Axis {
 
     /// The height of a value on the chart.
     fn y(&self, value: f64) -> f64 {
-        let share = (value / 2.0 - self.from / 2.0) / (self.to / 2.0 - self.from / 2.0);
+        let share = (value - self.from) / (self.to - self.from);
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.5 };
         HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
     }
@@ -256,7 +267,8 @@ mod tests {
     use super::*;
 
     fn chart(points: &[(f64, f64)], spacing: Spacing) -> String {
-        LineChart { title: "t", x_label: "x", y_label: "y", points, spacing, counts: false, marked: Some((2.0, 3.0)) }.svg()
+        LineChart { title: "t", x_label: "x", y_label: "y", points, spacing, counts: false, marked: Some((2.0, 3.0)) }
+            .svg()
     }
 
     #[test]
@@ -266,7 +278,12 @@ mod tests {
             (0.0, 1.0, true, &["0", "1"]),
             (-0.31, -0.02, false, &["−0.4", "−0.3", "−0.2", "−0.1", "0.0"]),
             (5.0, 5.0, true, &["5", "6"]),
-            (0.0, 44_000.0, true, &["0", "10\u{202f}000", "20\u{202f}000", "30\u{202f}000", "40\u{202f}000", "50\u{202f}000"]),
+            (
+                0.0,
+                44_000.0,
+                true,
+                &["0", "10\u{202f}000", "20\u{202f}000", "30\u{202f}000", "40\u{202f}000", "50\u{202f}000"],
+            ),
         ] {
             let axis = Axis::new(lowest, highest, counts);
             let labels: Vec<String> = axis.ticks().into_iter().map(|tick| axis.label(tick)).collect();
@@ -280,7 +297,7 @@ mod tests {
         let line = svg.split("class=\"line\" d=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(line.matches('M').count(), 2, "{line}");
         for points in [
-            &[(1.0, f64::MAX), (2.0, f64::MIN)][..],
+            &[(1.0, 9e299), (2.0, -9e299), (3.0, f64::MAX)][..],
             &[(1.0, 3.0)],
             &[(1.0, 1e-310), (2.0, 2e-310)],
             &[(1.0, 1e15), (2.0, 1e15 + 1.0)],

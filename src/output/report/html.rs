@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn base64_agrees_with_the_standard() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
         for (text, expected) in cases {
             assert_eq!(base64(text.as_bytes()), expected);
         }
@@ -274,17 +275,28 @@ mod tests {
 
     #[test]
     fn long_paths_keep_their_end() {
-        for (text, most, expected) in
-            [("abcdef", 6, "abcdef"), ("abcdef", 4, "…def"), ("名前前前", 3, "…前前"), ("", 3, ""), ("ab", 1, "…"), ("ab", 0, "…")]
-        {
+        for (text, most, expected) in [
+            ("abcdef", 6, "abcdef"),
+            ("abcdef", 4, "…def"),
+            ("名前前前", 3, "…前前"),
+            ("", 3, ""),
+            ("ab", 1, "…"),
+            ("ab", 0, "…"),
+        ] {
             assert_eq!(shortened(text, most), expected);
         }
-        assert_eq!([file_name("a/b.jpg"), file_name("b.jpg"), file_name("a/"), file_name("")], ["b.jpg", "b.jpg", "a/", ""]);
+        assert_eq!(
+            [file_name("a/b.jpg"), file_name("b.jpg"), file_name("a/"), file_name("")],
+            ["b.jpg", "b.jpg", "a/", ""]
+        );
     }
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!([whole(0), whole(999), whole(44_000), whole(1_234_567)], ["0", "999", "44\u{202f}000", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(
+            [whole(0), whole(999), whole(44_000), whole(1_234_567)],
+            ["0", "999", "44\u{202f}000", "1\u{202f}234\u{202f}567"]
+        );
         let cases = [
             (0.0, "0"),
             (-0.12345, "−0.1235"),
@@ -300,7 +312,8 @@ mod tests {
         }
         assert_eq!(decimal(-0.001, 1), "0.0");
         assert_eq!([percent(0.1234), percent(f64::NAN)], ["12.3\u{202f}%", "–"]);
-        let durations = [(0.04, "0.0 s"), (59.96, "60.0 s"), (125.0, "2 min 5 s"), (3725.0, "1 h 2 min"), (f64::NAN, "–")];
+        let durations =
+            [(0.04, "0.0 s"), (59.96, "60.0 s"), (125.0, "2 min 5 s"), (3725.0, "1 h 2 min"), (f64::NAN, "–")];
         for (seconds, expected) in durations {
             assert_eq!(duration(seconds), expected);
         }

@@ -43,7 +43,8 @@ fn skipped_section(listed: &[(String, String)], total: u64) -> String {
         })
         .collect();
     let others = total.saturating_sub(listed.len().min(MOST_SKIPPED_LISTED) as u64);
-    let more = if others > 0 { format!("<p class=\"note\">… and {} more.</p>\n", whole(others)) } else { String::new() };
+    let more =
+        if others > 0 { format!("<p class=\"note\">… and {} more.</p>\n", whole(others)) } else { String::new() };
     format!(
         "<section id=\"skipped\" aria-labelledby=\"skipped-title\">\n<h2 id=\"skipped-title\">Skipped files</h2>\n\
          <p class=\"note\">{} could not be used.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \

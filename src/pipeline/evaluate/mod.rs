@@ -341,6 +341,7 @@ fn is_json(path: &Path) -> bool {
 impl From<TruthError> for PipelineError {
     fn from(error: TruthError) -> Self {
         match error {
+            TruthError::NoColumn { .. } => PipelineError::Usage(error.to_string()),
             TruthError::Unreadable { .. } => PipelineError::InputOutput(error.to_string()),
             TruthError::TooLarge { .. } | TruthError::Malformed { .. } | TruthError::SameName { .. } => {
                 PipelineError::Untrusted(error.to_string())

@@ -2,6 +2,7 @@
 
 use super::EvaluateSummary;
 use crate::event::{Event, Observer};
+use crate::output::csv_line;
 
 /// Names that a warning writes out; the summary has them all.
 const SHOWN: usize = 8;
@@ -23,14 +24,7 @@ impl Table {
     }
 
     pub fn csv(&self) -> String {
-        let field = |text: &String| {
-            if text.contains(['"', ',', '\n', '\r']) {
-                format!("\"{}\"", text.replace('"', "\"\""))
-            } else {
-                text.clone()
-            }
-        };
-        self.rows.iter().map(|row| row.iter().map(field).collect::<Vec<_>>().join(",") + "\n").collect()
+        self.rows.iter().map(|row| csv_line(row)).collect()
     }
 }
 

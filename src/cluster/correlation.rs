@@ -1,0 +1,232 @@
+//! Correlation clustering of a collection: the network on all vectors at once, restarted, then exact descent.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::neighbours::Neighbours;
+use super::partition::Partition;
+use super::vectors::Vectors;
+use super::{ClusterConfig, ClusterError, Propagation, Restart, propagation};
+use crate::event::{Event, Observer, Stage};
+use crate::model::{Network, NetworkConfig};
+use crate::numerics::{argmax, random};
+use crate::tensor::{self, Device, Tensor};
+use crate::train::Optimiser;
+
+/// Up to this many vectors `Propagation::Auto` is exact.
+const EXACT_UP_TO: usize = 100_000;
+/// Random projection trees that neighbours are found by.
+const TREES: u64 = 6;
+/// Steps of the optimiser for up to [`FEW`] vectors, and at least for many.
+const EPOCHS: usize = 200;
+const LEAST_EPOCHS: usize = 40;
+const FEW: usize = 4000;
+/// Steps times learning rate: fewer steps are longer ones.
+const TRAVEL: f64 = 0.2;
+
+/// What correlation clustering found.
+pub(super) struct Found {
+    pub clusters: Vec<u32>,
+    pub objective: f64,
+    pub restarts: Vec<Restart>,
+    pub best_restart: usize,
+    pub propagation: &'static str,
+}
+
+/// Groups vectors by the objective alone; the number of clusters, at most `most`, follows from it.
+///
+/// Every restart trains a fresh network S = softmax(MLP(P)) on all N vectors and takes the most probable cluster of each;
+/// from there single moves, merges and splits lower the same objective of the hard clusters (see [`Partition`]) until
+/// none does. The restart with the lowest objective wins, the first of equals.
+/// Differs from the paper: there the network's assignment is the answer. The network is a smooth function of P and often
+/// leaves two groups together or one in two although parting or joining them lowers the objective.
+pub(super) fn correlation(
+    vectors: &Vectors,
+    config: &ClusterConfig,
+    network: &NetworkConfig,
+    device: &Device,
+    observer: &dyn Observer,
+) -> Result<Found, ClusterError> {
+    let offset = vectors.largest_product() / config.alpha;
+    let (count, width) = (vectors.count(), vectors.width());
+    let exact = match config.propagation {
+        Propagation::Auto => count <= EXACT_UP_TO,
+        Propagation::Exact => true,
+        Propagation::Sparse => false,
+    };
+    let propagated = if exact {
+        propagation::exact(vectors, offset, device, observer).ok_or(ClusterError::Interrupted)?
+    } else {
+        let neighbours = Neighbours::find(vectors, config.neighbours, TREES, config.seed);
+        let values = propagation::over_neighbours(vectors, offset, &neighbours);
+        tensor::from_vec(values, [count, width], device)
+    };
+    let problem = Problem {
+        features: tensor::from_slice(vectors.values(), [count, width], device),
+        propagated,
+        offset,
+        magnitude: (count as f64 * count as f64 * vectors.largest_product()).max(f64::MIN_POSITIVE),
+    };
+    let epochs = config.epochs.unwrap_or_else(|| (EPOCHS * FEW / count).clamp(LEAST_EPOCHS, EPOCHS));
+    let learning_rate = config.learning_rate.unwrap_or(TRAVEL / epochs as f64);
+    let smallest = ((config.smallest_share * count as f64).ceil() as usize).max(2);
+
+    let steps = (config.restarts * epochs) as u64;
+    observer.observe(Event::StageStarted { stage: Stage::Training, total: Some(steps) });
+    let mut restarts = Vec::new();
+    let mut best: Option<(f64, usize, Vec<u32>)> = None;
+    for restart in 0..config.restarts {
+        let seed = config.seed.wrapping_add(restart as u64);
+        let mut curve = Vec::with_capacity(epochs);
+        let mut trained = network.init(seed, device);
+        let mut optimiser = Optimiser::new(config.weight_decay, trained.parameters().len());
+        for epoch in 0..epochs {
+            let dropout = random::stream(seed, "dropout", epoch as u64);
+            curve.push(problem.step(&mut trained, &mut optimiser, dropout, learning_rate));
+            observer.observe(Event::StageProgress { stage: Stage::Training, done: (restart * epochs + epoch) as u64 });
+            if observer.interrupted() {
+                return Err(ClusterError::Interrupted);
+            }
+        }
+        let assigned = tensor::into_vec(assign(&trained, problem.propagated.clone(), None));
+        let clusters: Vec<u32> = assigned.chunks_exact(network.clusters).map(|row| argmax(row) as u32).collect();
+        let mut partition = Partition::new(vectors, offset, &clusters);
+        let (network_objective, network_clusters) = (partition.objective(), partition.count());
+        partition.descend(network.clusters, smallest);
+        let objective = partition.objective();
+        restarts.push(Restart { network_objective, network_clusters, objective, clusters: partition.count(), curve });
+        if best.as_ref().is_none_or(|(lowest, ..)| objective < *lowest) {
+            best = Some((objective, restart, partition.clusters));
+        }
+    }
+    observer.observe(Event::StageFinished { stage: Stage::Training });
+    let Some((objective, best_restart, clusters)) = best else { return Err(ClusterError::Empty) };
+    let propagation = if exact { "exact" } else { "sparse" };
+    Ok(Found { clusters, objective, restarts, best_restart, propagation })
+}
+
+/// The collection as tensors.
+struct Problem {
+    /// F, `[N, D]`.
+    features: Tensor<2>,
+    /// P, `[N, D]`.
+    propagated: Tensor<2>,
+    /// c.
+    offset: f64,
+    /// What the loss is divided by, so that it does not grow with the collection: N² max(F Fᵀ).
+    magnitude: f64,
+}
+
+/// S = softmax(MLP(P)).
+///
+/// # Shapes
+/// P `[N, D]` → `[N, K]`
+fn assign(network: &Network, propagated: Tensor<2>, mask: Option<Tensor<3>>) -> Tensor<2> {
+    let [count, _] = propagated.dims();
+    let logits = network.logits(propagated.unsqueeze(), mask);
+    burn::tensor::activation::softmax(logits.reshape([count, network.config().clusters]), 1)
+}
+
+impl Problem {
+    /// One step of AdamW with dropout on; gives the loss before it, −(‖FᵀS‖² − c ‖Sᵀ1‖²) / magnitude.
+    ///
+    /// The loss is quadratic in S with the gradient G = −2 (F FᵀS − c 1 1ᵀS) / magnitude, which is computed outside of the
+    /// tape: Σ S∘G has the right gradient, and no copy of F is kept for a backward pass.
+    fn step(&self, network: &mut Network, optimiser: &mut Optimiser, mut dropout: ChaCha8Rng, rate: f64) -> f64 {
+        let [count, _] = self.propagated.dims();
+        let device = self.propagated.device();
+        let mut tracked = network.clone();
+        for parameter in tracked.parameters_mut() {
+            parameter.value = Tensor::from_inner(parameter.value.clone()).require_grad();
+        }
+        let config = network.config();
+        let mask = (config.dropout > 0.0).then(|| {
+            let hidden = config.hidden[1];
+            let mask = random::dropout_mask(&mut dropout, config.dropout, count * hidden);
+            Tensor::from_inner(tensor::from_vec(mask, [1, count, hidden], &device))
+        });
+        let assignment = assign(&tracked, Tensor::from_inner(self.propagated.clone()), mask);
+        let (gradient, loss) = self.gradient(assignment.clone().inner());
+        let tape = (assignment * Tensor::from_inner(gradient)).sum().backward();
+        let gradients = tracked.parameters().iter().map(|parameter| {
+            let gradient = parameter.value.grad(&tape);
+            // A parameter that the loss does not depend on.
+            gradient.unwrap_or_else(|| parameter.value.clone().inner().zeros_like())
+        });
+        optimiser.step(rate, network, gradients.collect());
+        loss
+    }
+
+    /// The gradient of the loss in S, `[N, K]`, and the loss.
+    fn gradient(&self, assignment: Tensor<2>) -> (Tensor<2>, f64) {
+        let together = self.features.clone().transpose().matmul(assignment.clone());
+        let sizes = assignment.clone().sum_dim(0);
+        let gradient = self.features.clone().matmul(together) - sizes.mul_scalar(self.offset);
+        let gradient = gradient.mul_scalar(-2.0 / self.magnitude);
+        // The loss is half of Σ S∘G, being quadratic.
+        let loss = tensor::into_vec((assignment * gradient.clone()).sum_dim(0).sum_dim(1));
+        (gradient, 0.5 * f64::from(loss[0]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::vectors::Scaling;
+    use crate::event::Silent;
+    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::graph::{Affinity, Batch, Graph};
+    use crate::objective::Objective;
+
+    #[test]
+    fn loss_and_steps_are_those_of_the_shared_objective() {
+        let (count, width, alpha) = (50, 6, 3.0);
+        let values = random::uniform(&mut random::stream(2, "steps", 0), 1.0, count * width);
+        let vectors = Vectors::new(values.clone(), width).unwrap();
+        let layout = Layout::Grid { rows: 1, columns: count };
+        let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
+        let device = tensor::cpu();
+        let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &device);
+        let batch = Batch::collate(&[graph], &tensor::autodiff(&device));
+        let largest = vectors.largest_product();
+        let problem = Problem {
+            features: tensor::from_slice(vectors.values(), [count, width], &device),
+            propagated: propagation::exact(&vectors, largest / alpha, &device, &Silent).unwrap(),
+            offset: largest / alpha,
+            magnitude: (count * count) as f64 * largest,
+        };
+        let config = NetworkConfig { input: width, hidden: [8, 5], clusters: 4, dropout: 0.25 };
+        let (mut shared, mut own) = (config.init(1, &device), config.init(1, &device));
+        let (mut first, mut second) = (Optimiser::new(0.01, 6), Optimiser::new(0.01, 6));
+        for epoch in 0..5 {
+            let stream = || random::stream(1, "dropout", epoch);
+            let losses = |assignment| Objective::Cc.scaled_losses(&batch, assignment);
+            let expected = first.descend(&mut shared, &batch, losses, stream(), 0.01).loss;
+            let loss = problem.step(&mut own, &mut second, stream(), 0.01);
+            assert!((loss - expected).abs() < 1e-5, "{loss} is not {expected}");
+        }
+        for (a, b) in shared.values().concat().iter().zip(own.values().concat()) {
+            assert!((a - b).abs() < 2e-4, "{b} is not {a}");
+        }
+    }
+
+    #[test]
+    fn as_many_clusters_are_found_as_there_are_groups() {
+        for groups in [1usize, 3, 6] {
+            let centres = random::uniform(&mut random::stream(9, "centres", groups as u64), 1.0, groups * 32);
+            let noise = random::uniform(&mut random::stream(9, "noise", groups as u64), 0.3, 120 * 32);
+            let values = noise.iter().enumerate().map(|(i, n)| centres[i / 32 % groups * 32 + i % 32] + n).collect();
+            let vectors = Vectors::new(values, 32).unwrap();
+            let vectors = vectors.fit(Scaling::Unit).apply(vectors);
+            let config = ClusterConfig { restarts: 2, ..ClusterConfig::default() };
+            let network = NetworkConfig { input: 32, hidden: [64, 32], clusters: 10, dropout: 0.25 };
+            let found = correlation(&vectors, &config, &network, &tensor::cpu(), &Silent).unwrap();
+            let clusters = &found.clusters;
+            assert!((0..120).all(|i| (0..120).all(|j| (clusters[i] == clusters[j]) == (i % groups == j % groups))));
+            assert!(found.restarts.iter().all(|restart| restart.objective <= restart.network_objective + 1e-6));
+            let mut sparse = config.clone();
+            sparse.propagation = Propagation::Sparse;
+            let again = correlation(&vectors, &sparse, &network, &tensor::cpu(), &Silent).unwrap();
+            assert_eq!((again.clusters, again.propagation), (found.clusters, "sparse"));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Clusters against classes that people gave the images.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{ClusterRequest, ClusteredImage};
+use crate::dataset::truth::{self, image_key};
+use crate::event::{Event, Observer};
+use crate::metrics::Contingency;
+use crate::pipeline::PipelineError;
+
+/// Classes by the images' names, as the file has them.
+pub struct Labels {
+    path: PathBuf,
+    rows: Vec<(String, String)>,
+}
+
+/// How well clusters agree with classes, over the images that have one; fractions.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LabelScores {
+    /// Share of images in the most frequent class of their cluster. Rewards splitting: read it beside the others.
+    pub purity: f64,
+    /// Mutual information over the mean of the entropies.
+    pub nmi: f64,
+    /// Adjusted Rand index.
+    pub ari: f64,
+    /// Clusters found minus classes there are.
+    pub cluster_error: i64,
+    /// Number of classes among the images.
+    pub classes: usize,
+    /// Images with a class, and without.
+    pub labelled: usize,
+    pub unlabelled: usize,
+    /// Names in the file that are of no image, or of several.
+    pub unknown_labels: usize,
+}
+
+/// The labels that a run is scored against, if any.
+pub fn read(request: &ClusterRequest) -> Result<Option<Labels>, PipelineError> {
+    match (&request.labels, &request.label_column) {
+        (None, None) => Ok(None),
+        (None, Some(column)) => Err(PipelineError::Usage(format!(
+            "--label-column {column} needs a file with labels; give it with --labels FILE"
+        ))),
+        (Some(path), column) => {
+            let rows = truth::labels(path, column.as_deref())?;
+            Ok(Some(Labels { path: path.clone(), rows }))
+        }
+    }
+}
+
+impl Labels {
+    /// Holds clusters against the classes.
+    pub fn score(
+        &self,
+        images: &[ClusteredImage],
+        clusters: usize,
+        observer: &dyn Observer,
+    ) -> Result<LabelScores, PipelineError> {
+        let names = Names::new(images);
+        let mut classes: Vec<Option<&str>> = vec![None; images.len()];
+        let mut unknown: Vec<&str> = Vec::new();
+        for (name, class) in &self.rows {
+            let Some(image) = names.find(name) else {
+                unknown.push(name);
+                continue;
+            };
+            if classes[image].is_some_and(|other| other != class) {
+                return Err(PipelineError::Untrusted(format!(
+                    "{} gives {} more than one class; keep one",
+                    self.path.display(),
+                    images[image].name
+                )));
+            }
+            classes[image] = Some(class);
+        }
+        let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+        let (mut truth, mut found) = (Vec::new(), Vec::new());
+        for (class, image) in classes.iter().zip(images) {
+            let Some(class) = class else { continue };
+            let next = numbers.len() as u32;
+            truth.push(*numbers.entry(class).or_insert(next));
+            found.push(image.cluster);
+        }
+        if truth.is_empty() {
+            return Err(PipelineError::Usage(format!(
+                "no name in {} is that of an image; names are paths within the collection or file names, with or without extension",
+                self.path.display()
+            )));
+        }
+        if !unknown.is_empty() {
+            let verb = if unknown.len() == 1 { "label is" } else { "labels are" };
+            observer.observe(Event::Warning(format!(
+                "{} {verb} of no single image of the collection and not used, the first of {}",
+                unknown.len(),
+                unknown[0]
+            )));
+        }
+        let table = Contingency::from_labels(&truth, &found)
+            .map_err(|error| PipelineError::Untrusted(format!("{}: {error}", self.path.display())))?;
+        Ok(LabelScores {
+            purity: table.purity(),
+            nmi: table.normalised_mutual_information(),
+            ari: table.adjusted_rand_index(),
+            cluster_error: clusters as i64 - numbers.len() as i64,
+            classes: numbers.len(),
+            labelled: truth.len(),
+            unlabelled: images.len() - truth.len(),
+            unknown_labels: unknown.len(),
+        })
+    }
+}
+
+/// Images by what people call them.
+struct Names {
+    /// Whole paths, then paths without extension, file names, and file names without extension; none where several images
+    /// have the name.
+    maps: [BTreeMap<String, Option<usize>>; 4],
+}
+
+impl Names {
+    fn new(images: &[ClusteredImage]) -> Names {
+        let mut maps: [BTreeMap<String, Option<usize>>; 4] = Default::default();
+        for (index, image) in images.iter().enumerate() {
+            for (map, name) in maps.iter_mut().zip(Names::of(&image.name)) {
+                map.entry(name).and_modify(|known| *known = None).or_insert(Some(index));
+            }
+        }
+        Names { maps }
+    }
+
+    fn of(name: &str) -> [String; 4] {
+        let path = Path::new(name);
+        let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        [name.to_string(), image_key(path), part(path.file_name()), part(path.file_stem())]
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let name = name.trim_start_matches("./");
+        self.maps.iter().find_map(|map| map.get(name)).copied().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+
+    fn images(names: &[(&str, u32)]) -> Vec<ClusteredImage> {
+        let image = |&(name, cluster): &(&str, u32)| ClusteredImage {
+            name: name.to_string(),
+            file: None,
+            cluster,
+            confidence: 1.0,
+            place: [0.0; 2],
+        };
+        names.iter().map(image).collect()
+    }
+
+    fn labels(rows: &[(&str, &str)]) -> Labels {
+        let rows = rows.iter().map(|(name, class)| (name.to_string(), class.to_string())).collect();
+        Labels { path: "labels.csv".into(), rows }
+    }
+
+    #[test]
+    fn names_may_be_paths_or_file_names_and_only_labelled_images_count() {
+        let images = images(&[("a/1.jpg", 0), ("b/1.jpg", 0), ("b/2.jpg", 1), ("3.x.png", 2), ("4.jpg", 2)]);
+        let rows = [("a/1.jpg", "x"), ("./b/1", "y"), ("2", "z"), ("3.x", "z"), ("1", "x"), ("nobody", "z")];
+        let scores = labels(&rows).score(&images, 3, &Silent).unwrap();
+        assert_eq!((scores.labelled, scores.unlabelled, scores.unknown_labels, scores.classes), (4, 1, 2, 3));
+        assert_eq!((scores.purity, scores.cluster_error), (0.75, 0));
+    }
+
+    #[test]
+    fn contradictions_and_files_about_other_images_are_refused() {
+        let images = images(&[("1.jpg", 0), ("2.jpg", 0)]);
+        let twice = labels(&[("1", "x"), ("1.jpg", "y")]).score(&images, 1, &Silent);
+        assert!(matches!(twice, Err(PipelineError::Untrusted(_))));
+        let none = labels(&[("7", "x")]).score(&images, 1, &Silent);
+        assert!(matches!(none, Err(PipelineError::Usage(_))));
+    }
+}

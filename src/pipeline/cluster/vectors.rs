@@ -1,0 +1,167 @@
+//! One vector per image: computed, from the cache, or from a file.
+
+use std::path::PathBuf;
+
+use super::{ClusterRequest, interrupted};
+use crate::config::RunConfig;
+use crate::dataset::{Collection, DatasetError, Record};
+use crate::event::{Event, Observer, Stage};
+use crate::features::cache::Cache;
+use crate::features::{VectorFileError, read_vectors};
+use crate::pipeline::backbone::Backbone;
+use crate::pipeline::ordered::for_each_ordered;
+use crate::pipeline::{PipelineError, Skip, images, no_images};
+
+/// The vectors of a collection, and what they are of.
+pub struct Gathered {
+    pub images: Vec<GatheredImage>,
+    /// Row-major `[N, D]`.
+    pub values: Vec<f32>,
+    pub width: usize,
+    pub skipped: Vec<Skip>,
+}
+
+pub struct GatheredImage {
+    /// Relative to the collection, `/` between folders.
+    pub name: String,
+    pub file: Option<PathBuf>,
+}
+
+/// Vectors of all usable images, in the collection's order. Only as many images as threads are decoded at a time.
+pub fn of_images(
+    request: &ClusterRequest,
+    config: &RunConfig,
+    backbone: &Backbone,
+    collection: &Collection,
+    workers: usize,
+    observer: &dyn Observer,
+) -> Result<Gathered, PipelineError> {
+    let folder_error = |error: std::io::Error| {
+        PipelineError::InputOutput(format!("cannot use the output folder {}: {error}", request.out.display()))
+    };
+    std::fs::create_dir_all(&request.out).map_err(folder_error)?;
+    let cache =
+        Cache::open(&request.out.join("cache"), &settings(config, backbone), &config.cache).map_err(folder_error)?;
+    let width = backbone.extractor.image_width();
+    let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
+    observer.observe(Event::StageStarted { stage: Stage::Features, total: None });
+    let (mut done, mut not_stored) = (0, 0u64);
+    let process = |record: Result<Record, DatasetError>| {
+        (!observer.interrupted()).then(|| match record {
+            Ok(record) => {
+                let vector = vector(&record, config, backbone, &cache);
+                (record.path.clone(), Some(record), vector)
+            }
+            Err(error) => (error.path().to_path_buf(), None, Err(Failure::Image(error.to_string()))),
+        })
+    };
+    for_each_ordered(collection.records(), workers, process, |outcome| {
+        let (path, record, vector) = outcome.ok_or_else(interrupted)?;
+        match (record, vector) {
+            (Some(record), Ok((vector, stored))) => {
+                not_stored += u64::from(!stored);
+                gathered.values.extend(vector);
+                gathered.images.push(GatheredImage { name: portable(&record), file: Some(record.path) });
+            }
+            (_, Err(Failure::Cache(error))) => return Err(folder_error(error)),
+            (_, Err(Failure::Image(reason))) => {
+                observer.observe(Event::Skipped { path: path.clone(), reason: reason.clone() });
+                gathered.skipped.push(Skip { path, reason });
+            }
+            // A record that could not be had is always an error.
+            (None, Ok(_)) => {}
+        }
+        done += 1;
+        observer.observe(Event::StageProgress { stage: Stage::Features, done });
+        Ok(())
+    })?;
+    observer.observe(Event::StageFinished { stage: Stage::Features });
+    if not_stored > 0 {
+        observer.observe(Event::Note(format!(
+            "the vectors of {not_stored} images did not fit in the cache; a repeated run computes them again unless cache.limit_mebibytes (now {}) is raised",
+            config.cache.limit_mebibytes
+        )));
+    }
+    match (gathered.images.is_empty(), gathered.skipped.len()) {
+        (false, _) => Ok(gathered),
+        (true, 0) => Err(no_images(request.data.as_deref().unwrap_or(&request.out))),
+        (true, count) => Err(PipelineError::Usage(format!("none of the {count} images can be used"))),
+    }
+}
+
+enum Failure {
+    /// The image is left out for this reason.
+    Image(String),
+    /// The cache cannot be written.
+    Cache(std::io::Error),
+}
+
+/// The vector of an image, and whether the cache has it now.
+fn vector(
+    record: &Record,
+    config: &RunConfig,
+    backbone: &Backbone,
+    cache: &Cache,
+) -> Result<(Vec<f32>, bool), Failure> {
+    let file = images::read(&record.path, config).map_err(Failure::Image)?;
+    let width = backbone.extractor.image_width();
+    if let Some(bytes) = cache.get(&file.hash).filter(|bytes| bytes.len() == 4 * width) {
+        return Ok((bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect(), true));
+    }
+    let image = images::decode(&file, config).map_err(Failure::Image)?;
+    let vector = backbone.extractor.image_vector(&image);
+    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let stored = cache.put(&file.hash, &bytes).map_err(Failure::Cache)?;
+    Ok((vector, stored))
+}
+
+/// Identifies everything that a vector follows from besides the image.
+fn settings(config: &RunConfig, backbone: &Backbone) -> blake3::Hash {
+    let settings = serde_json::json!({
+        "program": env!("CARGO_PKG_VERSION"),
+        "kind": "image vectors",
+        "backbone": backbone.name,
+        "width": backbone.extractor.image_width(),
+        "weights": backbone.hash,
+        "vit": config.vit,
+        "superpixel": config.superpixel,
+        "pixel": config.pixel,
+    });
+    blake3::hash(settings.to_string().as_bytes())
+}
+
+/// Vectors from a file: row i belongs to image i of the collection, or where there is none to nothing but its number.
+pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> Result<Gathered, PipelineError> {
+    let Some(path) = &request.features else {
+        return Err(PipelineError::Usage("there are no images to work on; give them with --data PATH".into()));
+    };
+    let file = read_vectors(path).map_err(|error| match error {
+        VectorFileError::Read { .. } => PipelineError::Usage(error.to_string()),
+        VectorFileError::Format { .. } => PipelineError::Untrusted(error.to_string()),
+    })?;
+    let count = file.values.len() / file.width;
+    let images: Vec<GatheredImage> = match collection {
+        None => (0..count).map(|row| GatheredImage { name: row.to_string(), file: None }).collect(),
+        Some(collection) => {
+            let records = collection.records().map(|record| {
+                let record = record?;
+                Ok(GatheredImage { name: portable(&record), file: Some(record.path) })
+            });
+            // A file that is left out would shift all rows after it: here no error may be passed over.
+            records.collect::<Result<_, PipelineError>>()?
+        }
+    };
+    if images.len() != count {
+        return Err(PipelineError::Untrusted(format!(
+            "{} holds {count} vectors for {} images; give one vector per image, in the order of the images' paths",
+            path.display(),
+            images.len()
+        )));
+    }
+    Ok(Gathered { images, values: file.values, width: file.width, skipped: Vec::new() })
+}
+
+/// A relative path with `/` between its parts on every system.
+fn portable(record: &Record) -> String {
+    record.relative.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
