@@ -5,7 +5,7 @@ use super::html::{Text, decimal, significant, whole};
 /// The drawing in its own units; the style scales it to the page.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 74.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
@@ -157,7 +157,8 @@ impl Histogram {
                 // A single image among many is still seen.
                 let y = vertical.y(count as f64).min(vertical.y(0.0) - 1.5);
                 svg += &format!(
-                    "<rect class=\"bar\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"><title>{} to {} %: {}</title></rect>\n",
+                    "<rect class=\"bar\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"><title>{} to {} %: \
+                     {}</title></rect>\n",
                     LEFT + part as f64 * width + 1.0,
                     width - 2.0,
                     vertical.y(0.0) - y,
@@ -185,7 +186,8 @@ fn framed(title: &str, x_label: &str, y_label: &str, drawn: &str) -> String {
          <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}: {y_label} over {x_label}\">\n{drawn}\
          <path class=\"axis\" d=\"M{LEFT} {base}H{right}\"/>\n\
          <text class=\"label\" x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{x_label}</text>\n\
-         <text class=\"label\" transform=\"translate(13 {centre}) rotate(-90)\" text-anchor=\"middle\">{y_label}</text>\n\
+         <text class=\"label\" transform=\"translate(14 {centre}) rotate(-90)\" \
+         text-anchor=\"middle\">{y_label}</text>\n\
          </svg></figure>\n",
         title = Text(title),
         x_label = Text(x_label),
@@ -233,9 +235,6 @@ impl Axis {
                 format!("{tick:.1e}").replace('-', "\u{2212}")
             };
         }
-        if self.step >= 1.0 && tick >= 0.0 {
-            return whole(tick.round() as u64);
-        }
         decimal(tick, (-self.step.log10()).ceil().max(0.0) as usize)
     }
 
@@ -251,7 +250,8 @@ impl Axis {
         let line = |tick: f64| {
             let y = self.y(tick);
             format!(
-                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{}\"/><text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{}\"/><text class=\"tick\" x=\"{}\" y=\"{:.1}\" \
+                 text-anchor=\"end\">{}</text>\n",
                 WIDTH - RIGHT,
                 LEFT - 7.0,
                 y + 4.0,

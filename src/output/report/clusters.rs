@@ -62,7 +62,7 @@ pub struct AlphaPoint {
 pub struct ClusterReport<'a> {
     /// What was grouped, for the reader.
     pub collection: &'a str,
-    /// How, for the reader.
+    /// How, in a sentence for the reader.
     pub method: &'a str,
     /// Where the method has one.
     pub alpha: Option<f64>,
@@ -116,9 +116,10 @@ impl ClusterReport<'_> {
         images
     }
 
-    /// The page. `picture` gives the thumbnail of an image by its index, a JPEG as [`super::thumbnail`] makes it, and is
-    /// asked once for each of [`ClusterReport::pictured`]. Without one, or with one of more than 32 KiB, the image is
-    /// listed without a picture.
+    /// The page. `picture` gives the thumbnail of an image by its index, a JPEG as [`super::thumbnail`] makes it.
+    ///
+    /// It is asked once for each of [`ClusterReport::pictured`], in that order. Without a picture, or with one of more
+    /// than 32 KiB, the image is listed without one.
     pub fn html(&self, mut picture: impl FnMut(usize) -> Option<Vec<u8>>) -> String {
         let selection = self.select();
         let pictured: BTreeSet<usize> = selection.of_clusters().collect();
@@ -142,7 +143,7 @@ impl ClusterReport<'_> {
         Page {
             kind: "deepcut clusters",
             title: self.collection,
-            lead: &self.lead(),
+            lead: self.method,
             figures: &self.figures(&selection),
             sections: &[
                 ("map", "Map"),
@@ -193,14 +194,12 @@ impl ClusterReport<'_> {
         Shown { cluster, size, mean_confidence: sum / known as f64, sure, doubtful }
     }
 
-    fn lead(&self) -> String {
-        let alpha = self.alpha.map_or(String::new(), |alpha| format!(", alpha {alpha}"));
-        format!("Grouped by {}{alpha}. The number of groups was not given.", self.method)
-    }
-
     fn figures(&self, selection: &Selection) -> String {
         let mut figures = figure("images", &whole(self.images.len() as u64));
         figures += &figure("clusters found", &whole(selection.clusters as u64));
+        if let Some(alpha) = self.alpha {
+            figures += &figure("alpha", &alpha.to_string());
+        }
         if let Some(objective) = self.objective {
             figures += &figure("objective", &significant(objective));
         }
@@ -229,7 +228,8 @@ impl ClusterReport<'_> {
         }
         let legend = legend(largest, self.images.len(), selection);
         format!(
-            "<section id=\"map\"><h2>Sizes</h2>\n<p class=\"note\">These images have no places on a map.</p>\n{legend}</section>\n"
+            "<section id=\"map\"><h2>Sizes</h2>\n<p class=\"note\">These images have no places on a map.</p>\n\
+             {legend}</section>\n"
         )
     }
 
@@ -265,7 +265,8 @@ impl ClusterReport<'_> {
             html += &format!(
                 "<article id=\"cluster-{number}\" aria-labelledby=\"cluster-{number}-title\">\n\
                  <h3 id=\"cluster-{number}-title\"><span class=\"swatch\" style=\"background:{colour}\"></span>Cluster \
-                 {number}</h3>\n<p class=\"note\">{size} · {share} of the collection · mean confidence {confidence}</p>\n\
+                 {number}</h3>\n<p class=\"note\">{size} · {share} of the collection · mean confidence \
+                 {confidence}</p>\n\
                  {pictures}</article>\n",
                 number = shown.cluster,
                 colour = colour(shown.cluster),
@@ -331,10 +332,12 @@ impl ClusterReport<'_> {
             "sweep",
             "Range of alpha",
             &format!(
-                "<p class=\"note\">{sentence}</p>\n<div class=\"charts\">\n{charts}</div>\n<div class=\"scroll\" \
-                 tabindex=\"0\" role=\"region\" aria-label=\"Clusters over alpha\"><table class=\"numbers\">\n<thead><tr>\
+                "<p class=\"note\">{sentence} Agreement is the adjusted Rand index against the row above.</p>\n\
+                 <div class=\"charts\">\n{charts}</div>\n<div class=\"scroll\" \
+                 tabindex=\"0\" role=\"region\" aria-label=\"Clusters over alpha\">\n\
+                 <table class=\"numbers\">\n<thead><tr>\
                  <th scope=\"col\">alpha</th><th scope=\"col\">clusters</th><th scope=\"col\">objective</th>\
-                 <th scope=\"col\">agreement with the row above</th><th scope=\"col\">range</th></tr></thead>\n\
+                 <th scope=\"col\">agreement</th><th scope=\"col\">range</th></tr></thead>\n\
                  <tbody>\n{rows}</tbody></table></div>\n"
             ),
         )
@@ -370,7 +373,8 @@ fn legend(largest: &[(u32, usize)], images: usize, selection: &Selection) -> Str
     let entry = |&(cluster, size): &(u32, usize)| {
         format!(
             "<li><a href=\"#cluster-{cluster}\" data-cluster=\"{cluster}\"><span class=\"swatch\" \
-             style=\"background:{colour}\"></span><span class=\"which\">Cluster {cluster}</span><span class=\"size\">{size} \
+             style=\"background:{colour}\"></span><span class=\"which\">Cluster {cluster}</span>\
+             <span class=\"size\">{size} \
              <span class=\"share\">{share}</span></span><span class=\"bar\"><span \
              style=\"width:{width:.1}%;background:{colour}\"></span></span></a></li>\n",
             colour = colour(cluster),
@@ -393,7 +397,8 @@ fn titled(id: &str, title: &str, content: &str) -> String {
         return String::new();
     }
     format!(
-        "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{content}</section>\n"
+        "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n\
+         {content}</section>\n"
     )
 }
 

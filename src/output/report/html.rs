@@ -177,7 +177,10 @@ impl Page<'_> {
 
 /// A count with its digits in threes.
 pub fn whole(count: u64) -> String {
-    let digits = count.to_string();
+    in_threes(&count.to_string())
+}
+
+fn in_threes(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() * 2);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -198,9 +201,13 @@ pub fn decimal(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return UNKNOWN.to_string();
     }
-    let text = format!("{value:.decimals$}");
-    let is_zero = text.chars().all(|character| matches!(character, '-' | '0' | '.'));
-    text.replace('-', if is_zero { "" } else { "\u{2212}" })
+    let text = format!("{:.decimals$}", value.abs());
+    let is_zero = text.chars().all(|character| matches!(character, '0' | '.'));
+    let minus = if value < 0.0 && !is_zero { "\u{2212}" } else { "" };
+    match text.split_once('.') {
+        Some((digits, fraction)) => format!("{minus}{}.{fraction}", in_threes(digits)),
+        None => format!("{minus}{}", in_threes(&text)),
+    }
 }
 
 /// About four significant digits, with a power of ten for very large and very small numbers.
@@ -300,7 +307,8 @@ mod tests {
         let cases = [
             (0.0, "0"),
             (-0.12345, "−0.1235"),
-            (-12345.6, "−12346"),
+            (-12345.6, "−12\u{202f}346"),
+            (1234.56, "1\u{202f}235"),
             (3.0, "3.000"),
             (-2.5e9, "−2.500·10^9"),
             (1e-7, "1.000·10^−7"),

@@ -30,6 +30,9 @@
     if (image) pictures.set(point, image.src);
   }
 
+  // Points with a picture stand out where most have none.
+  const ringed = pictures.size < count ? [...pictures.keys()] : [];
+
   // A grid of cells finds the points near the pointer: those of cell c are order[starts[c]] to order[starts[c + 1] - 1].
   const SIDE = 65536;
   const CELLS = 128;
@@ -65,8 +68,8 @@
     ground.height = canvas.height;
     const brush = ground.getContext("2d");
     brush.scale(ratio, ratio);
-    const radius = Math.min(7, Math.max(1.1, 4.6 - 0.75 * Math.log10(Math.max(1, count))) * Math.pow(zoom, 0.35));
-    const asDiscs = count <= 12000;
+    const radius = Math.min(7, Math.max(1.1, 5.6 - 0.95 * Math.log10(Math.max(1, count))) * Math.pow(zoom, 0.35));
+    const asDiscs = count <= 12000 || zoom >= 3;
     // A prime step larger than any number of points visits each once, so that no cluster always lies on top.
     for (let step = 0, point = 0; step < count; step++, point = (point + 104729) % count) {
       const x = screenX(xs[point]);
@@ -82,6 +85,17 @@
       } else {
         brush.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
       }
+    }
+    for (const point of ringed) {
+      const faint = highlighted >= 0 && clusters[point] !== highlighted;
+      brush.globalAlpha = faint ? 0.15 : 1;
+      brush.beginPath();
+      brush.arc(screenX(xs[point]), screenY(ys[point]), radius + 2, 0, 2 * Math.PI);
+      brush.fillStyle = data.colours[clusters[point] % 255];
+      brush.fill();
+      brush.lineWidth = 1.2;
+      brush.strokeStyle = "#fff";
+      brush.stroke();
     }
   }
 
@@ -120,6 +134,7 @@
     }
   }
 
+  // The point nearest to a place of the screen; one with a ring counts as twice as near.
   function nearest(screenPointX, screenPointY) {
     const x = centreX + (screenPointX - width / 2) / scale();
     const y = centreY + (screenPointY - height / 2) / scale();
@@ -131,7 +146,8 @@
         const cell = row * CELLS + column;
         for (let position = starts[cell]; position < starts[cell + 1]; position++) {
           const point = order[position];
-          const squared = (xs[point] - x) ** 2 + (ys[point] - y) ** 2;
+          const nearer = ringed.length > 0 && pictures.has(point) ? 0.25 : 1;
+          const squared = nearer * ((xs[point] - x) ** 2 + (ys[point] - y) ** 2);
           if (squared < bestSquared) {
             best = point;
             bestSquared = squared;

@@ -81,15 +81,17 @@ impl Map {
         } else {
             "nothing is shown under the pointer".to_string()
         };
+        let on_map = pictures.keys().filter(|index| self.points.binary_search(index).is_ok()).count();
+        let ringed = if (1..self.points.len()).contains(&on_map) { " (ringed ones have a picture)" } else { "" };
         Some(format!(
             "<section id=\"map\" aria-labelledby=\"map-title\">\n<h2 id=\"map-title\">Map</h2>\n\
-             <p class=\"note\">Alike images lie near each other; colours are clusters.{all}<span id=\"map-help\" hidden> \
-             Point at an image to see it; drag to move; <kbd>+</kbd>, <kbd>−</kbd> and <kbd>0</kbd> zoom, arrow keys go from \
-             image to image.</span></p>\n\
+             <p class=\"note\">Alike images lie near each other; colours are clusters.{all}\
+             <span id=\"map-help\" hidden> Point at an image to see it{ringed}; drag to move; <kbd>+</kbd>, \
+             <kbd>−</kbd> and <kbd>0</kbd> zoom, arrow keys go from image to image.</span></p>\n\
              <noscript><p class=\"note\">JavaScript is off: {without_script}.</p></noscript>\n\
              <div class=\"map\">\n<div class=\"plane\" id=\"map-plane\">\n{still}\
-             <canvas id=\"map-canvas\" tabindex=\"0\" role=\"application\" aria-label=\"Map of the collection; arrow keys \
-             go from image to image\" hidden></canvas>\n\
+             <canvas id=\"map-canvas\" tabindex=\"0\" role=\"application\" \
+             aria-label=\"Map of the collection; arrow keys go from image to image\" hidden></canvas>\n\
              <div class=\"zoom\" id=\"map-zoom\" hidden><button type=\"button\" data-zoom=\"in\" \
              aria-label=\"Zoom in\">+</button><button type=\"button\" data-zoom=\"out\" aria-label=\"Zoom \
              out\">−</button><button type=\"button\" data-zoom=\"all\" aria-label=\"Show all\">⤢</button></div>\n\
@@ -201,8 +203,8 @@ impl Frame {
     }
 }
 
-/// How far along a curve through the map a place lies: places near each other on the curve are near each other on the map
-/// (Z-order: the bits of both coordinates in turn).
+/// How far along a curve through the map a place lies: neighbours on the curve are neighbours on the map (Z-order, the
+/// bits of both coordinates in turn).
 fn along_curve([x, y]: [u16; 2]) -> u32 {
     (0..16)
         .fold(0, |code, bit| code | (u32::from(x) >> bit & 1) << (2 * bit) | (u32::from(y) >> bit & 1) << (2 * bit + 1))

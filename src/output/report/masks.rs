@@ -25,8 +25,8 @@ pub struct SegmentedImage<'a> {
 
 /// The report of a segmenting run: pictures of a sample and of the doubtful images, and figures of all.
 ///
-/// However many images there are, it keeps no more than 264 pictures at a time. Which ones follows from the order of the
-/// images and their confidences alone.
+/// However many images there are, it keeps no more than 264 pictures at a time. Which ones follows from the order and
+/// the confidences of the images alone.
 #[derive(Debug, Clone)]
 pub struct MaskReport {
     collection: String,
@@ -79,8 +79,8 @@ impl MaskReport {
 
     /// Counts an image, in the collection's order, and asks for its `picture` only if the report shows it for now.
     ///
-    /// The picture is a JPEG as [`super::thumbnail`] makes it, of the image with its mask drawn over it. Without one, or
-    /// with one of more than 32 KiB, the image is listed without a picture.
+    /// The picture is a JPEG as [`super::thumbnail`] makes it, of the image with its mask drawn over it. Without one,
+    /// or with one of more than 32 KiB, the image is listed without a picture.
     pub fn push(&mut self, image: &SegmentedImage, picture: impl FnOnce() -> Option<Vec<u8>>) {
         let place = self.images;
         self.images += 1;
@@ -132,7 +132,7 @@ impl MaskReport {
         let mean_confidence = if self.confident > 0 { self.confidence_sum / self.confident as f64 } else { f64::NAN };
         let mut figures = figure("images", &whole(self.images)) + &figure("time", &duration(seconds));
         if self.images > 0 && seconds.is_finite() && seconds > 0.0 {
-            figures += &figure("images per second", &html::significant(self.images as f64 / seconds));
+            figures += &figure("images per second", &decimal(self.images as f64 / seconds, 1));
         }
         figures += &figure("mean confidence", &decimal(mean_confidence, 3));
         figures += &figure("without object", &whole(self.without_object));
@@ -162,7 +162,9 @@ impl MaskReport {
 
     fn sheet(&self) -> String {
         if self.images == 0 {
-            return "<section id=\"sheet\"><h2>Contact sheet</h2><p class=\"note\">No image was segmented.</p></section>\n".into();
+            return "<section id=\"sheet\"><h2>Contact sheet</h2>\n<p class=\"note\">No image was \
+                    segmented.</p></section>\n"
+                .into();
         }
         let shown: Vec<&Kept> =
             self.kept.iter().filter(|(place, _)| self.on_sheet(**place)).map(|(_, kept)| kept).collect();
