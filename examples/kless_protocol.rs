@@ -87,11 +87,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The vectors of all images, row-major, their width, and the images' names.
-fn image_vectors(
-    data: &Path,
-    weights: Option<&Path>,
-    config: &RunConfig,
-) -> Result<(Vec<f32>, usize, Vec<PathBuf>), Box<dyn Error>> {
+type Described = (Vec<f32>, usize, Vec<PathBuf>);
+
+/// Describes every image of a collection.
+fn image_vectors(data: &Path, weights: Option<&Path>, config: &RunConfig) -> Result<Described, Box<dyn Error>> {
     let extractor: Box<dyn Extractor + Send + Sync> = match weights {
         Some(path) => Box::new(VitExtractor::new(&StateDict::open(path)?, config.vit.clone(), tensor::cpu())?),
         None => Box::new(SuperpixelExtractor::new(config.superpixel)),

@@ -51,11 +51,10 @@ pub(super) fn exact(vectors: &Vectors, offset: f64, device: &Device, observer: &
         }
     }
     let missing_loop: Vec<f32> = missing_loops(vectors, offset);
-    let inverse_roots: Vec<f32> = row_sums
-        .iter()
-        .zip(&missing_loop)
-        .map(|(sum, extra)| (1.0 / (sum + f64::from(*extra)).sqrt()) as f32)
-        .collect();
+    // A self-loop that single precision rounds to nothing leaves a vector without weights, and P zero there.
+    let inverse_root = |degree: f64| if degree > 0.0 { (1.0 / degree.sqrt()) as f32 } else { 0.0 };
+    let degrees = row_sums.iter().zip(&missing_loop).map(|(sum, extra)| sum + f64::from(*extra));
+    let inverse_roots: Vec<f32> = degrees.map(inverse_root).collect();
     let inverse_roots = blocks(&inverse_roots, 1, device);
     let missing_loop = blocks(&missing_loop, 1, device);
 

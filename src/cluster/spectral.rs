@@ -8,6 +8,9 @@ use super::{ClusterError, k_means};
 /// Most vectors: the eigenvalues of a dense N×N matrix cost N³ operations.
 pub const MOST_VECTORS: usize = 3000;
 
+/// A smaller difference of eigenvalues is rounding.
+const LEAST_GAP: f64 = 1e-9;
+
 /// What spectral clustering found.
 pub(super) struct Found {
     pub clusters: Vec<u32>,
@@ -17,7 +20,7 @@ pub(super) struct Found {
 
 /// Normalised spectral clustering of W = max(F Fᵀ, 0) into at most `most` clusters.
 ///
-/// L = I − D^-½ W D^-½; K is where λ_{K+1} − λ_K is largest; k-means groups the rows of the first K eigenvectors, scaled to
+/// L = I − D^-½ W D^-½; K ≥ 2 is where λ_{K+1} − λ_K is largest; k-means groups the rows of the first K eigenvectors, scaled to
 /// unit length. A vector without any affinity is a component of its own (λ = 0).
 /// Source: Ng, Jordan and Weiss, "On spectral clustering", NIPS 2001; von Luxburg, "A tutorial on spectral clustering",
 /// arXiv 0711.0189, section 8.3, for the eigengap.
@@ -40,10 +43,13 @@ pub(super) fn spectral(vectors: &Vectors, most: usize, restarts: usize, seed: u6
     Ok(Found { clusters: k_means::k_means(&embedding, clusters, restarts, seed).clusters, eigenvalues })
 }
 
-/// The K after which the eigenvalues, ascending, leave the largest gap; 1 where there is no gap.
+/// The K ≥ 2 after which the eigenvalues, ascending, leave the largest gap; 1 where there is none.
+///
+/// The gap after the first eigenvalue only says that the graph is connected, and is the largest in nearly every graph of
+/// cosines: counted, it would leave all such collections in one cluster.
 fn eigengap(eigenvalues: &[f64]) -> usize {
-    let mut best = (0.0, 1);
-    for (index, pair) in eigenvalues.windows(2).enumerate() {
+    let mut best = (LEAST_GAP, 1);
+    for (index, pair) in eigenvalues.windows(2).enumerate().skip(1) {
         if pair[1] - pair[0] > best.0 {
             best = (pair[1] - pair[0], index + 1);
         }
@@ -97,7 +103,13 @@ mod tests {
 
     #[test]
     fn gaps() {
-        for (eigenvalues, expected) in [(&[0.0][..], 1), (&[0.0, 0.1, 0.9, 1.0], 2), (&[0.0, 0.0, 0.0], 1)] {
+        for (eigenvalues, expected) in [
+            (&[0.0][..], 1),
+            (&[0.0, 0.1, 0.9, 1.0], 2),
+            (&[0.0, 0.7, 0.75, 0.9], 3),
+            (&[0.0, 1.0, 1.0], 1),
+            (&[0.0, 0.0, 0.0], 1),
+        ] {
             assert_eq!(eigengap(eigenvalues), expected);
         }
     }
