@@ -47,6 +47,8 @@ enum SaveArgument {
     Overlays,
     /// The probability of foreground as grey PNG
     Saliency,
+    /// One report.html to open in a browser
+    Report,
     /// One coco.json with masks and boxes
     Coco,
     /// Boxes as text files, below yolo/
@@ -73,6 +75,7 @@ impl PredictArguments {
                 masks: saves(SaveArgument::Masks),
                 overlays: saves(SaveArgument::Overlays),
                 saliency: saves(SaveArgument::Saliency),
+                report: saves(SaveArgument::Report),
                 coco: saves(SaveArgument::Coco),
                 yolo: saves(SaveArgument::Yolo),
                 voc: saves(SaveArgument::Voc),

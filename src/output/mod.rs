@@ -12,6 +12,7 @@ mod indexed_png;
 mod json_lines;
 mod overlay;
 mod palette;
+mod report;
 
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
 pub use atomic::write_atomically;
@@ -23,3 +24,7 @@ pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text}
 pub use json_lines::{JsonLines, JsonLog};
 pub use overlay::{encode_jpeg, overlay};
 pub use palette::cluster_colour;
+pub use report::{
+    AgreementScores, AlphaPoint, ClusterReport, GroupedImage, MaskReport, SegmentedImage, SkippedFile,
+    THUMBNAIL_SIDE_PX, thumbnail,
+};

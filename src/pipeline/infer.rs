@@ -48,9 +48,9 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
     let backbone = backbone::open(&mut config, request.weights.as_deref(), header.backbone_hash.as_deref(), &device)?;
     let labels = labels(header, backbone.extractor.width(), &request.checkpoint)?;
     let workers = workers(request.machine.threads)?;
-    let parts = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
+    let parts_text = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
     observer.observe(Event::Plan(format!(
-        "segmenting {} with {}: {}, device {device_name}, {} clusters{parts}",
+        "segmenting {} with {}: {}, device {device_name}, {} clusters{parts_text}",
         request.predict.data.display(),
         request.checkpoint.display(),
         backbone.description,
@@ -73,6 +73,10 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
         backbone: &backbone,
         device: &device,
         labels,
+        description: format!(
+            "{} clusters{parts_text}, one shared network on {} features",
+            header.objects.network.clusters, backbone.name
+        ),
         origin: serde_json::json!(checkpoint_hash.to_hex().as_str()),
     };
     predictor.run(&collection, workers, observer, |graph, _| {

@@ -63,6 +63,7 @@ pub fn segment(
         backbone: &backbone,
         device: &device,
         labels,
+        description: format!("{clusters} clusters, every image by itself on {} features", backbone.name),
         origin: serde_json::json!([
             images::graph_settings(&config, &backbone).to_hex().as_str(),
             config.model,

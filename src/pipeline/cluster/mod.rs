@@ -2,6 +2,7 @@
 
 mod labels;
 mod lay_out;
+mod report;
 mod sweep;
 mod vectors;
 
@@ -121,12 +122,13 @@ struct Grouped {
 }
 
 const ASSIGNMENTS: &str = "assignments.csv";
+const REPORT: &str = "report.html";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINT: &str = "clusters.safetensors";
 
 /// Groups a collection, or lets images join the clusters of a checkpoint.
 ///
-/// Writes `OUT/assignments.csv`, `OUT/summary.json`, unless images join clusters `OUT/clusters.safetensors`, and where
+/// Writes `OUT/assignments.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
 /// asked for `OUT/clusters/`. Vectors of images are kept in `OUT/cache/`, so that a repeated run is quick.
 pub fn cluster(
     config: RunConfig,
@@ -378,12 +380,14 @@ impl Run<'_> {
             let bytes = assigner.to_bytes().map_err(|error| PipelineError::Untrusted(error.to_string()))?;
             write_atomically(&out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
         }
+        let curve = best_restart.and_then(|best| summary.restarts.get(best)).map_or(Vec::new(), |r| r.curve.clone());
+        let write_report = || report::write(&out.join(REPORT), self.request, &config, &summary, &images, &curve);
+        self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
         write_atomically(&out.join(SUMMARY), |writer| {
             serde_json::to_writer_pretty(&mut *writer, &summary)?;
             writer.write_all(b"\n")
         })?;
-        let curve = best_restart.and_then(|best| summary.restarts.get(best)).map_or(Vec::new(), |r| r.curve.clone());
         Ok(ClusterResult { summary, images, curve })
     }
 }

@@ -31,6 +31,8 @@ pub struct SaveKinds {
     pub overlays: bool,
     /// The probability of foreground as grey pictures.
     pub saliency: bool,
+    /// One page for people with figures, a sample and the least sure images.
+    pub report: bool,
     /// One COCO JSON file with the masks and boxes of all images.
     pub coco: bool,
     /// YOLO boxes, one text file per image.

@@ -37,6 +37,8 @@ pub struct Predictor<'a> {
     pub backbone: &'a Backbone,
     pub device: &'a Device,
     pub labels: Labels,
+    /// How the images are segmented, for people.
+    pub description: String,
     /// Everything that a result follows from besides the image and the settings of refinement and output.
     pub origin: serde_json::Value,
 }
@@ -55,7 +57,7 @@ impl Predictor<'_> {
         decide: impl Fn(&Graph, &Layout) -> Decision + Sync,
     ) -> Result<PredictSummary, PipelineError> {
         let started = Instant::now();
-        let results = Results::new(self.request, self.config, self.labels, &self.origin);
+        let results = Results::new(self.request, self.config, self.description.clone(), self.labels, &self.origin);
         let mut table = JsonLines::create(&self.request.out.join("predictions.jsonl"))?;
         let mut collected = results.begin()?;
         let mut totals = Totals::default();
@@ -74,7 +76,7 @@ impl Predictor<'_> {
             }
             totals.add(&outcome);
             table.push(&outcome.prediction)?;
-            collected.push(&outcome.prediction)?;
+            collected.push(&outcome.prediction, &outcome.source)?;
             observer.observe(Event::StageProgress { stage: Stage::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
         })?;
@@ -82,9 +84,10 @@ impl Predictor<'_> {
         if totals.images() == 0 {
             return Err(no_images(&self.request.data));
         }
-        collected.finish()?;
+        let seconds = started.elapsed().as_secs_f64();
+        collected.finish(seconds)?;
         table.finish()?;
-        Ok(totals.summary(self.request.out.clone(), started.elapsed().as_secs_f64()))
+        Ok(totals.summary(self.request.out.clone(), seconds))
     }
 
     /// Where this run's pictures lie within the collection, if it writes into the folder it reads: they are no input.
@@ -117,7 +120,7 @@ impl Predictor<'_> {
         };
         let content_hash = file.hash.to_hex().to_string();
         if let Some(prediction) = results.finished(&record, &content_hash) {
-            return Ok(Outcome { prediction, kind: Kind::AlreadyDone });
+            return Ok(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone });
         }
         let image = match images::decode(&file, self.config) {
             Ok(image) => image,
@@ -134,7 +137,7 @@ impl Predictor<'_> {
         };
         results.write(&record, &image, &picture, &prediction)?;
         clock.lap(|spent| &mut spent.write);
-        Ok(Outcome { prediction, kind: Kind::Segmented(clock.spent) })
+        Ok(Outcome { source: record.path, prediction, kind: Kind::Segmented(clock.spent) })
     }
 
     fn segment(
@@ -179,6 +182,8 @@ impl Predictor<'_> {
 }
 
 struct Outcome {
+    /// The image's file.
+    source: PathBuf,
     prediction: Prediction,
     kind: Kind,
 }
@@ -197,7 +202,8 @@ fn skipped(relative: &Path, path: &Path, reason: String) -> Outcome {
         content_hash: None,
         result: None,
     };
-    Outcome { prediction, kind: Kind::Skipped(Skip { path: path.to_path_buf(), reason }) }
+    let source = path.to_path_buf();
+    Outcome { source: source.clone(), prediction, kind: Kind::Skipped(Skip { path: source, reason }) }
 }
 
 /// Measures the steps of one image.

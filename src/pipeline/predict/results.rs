@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{ListedObject, PredictRequest, Prediction};
 use crate::config::RunConfig;
 use crate::dataset::Record;
-use crate::output::{self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, OutputError, write_atomically};
-use crate::pipeline::PipelineError;
+use crate::output::{
+    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, OutputError, SegmentedImage, SkippedFile,
+    write_atomically,
+};
+use crate::pipeline::{PipelineError, images};
 use crate::raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
 use crate::segment::{Label, Labels};
 
@@ -44,7 +47,9 @@ pub struct Segmented {
 /// Where results go and what they follow from.
 pub struct Results<'a> {
     request: &'a PredictRequest,
-    overlay_side_px: usize,
+    config: &'a RunConfig,
+    /// How the images are segmented, for people.
+    description: String,
     labels: Vec<Label>,
     categories: Vec<Category>,
     origin: String,
@@ -53,7 +58,8 @@ pub struct Results<'a> {
 impl<'a> Results<'a> {
     pub fn new(
         request: &'a PredictRequest,
-        config: &RunConfig,
+        config: &'a RunConfig,
+        description: String,
         labels: Labels,
         origin: &serde_json::Value,
     ) -> Results<'a> {
@@ -74,7 +80,8 @@ impl<'a> Results<'a> {
         };
         Results {
             request,
-            overlay_side_px: config.output.overlay_side_px,
+            config,
+            description,
             categories: labels.iter().filter(|label| label.value > 0).map(category).collect(),
             labels,
             origin: blake3::hash(origin.to_string().as_bytes()).to_hex().to_string(),
@@ -91,7 +98,8 @@ impl<'a> Results<'a> {
             write_atomically(&out.join(YOLO).join("data.yaml"), |writer| writer.write_all(data.as_bytes()))?;
         }
         let coco = save.coco.then(|| CocoWriter::create(&out.join("coco.json"), &self.categories)).transpose()?;
-        Ok(Collected { coco, out })
+        let report = save.report.then(|| MaskReport::new(&self.request.data.display().to_string(), &self.description));
+        Ok(Collected { coco, report, results: self })
     }
 
     /// The prediction of an earlier run of the same origin on the same bytes, if all its results are there.
@@ -130,7 +138,7 @@ impl<'a> Results<'a> {
         };
         let save = self.request.save;
         if save.overlays {
-            let overlay = output::overlay(image, &picture.mask, self.overlay_side_px);
+            let overlay = output::overlay(image, &picture.mask, self.config.output.overlay_side_px);
             let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
             write(&self.overlay_path(record), &bytes)?;
         }
@@ -160,6 +168,15 @@ impl<'a> Results<'a> {
         Ok(())
     }
 
+    /// A small overlay from the image and its mask on disk; none where they cannot be read.
+    fn thumbnail(&self, prediction: &Prediction, source: &Path) -> Option<Vec<u8>> {
+        let mask = self.request.out.join(MASKS).join(Path::new(&prediction.path).with_extension("png"));
+        let file = images::read(source, self.config).ok()?;
+        let image = images::decode(&file, self.config).ok()?;
+        let picture = output::overlay(&image, &output::read_mask(&mask).ok()?, output::THUMBNAIL_SIDE_PX);
+        output::thumbnail(&picture, output::THUMBNAIL_SIDE_PX).ok()
+    }
+
     fn mask_path(&self, record: &Record) -> PathBuf {
         self.request.out.join(MASKS).join(record.output_name())
     }
@@ -185,20 +202,48 @@ impl<'a> Results<'a> {
 /// Files that hold all images of a run.
 pub struct Collected<'a> {
     coco: Option<CocoWriter>,
-    out: &'a Path,
+    report: Option<MaskReport>,
+    results: &'a Results<'a>,
 }
 
 impl Collected<'_> {
-    /// Adds an image; one that was skipped has nothing to add.
-    pub fn push(&mut self, prediction: &Prediction) -> Result<(), PipelineError> {
-        if let Some(coco) = self.coco.as_mut().filter(|_| prediction.result.is_some()) {
-            coco.push(&annotated(prediction, self.out)?)?;
+    /// Adds an image, whose file is `source`.
+    pub fn push(&mut self, prediction: &Prediction, source: &Path) -> Result<(), PipelineError> {
+        let results = self.results;
+        let Some(measures) = &prediction.result else {
+            if let Some(report) = &mut self.report {
+                let reason = prediction.reason.as_deref().unwrap_or_default();
+                report.push_skipped(&SkippedFile { path: &prediction.path, reason });
+            }
+            return Ok(());
+        };
+        if let Some(coco) = &mut self.coco {
+            coco.push(&annotated(prediction, &results.request.out)?)?;
+        }
+        if let Some(report) = &mut self.report {
+            let area_px = (measures.width * measures.height).max(1);
+            let image = SegmentedImage {
+                path: &prediction.path,
+                confidence: measures.confidence,
+                foreground_share: measures.foreground_area_px as f64 / area_px as f64,
+            };
+            report.push(&image, || results.thumbnail(prediction, source));
         }
         Ok(())
     }
 
-    pub fn finish(self) -> Result<(), PipelineError> {
-        self.coco.map_or(Ok(()), |coco| coco.finish().map_err(PipelineError::from))
+    /// Writes what holds all images; `seconds` is the time of the run.
+    pub fn finish(self, seconds: f64) -> Result<(), PipelineError> {
+        if let Some(coco) = self.coco {
+            coco.finish()?;
+        }
+        if let Some(report) = self.report {
+            let page = report.finish(seconds);
+            write_atomically(&self.results.request.out.join("report.html"), |writer| {
+                writer.write_all(page.as_bytes())
+            })?;
+        }
+        Ok(())
     }
 }
 

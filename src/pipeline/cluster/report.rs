@@ -1,0 +1,85 @@
+//! The run as one page for people.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::{ClusterRequest, ClusterSummary, ClusteredImage};
+use crate::config::RunConfig;
+use crate::output::{
+    AgreementScores, AlphaPoint, ClusterReport, GroupedImage, OutputError, SkippedFile, THUMBNAIL_SIDE_PX, thumbnail,
+    write_atomically,
+};
+use crate::pipeline::images;
+
+/// Writes the report to `path`. An image that cannot be read again has no picture in it.
+pub fn write(
+    path: &Path,
+    request: &ClusterRequest,
+    config: &RunConfig,
+    summary: &ClusterSummary,
+    images: &[ClusteredImage],
+    curve: &[f64],
+) -> Result<(), OutputError> {
+    let collection = request.data.as_ref().or(request.features.as_ref());
+    let collection = collection.map_or(String::new(), |path| path.display().to_string());
+    let skipped: Vec<(String, &str)> =
+        summary.skipped.iter().map(|skip| (skip.path.display().to_string(), skip.reason.as_str())).collect();
+    let sweep = summary.alpha_sweep.as_ref();
+    let report = ClusterReport {
+        collection: &collection,
+        method: &method(summary),
+        alpha: summary.objective.is_some().then_some(summary.alpha),
+        objective: summary.objective,
+        seconds: None,
+        scores: summary.labels.as_ref().map(|scores| AgreementScores {
+            purity: scores.purity,
+            nmi: scores.nmi,
+            ari: scores.ari,
+            classes: scores.classes,
+            labelled: scores.labelled,
+        }),
+        images: &images
+            .iter()
+            .map(|image| GroupedImage {
+                path: &image.name,
+                cluster: image.cluster,
+                confidence: image.confidence,
+                place: image.place,
+            })
+            .collect::<Vec<_>>(),
+        curve,
+        sweep: &sweep.map_or(Vec::new(), |sweep| {
+            let point = |point: &super::SweepPoint| AlphaPoint {
+                alpha: point.alpha,
+                clusters: point.clusters,
+                objective: point.objective,
+                agreement: point.agreement,
+            };
+            sweep.points.iter().map(point).collect()
+        }),
+        stable: sweep.and_then(|sweep| sweep.stable.as_ref()).map(|range| (range.from, range.to)),
+        skipped: &skipped.iter().map(|(path, reason)| SkippedFile { path, reason }).collect::<Vec<_>>(),
+    };
+    let picture = |index: usize| {
+        let file = images::read(images[index].file.as_deref()?, config).ok()?;
+        let picture = images::decode(&file, config).ok()?;
+        Some((index, thumbnail(&picture, THUMBNAIL_SIDE_PX).ok()?))
+    };
+    let mut pictures: BTreeMap<usize, Vec<u8>> = report.pictured().into_par_iter().filter_map(picture).collect();
+    let page = report.html(|index| pictures.remove(&index));
+    write_atomically(path, |writer| writer.write_all(page.as_bytes()))
+}
+
+/// How the clusters came to be, for the reader.
+fn method(summary: &ClusterSummary) -> String {
+    let vectors = match &summary.backbone {
+        Some(backbone) => format!("{backbone} features"),
+        None => "given vectors".to_string(),
+    };
+    match summary.joined {
+        true => format!("{} clusters of an earlier run, {vectors}", summary.method.name()),
+        false => format!("{}, {vectors}", summary.method.name()),
+    }
+}
