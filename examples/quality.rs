@@ -5,7 +5,8 @@
 //! ```
 //!
 //! DIR holds any of these sets: `sod` and `weizmann_horses` (`images/`, `masks/`), `animal_pose` (`images/`, `semantic/`
-//! with VOC classes, `keypoints.json`), `coco_val` (`images/`, `instances.json`). Networks are trained on `sod`. Every
+//! with VOC classes, `keypoints.json`), `coco_val` (`images/`, `instances.json`). Networks are trained on `sod`, those of
+//! parts on `animal_pose`, which they divide. Every
 //! finished run is a line of `OUT/runs.jsonl` and is not run again, so an interrupted table goes on where it was.
 
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ struct Mode {
     parts: bool,
 }
 
-const MODES: [Mode; 11] = [
+const MODES: [Mode; 14] = [
     mode("segment ncut", true, &["objective.kind=ncut"], &[]),
     mode("segment ncut + bilateral", true, &["objective.kind=ncut"], &["refine.method=bilateral"]),
     mode("segment ncut 100 epochs", true, &["objective.kind=ncut", "segment.epochs=100"], &[]),
@@ -64,8 +65,15 @@ const MODES: [Mode; 11] = [
     mode("shared ncut + bilateral", false, &["objective.kind=ncut"], &["refine.method=bilateral"]),
     mode("shared cc", false, &["objective.kind=cc"], &[]),
     mode("shared cc + bilateral", false, &["objective.kind=cc"], &["refine.method=bilateral"]),
-    Mode { parts: true, ..mode("parts: segment ncut", true, &["parts.foreground=4"], &[]) },
-    Mode { parts: true, ..mode("parts: shared ncut", false, &["parts.foreground=4"], &[]) },
+    parts("parts: segment ncut 100 epochs", true, &["parts.foreground=4", "segment.epochs=100"]),
+    parts(
+        "parts: segment ncut 100 epochs, not centred",
+        true,
+        &["parts.foreground=4", "segment.epochs=100", "parts.centred=false"],
+    ),
+    parts("parts: shared ncut", false, &["parts.foreground=4"]),
+    parts("parts: shared ncut, not centred", false, &["parts.foreground=4", "parts.centred=false"]),
+    parts("parts: shared cc of 2", false, &["parts.foreground=4", "objective.kind=cc", "model.clusters=2"]),
 ];
 
 const fn mode(
@@ -75,6 +83,11 @@ const fn mode(
     refinement: &'static [&'static str],
 ) -> Mode {
     Mode { name, per_image, settings, refinement, parts: false }
+}
+
+/// Parts are found and scored on the set that has key-points.
+const fn parts(name: &'static str, per_image: bool, settings: &'static [&'static str]) -> Mode {
+    Mode { parts: true, ..mode(name, per_image, settings, &[]) }
 }
 
 /// One set and how it is scored.
@@ -166,7 +179,7 @@ fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<RunConfig, p
 }
 
 fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run, pipeline::PipelineError> {
-    let folder = |name: &str| arguments.out.join(name.replace([' ', ':', '+'], "_")).join(seed.to_string());
+    let folder = |name: &str| arguments.out.join(name.replace([' ', ':', '+', ','], "_")).join(seed.to_string());
     let out = folder(mode.name).join(set.name);
     let predict = PredictRequest {
         data: arguments.data.join(set.name).join("images"),
@@ -213,7 +226,7 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
 /// The checkpoint of a mode and seed; modes that differ in refinement only share it.
 fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<PathBuf, pipeline::PipelineError> {
     let request = TrainRequest {
-        data: arguments.data.join(TRAINING_SET).join("images"),
+        data: arguments.data.join(if mode.parts { PARTS.name } else { TRAINING_SET }).join("images"),
         out: Some(out.to_path_buf()),
         weights: arguments.weights.clone(),
         machine: Machine::default(),

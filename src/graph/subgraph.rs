@@ -10,10 +10,14 @@ impl Graph {
     /// `members` are node numbers in ascending order; member i becomes node i. Edges that leave the members are dropped.
     /// Source: the second stage of the official code, which builds W from the foreground's features only.
     ///
+    /// `centred` takes the members' mean from their features and scales them to unit length. Differs from the paper: the
+    /// parts of one object have most of their features in common, so that nearly all of W is what they share. It has no
+    /// effect where W is a list of edges, which does not follow from the features.
+    ///
     /// # Shapes
     /// N nodes → as many as there are members
-    pub fn subgraph(&self, members: &[usize], affinity: Affinity, device: &Device) -> Graph {
-        let features: Vec<f32> = members
+    pub fn subgraph(&self, members: &[usize], affinity: Affinity, centred: bool, device: &Device) -> Graph {
+        let mut features: Vec<f32> = members
             .iter()
             .flat_map(|&node| &self.features[node * self.width..(node + 1) * self.width])
             .copied()
@@ -29,9 +33,30 @@ impl Graph {
                 });
                 propagation::over_edges(&features, self.width, &inner.collect::<Vec<_>>(), affinity)
             }
-            _ => propagation::over_features(&features, self.width, affinity, device),
+            _ => {
+                if centred {
+                    centre(&mut features, self.width);
+                }
+                propagation::over_features(&features, self.width, affinity, device)
+            }
         };
         propagation.into_graph(features, self.width, selected(&self.area), selected(&self.border))
+    }
+}
+
+/// Takes the mean row from every row of `[N, D]` and scales the rows to unit length; a row that is the mean stays zero.
+fn centre(values: &mut [f32], width: usize) {
+    let mut mean = vec![0.0f64; width];
+    for row in values.chunks_exact(width) {
+        row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));
+    }
+    let count = (values.len() / width) as f64;
+    for row in values.chunks_exact_mut(width) {
+        row.iter_mut().zip(&mean).for_each(|(value, mean)| *value = (f64::from(*value) - mean / count) as f32);
+        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        if length > 0.0 {
+            row.iter_mut().for_each(|value| *value /= length);
+        }
     }
 }
 
@@ -57,9 +82,22 @@ mod tests {
                 let whole = NodeFeatures { values: values.clone(), width, layout, adjacency: adjacency.clone() };
                 let layout = Layout::Grid { rows: 1, columns: 3 };
                 let part = NodeFeatures { values: inner_values.clone(), width, layout, adjacency: inner.clone() };
-                let found = Graph::build(&whole, affinity, &tensor::cpu()).subgraph(&members, affinity, &tensor::cpu());
+                let found =
+                    Graph::build(&whole, affinity, &tensor::cpu()).subgraph(&members, affinity, false, &tensor::cpu());
                 assert_eq!(found, Graph::build(&part, affinity, &tensor::cpu()));
             }
         }
+    }
+
+    #[test]
+    fn centred_members_have_unit_length_and_differ_around_their_mean() {
+        let layout = Layout::Grid { rows: 1, columns: 4 };
+        let values = vec![9.0, 9.0, 10.0, 1.0, 10.0, -1.0, 10.0, 0.0];
+        let nodes = NodeFeatures { values, width: 2, layout, adjacency: Adjacency::Complete };
+        let graph = Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu());
+        let centred = graph.subgraph(&[1, 2, 3], Affinity::NonNegative, true, &tensor::cpu());
+        assert_eq!(centred.features, [0.0, 1.0, 0.0, -1.0, 0.0, 0.0]);
+        // Each is like itself alone.
+        assert_eq!(centred.degrees, [1.0, 1.0, 0.0]);
     }
 }

@@ -17,13 +17,16 @@ pub struct PartsConfig {
     pub background: usize,
     /// Per-image mode: steps of the second stage's optimiser. The paper uses 100 for parts.
     pub epochs: usize,
+    /// Whether features are centred within the foreground (or background) before their graph is built: the parts of an
+    /// object differ in what is left when what they share is taken away. The paper does not.
+    pub centred: bool,
     /// Where the foreground (or background) of an image has fewer nodes, it is left whole.
     pub minimum_nodes: usize,
 }
 
 impl Default for PartsConfig {
     fn default() -> Self {
-        PartsConfig { foreground: 0, background: 0, epochs: 100, minimum_nodes: 10 }
+        PartsConfig { foreground: 0, background: 0, epochs: 100, centred: true, minimum_nodes: 10 }
     }
 }
 
@@ -75,7 +78,7 @@ impl SecondStage<'_> {
         for (assign, of_background, parts) in stages {
             let members = members(&segments.clusters, background, of_background);
             let Some(assign) = assign.filter(|_| members.len() >= self.config.least_nodes(parts)) else { continue };
-            let divided = assign.assign(&graph.subgraph(&members, self.affinity, self.device));
+            let divided = assign.assign(&graph.subgraph(&members, self.affinity, self.config.centred, self.device));
             for (node, part) in members.into_iter().zip(divided.clusters) {
                 values[node] =
                     if of_background { self.labels.of_background_part(part) } else { self.labels.of_part(part) };

@@ -158,9 +158,9 @@ impl GraphSource for PartGraphs<'_> {
 
     /// The first stage costs less than reading its result would: nothing is stored.
     fn load(&self, index: usize) -> Result<Graph, LoadError> {
-        let graph = self.whole.load(self.indices[index])?;
+        let (config, graph) = (self.whole.config, self.whole.load(self.indices[index])?);
         let members = members(&self.segmenter.assign(&graph).clusters, self.background, self.of_background);
-        Ok(graph.subgraph(&members, self.whole.config.affinity(), self.whole.device))
+        Ok(graph.subgraph(&members, config.affinity(), config.parts.centred, self.whole.device))
     }
 }
 
