@@ -15,10 +15,14 @@
 //!    image.
 //! 4. [`model`] maps P to soft assignments S; [`train`] has fitted it to a collection of graphs with the loss of
 //!    [`objective`]; a checkpoint keeps it.
-//! 5. [`segment`] takes the most probable cluster of every node; [`refine`] has decided which clusters are background.
-//! 6. [`output`] writes the mask, a picture for people and a line for machines.
+//! 5. [`segment`] takes the most probable cluster of every node, and may divide objects into parts by a second network;
+//!    [`refine`] has decided which clusters are background, fits the mask to the image and finds the objects in it.
+//! 6. [`output`] writes the mask, pictures and a report for people, annotations and a line for machines.
 //! 7. [`cluster`] groups whole collections, one vector per image, and finds the number of groups.
 //! 8. [`metrics`] says how good masks, boxes and clusterings are, where there is ground truth to hold them against.
+//!
+//! Collections have a story of their own: [`cluster`] groups their images, one vector each, without being told into how
+//! many groups.
 //!
 //! [`pipeline`] joins the rooms into runs, [`config`] says how, and every room reports through [`event`].
 //! [`raster`], [`numerics`] and [`tensor`] are foundations that any room may stand on. `tests/architecture.rs` holds who

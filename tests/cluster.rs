@@ -105,7 +105,7 @@ fn as_many_clusters_as_groups_are_found_scored_and_joined() {
         assert!(found["objective"].as_f64().unwrap() < 0.0);
 
         // The same again gives the same bytes, on one thread too.
-        let files = ["assignments.csv", "summary.json", "clusters.safetensors"];
+        let files = ["assignments.csv", "summary.json", "report.html", "clusters.safetensors"];
         let before = files.map(|name| fs::read(folder.path("out").join(name)).unwrap());
         expect(0, &[&arguments[..], &["--threads", "1"]].concat());
         assert_eq!(before, files.map(|name| fs::read(folder.path("out").join(name)).unwrap()));
@@ -116,6 +116,13 @@ fn as_many_clusters_as_groups_are_found_scored_and_joined() {
         assert_eq!(assignments(&folder.path("joined")), assignments(&folder.path("out")));
         assert_eq!(summary(&folder.path("joined"))["joined"], true);
         assert!(!folder.path("joined/clusters.safetensors").exists());
+
+        // It is no network's checkpoint, and is told apart from one.
+        let mut inspect = Command::new(env!("CARGO_BIN_EXE_deepcut"));
+        let output = inspect.args(["inspect", &checkpoint]).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.contains("a clustering of deepcut, not a checkpoint"), "{error}");
     }
 }
 

@@ -139,9 +139,9 @@ fn labels_say_which_values_are_foreground() {
     scene.map("truth/a.png", &["11000"]).map("out/masks/a.png", &["12344"]);
     scene.text(
         "out/labels.json",
-        r#"[{"value":0,"name":"background","role":"background"},{"value":1,"name":"object","role":"object"},
+        r#"{"origin":"","labels":[{"value":0,"name":"background","role":"background"},{"value":1,"name":"object","role":"object"},
             {"value":2,"name":"part 1","role":"part"},{"value":3,"name":"background part 1","role":"background-part"},
-            {"value":4,"name":"background part 2","role":"background-part"}]"#,
+            {"value":4,"name":"background part 2","role":"background-part"}]}"#,
     );
     assert_close(&scene.scores("--pred out --truth truth --task objects")["miou"], 1.0);
     scene.text("out/labels.json", "[{\"value\": 300}]");

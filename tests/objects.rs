@@ -24,7 +24,7 @@ fn masks(out: &Path) -> Vec<Mask> {
 /// The values of `labels.json` by role.
 fn values(out: &Path, role: &str) -> BTreeSet<u8> {
     let labels = json(&out.join("labels.json"));
-    let with_role = labels.as_array().unwrap().iter().filter(|label| label["role"] == role);
+    let with_role = labels["labels"].as_array().unwrap().iter().filter(|label| label["role"] == role);
     with_role.map(|label| label["value"].as_u64().unwrap() as u8).collect()
 }
 
@@ -97,7 +97,7 @@ fn instances_are_told_apart_and_annotated() {
     write_png(&data.join("deep/flat.png"), 30, 20, |_, _| [90, 90, 90]);
     let base = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
     let infer = |further: &[&str]| expect(0, &[&base[..], further].concat());
-    let save = ["--save", "masks,saliency,coco,yolo,voc"];
+    let save = ["--save", "masks,saliency,report,coco,yolo,voc"];
     assert!(infer(&[&save[..], &["--instances"]].concat()).contains("1 without object"));
 
     let found = &predictions(&out)["two.png"];
@@ -129,6 +129,11 @@ fn instances_are_told_apart_and_annotated() {
     assert_eq!(fs::read_to_string(out.join("yolo/labels/deep/flat.txt")).unwrap(), "");
     assert_eq!(fs::read_to_string(out.join("voc/two.xml")).unwrap().matches("<object>").count(), 2);
 
+    let report = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("two.png") && report.contains("deep/flat.png"));
+    // The picture of the image itself, on the sheet and among the doubtful ones.
+    assert!(report.matches("data:image/jpeg;base64,").count() >= 2);
+
     // Again: the annotations of what is done come from the masks, and a file that was removed comes back.
     let bytes = fs::read(out.join("coco.json")).unwrap();
     fs::remove_file(out.join("voc/two.xml")).unwrap();
@@ -138,13 +143,40 @@ fn instances_are_told_apart_and_annotated() {
 
     // Without instances all foreground is one object; a bar that is too high leaves none.
     infer(&["--save", "masks,coco"]);
-    assert!(!out.join("saliency/two.png").exists(), "a map of an older run beside a new mask");
     assert_eq!(predictions(&out)["two.png"]["objects"].as_array().unwrap().len(), 1);
     assert!(infer(&["--min-confidence", "1"]).contains("2 without object"));
     let none = &predictions(&out)["two.png"];
     assert!(none["box"].is_null() && none["confidence"].is_null() && none["foreground_area_px"] == 0, "{none}");
     assert!(read_mask(&out.join("masks/two.png")).unwrap().values.iter().all(|value| *value == 0));
     assert!(expect_error(2, &[&base[..], &["--min-confidence", "1.5"]].concat()).contains("minimum_confidence"));
+}
+
+#[test]
+fn nothing_of_another_run_is_taken_for_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    write_png(&data.join("two.png"), 128, 80, two_discs);
+    let [first, second] = ["0", "1"].map(|seed| train_demonstration(&folder.path().join(seed), &["--seed", seed]));
+    let infer = |checkpoint: &Path, save: &str| {
+        let arguments = ["--ckpt", path_text(checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
+        expect(0, &[&["infer"][..], &arguments, &["--save", save]].concat())
+    };
+    infer(&first, "masks,overlays,saliency,yolo,coco");
+    // What is not asked for this time stays, as long as it belongs to the same masks.
+    assert!(infer(&first, "masks").contains("1 already done"));
+    assert!(out.join("yolo/labels/two.txt").exists() && out.join("coco.json").exists());
+    infer(&first, "masks,voc");
+    assert!(out.join("voc/two.xml").exists());
+    // Another network's masks take everything of the first away.
+    infer(&second, "masks");
+    for name in ["yolo/labels/two.txt", "overlays/two.jpg", "saliency/two.png", "voc/two.xml", "coco.json"] {
+        assert!(!out.join(name).exists(), "{name}");
+    }
+    assert!(infer(&second, "masks,yolo").contains("segmented 1 image"));
+    // Masks that are not wanted are not left beside what is.
+    infer(&first, "saliency");
+    assert!(!out.join("masks/two.png").exists());
+    assert!(infer(&second, "masks,saliency").contains("segmented 1 image"));
 }
 
 #[test]

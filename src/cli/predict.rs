@@ -47,7 +47,7 @@ enum SaveArgument {
     Overlays,
     /// The probability of foreground as grey PNG
     Saliency,
-    /// One report.html to open in a browser
+    /// One report.html to open in a browser, with masks
     Report,
     /// One coco.json with masks and boxes
     Coco,
@@ -72,7 +72,8 @@ impl PredictArguments {
             data: self.data.clone(),
             out: self.out.clone(),
             save: SaveKinds {
-                masks: saves(SaveArgument::Masks),
+                // The report's pictures are drawn from masks.
+                masks: saves(SaveArgument::Masks) || saves(SaveArgument::Report),
                 overlays: saves(SaveArgument::Overlays),
                 saliency: saves(SaveArgument::Saliency),
                 report: saves(SaveArgument::Report),

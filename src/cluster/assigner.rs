@@ -8,7 +8,7 @@ use super::vectors::{FittedScaling, Vectors};
 use super::{Clustering, Method};
 use crate::model::sealed::{self, Kind, NamedMatrix, SealError};
 
-const KIND: Kind = Kind { name: "clusters", format: 1 };
+const KIND: Kind = Kind { name: "clustering", format: 1 };
 
 /// What a file of clusters says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -162,13 +162,16 @@ impl Assigner {
     pub fn from_bytes(bytes: &[u8]) -> Result<Assigner, SealError> {
         let (header, mut matrices): (AssignerHeader, _) = sealed::unseal(KIND, bytes)?;
         if header.width == 0 || header.sizes.is_empty() || header.sizes.contains(&0) || !header.offset.is_finite() {
-            return Err(SealError::Format("it describes no clusters".into()));
+            return Err(SealError::Content("it describes no clusters".into()));
         }
         let sums = sealed::take(&mut matrices, "cluster.sums", [header.sizes.len(), header.width])?;
         let mut channels = None;
         if header.standardised {
             let mut take = |name: &str| sealed::take(&mut matrices, name, [1, header.width]);
             channels = Some([take("scaling.shifts")?, take("scaling.factors")?]);
+        }
+        if !channels.iter().flatten().chain([&sums]).flatten().all(|value| value.is_finite()) {
+            return Err(SealError::Content("its clusters have no finite places".into()));
         }
         let scaling = FittedScaling { channels, unit_length: header.unit_length };
         Ok(Assigner { scaling, sums: sums.into_iter().map(f64::from).collect(), header })

@@ -73,13 +73,13 @@ impl<'a> Partition<'a> {
     pub fn descend(&mut self, most: usize, smallest: usize) {
         for _ in 0..MOST_ROUNDS {
             self.move_single();
-            self.merge();
-            if !self.split(most, smallest) {
+            // A merge or a split opens new moves.
+            let merged = self.merge();
+            if !self.split(most, smallest) && !merged {
                 return;
             }
         }
         self.move_single();
-        self.merge();
     }
 
     /// Closes up the numbers of clusters, the earlier first, and computes sums and sizes anew.
@@ -174,8 +174,9 @@ impl<'a> Partition<'a> {
     }
 
     /// Joins the two clusters that gain most by it, as long as any two do: s_a·s_b > c n_a n_b.
-    fn merge(&mut self) {
+    fn merge(&mut self) -> bool {
         let width = self.vectors.width();
+        let mut merged = false;
         loop {
             let mut best: Option<(f64, usize, usize)> = None;
             for first in 0..self.count() {
@@ -189,9 +190,10 @@ impl<'a> Partition<'a> {
                     }
                 }
             }
-            let Some((_, first, second)) = best else { return };
+            let Some((_, first, second)) = best else { return merged };
             self.clusters.iter_mut().filter(|cluster| **cluster == second as u32).for_each(|c| *c = first as u32);
             self.recount();
+            merged = true;
         }
     }
 

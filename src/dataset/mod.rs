@@ -97,21 +97,31 @@ impl Collection {
             Source::List(list) => Box::new(ImageList::records(Arc::clone(list))),
             Source::Image(record) => Box::new(iter::once(Ok(record.clone()))),
         };
-        Records { candidates, outputs: UniqueOutputs::default() }
+        Records { candidates, outputs: Some(UniqueOutputs::default()) }
+    }
+
+    /// As [`Collection::records`], with images of one name and different extensions too: for what writes no masks.
+    pub fn all_records(&self) -> Records {
+        Records { outputs: None, ..self.records() }
     }
 }
 
 /// The images of a collection in order; see [`Collection::records`].
 pub struct Records {
     candidates: Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send>,
-    outputs: UniqueOutputs,
+    /// None lets every image through.
+    outputs: Option<UniqueOutputs>,
 }
 
 impl Iterator for Records {
     type Item = Result<Record, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.candidates.next()?.and_then(|record| self.outputs.admit(record)))
+        let candidate = self.candidates.next()?;
+        Some(match &mut self.outputs {
+            Some(outputs) => candidate.and_then(|record| outputs.admit(record)),
+            None => candidate,
+        })
     }
 }
 

@@ -77,8 +77,10 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, de
         }
         kept_tile = (starts.len() == 1).then_some(rows);
     }
+    // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
+    let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
     let inverse_roots: Vec<f32> =
-        row_sums.iter().zip(&missing_loop).map(|(sum, extra)| 1.0 / (sum + extra).sqrt()).collect();
+        row_sums.iter().zip(&missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
     let inverse_roots = tensor::from_slice(&inverse_roots, [count, 1], device);
     let missing_loop = tensor::from_slice(&missing_loop, [count, 1], device);
 

@@ -129,6 +129,9 @@ impl Checkpoint {
         let (header, mut matrices): (CheckpointHeader, _) = sealed::unseal(KIND, bytes)?;
         let mut parameters = Vec::new();
         for stage in Stage::ALL {
+            if header.stage(stage).is_some_and(|trained| !trained.network.is_possible()) {
+                return Err(SealError::Content("its network has impossible sizes".into()));
+            }
             let shapes = header.stage(stage).map_or(Vec::new(), |trained| trained.network.parameter_shapes());
             for (name, shape) in shapes {
                 let name = format!("{}{name}", stage.prefix());
@@ -138,7 +141,7 @@ impl Checkpoint {
         }
         let clusters = header.objects.network.clusters;
         if [header.background.len(), header.border_shares.len(), header.area_shares.len()] != [clusters; 3] {
-            return Err(SealError::Format("its background rule is for another number of clusters".into()));
+            return Err(SealError::Content("its background rule is for another number of clusters".into()));
         }
         Ok(Checkpoint { header, parameters })
     }
@@ -168,4 +171,50 @@ fn named_parameters(stage: Stage, network: &Network) -> Vec<NamedMatrix> {
         values: tensor::into_vec(parameter.value.clone()),
     };
     network.parameters().iter().map(parameter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(network: NetworkConfig, background: Vec<bool>) -> CheckpointHeader {
+        let shares = vec![0.5; background.len()];
+        CheckpointHeader {
+            config: serde_json::Value::Null,
+            backbone: "superpixel".into(),
+            backbone_hash: None,
+            seed: 0,
+            collection_hash: String::new(),
+            background,
+            border_shares: shares.clone(),
+            area_shares: shares,
+            objects: TrainedStage { network, images: 1, best_epoch: 1, collapsed: false, curve: Vec::new() },
+            parts: None,
+            background_parts: None,
+        }
+    }
+
+    #[test]
+    fn networks_that_cannot_be_are_refused() {
+        let possible = NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25 };
+        let cases = [
+            (possible.clone(), 2, true),
+            (possible.clone(), 3, false),
+            (NetworkConfig { clusters: 0, ..possible.clone() }, 0, false),
+            (NetworkConfig { hidden: [0, 5], ..possible.clone() }, 2, false),
+            (NetworkConfig { input: usize::MAX, ..possible.clone() }, 2, false),
+            (NetworkConfig { dropout: 1.0, ..possible.clone() }, 2, false),
+        ];
+        for (network, clusters, accepted) in cases {
+            let shapes = if network.input < 100 { network.parameter_shapes() } else { Vec::new() };
+            let matrix = |(name, shape): (&str, [usize; 2])| NamedMatrix {
+                name: name.to_string(),
+                shape,
+                values: vec![0.0; shape[0] * shape[1]],
+            };
+            let matrices: Vec<NamedMatrix> = shapes.into_iter().map(matrix).collect();
+            let bytes = sealed::seal(KIND, &header(network.clone(), vec![true; clusters]), &matrices).unwrap();
+            assert_eq!(Checkpoint::from_bytes(&bytes).is_ok(), accepted, "{network:?}");
+        }
+    }
 }

@@ -42,6 +42,12 @@ pub struct Parameter {
 const NAMES: [&str; 6] = ["gcn.weight", "gcn.bias", "mlp.0.weight", "mlp.0.bias", "mlp.1.weight", "mlp.1.bias"];
 
 impl NetworkConfig {
+    /// Whether there can be such a network; sizes that come from a file may be anything.
+    pub fn is_possible(&self) -> bool {
+        let sizes = [self.input, self.hidden[0], self.hidden[1], self.clusters];
+        sizes.iter().all(|size| (1..=1 << 20).contains(size)) && (0.0..1.0).contains(&self.dropout)
+    }
+
     /// Sizes `[in, out]` of every layer.
     fn layers(&self) -> [[usize; 2]; 3] {
         let [first, second] = self.hidden;

@@ -26,8 +26,12 @@ pub enum SealError {
     Format(String),
     #[error("it is a safetensors file, but not one that deepcut wrote")]
     Foreign,
+    #[error("it holds a {found} of deepcut, not a {expected}")]
+    OtherKind { found: String, expected: &'static str },
     #[error("its checksum does not match: the file is damaged or was edited")]
     Checksum,
+    #[error("{0}")]
+    Content(String),
     #[error("its {kind} is of format {found}, this program reads format {expected}")]
     Version { kind: String, found: u32, expected: u32 },
     #[error("tensor {0} is missing or has another shape")]
@@ -83,7 +87,7 @@ pub fn unseal<H: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<(H, BTree
         return Err(SealError::Checksum);
     }
     if envelope.kind != kind.name {
-        return Err(SealError::Foreign);
+        return Err(SealError::OtherKind { found: envelope.kind, expected: kind.name });
     }
     if envelope.format != kind.format {
         return Err(SealError::Version { kind: envelope.kind, found: envelope.format, expected: kind.format });

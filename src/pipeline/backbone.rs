@@ -107,7 +107,7 @@ fn vit(
             "{} is not the weights file this checkpoint was trained with (blake3 {}…, expected {}…); give that file with --weights",
             path.display(),
             &hash[..12],
-            &expected[..expected.len().min(12)]
+            expected.get(..12).unwrap_or(expected)
         )));
     }
     let untrusted = |error: &dyn std::fmt::Display| PipelineError::Untrusted(error.to_string());

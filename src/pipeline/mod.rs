@@ -93,6 +93,16 @@ fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(&path.to_string_lossy())
 }
 
+/// Removes a file of an earlier run; it may not be there.
+fn remove_outdated(path: &Path) -> Result<(), PipelineError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(PipelineError::InputOutput(format!("cannot remove the outdated {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A collection without images.
 fn no_images(data: &Path) -> PipelineError {
     PipelineError::Usage(format!(

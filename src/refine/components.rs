@@ -27,15 +27,17 @@ pub fn components(mask: &Mask) -> Components {
     components_by(mask, |value| u8::from(value > 0))
 }
 
-/// Keeps the largest 4-connected component of the foreground, the first of equals; all else becomes background.
+/// Keeps the largest 4-connected component of the foreground, the first of equals; what else is foreground becomes
+/// background.
 ///
-/// All labels count as one foreground, so parts of an object that touch stay together and keep their labels.
-pub fn largest_component(mask: &Mask) -> Mask {
-    let Components { labels, areas_px } = components(mask);
+/// All labels of foreground count as one, so parts of an object that touch stay together and keep their labels.
+pub fn largest_component(mask: &Mask, is_foreground: impl Fn(u8) -> bool) -> Mask {
+    let Components { labels, areas_px } = components_by(mask, |value| u8::from(is_foreground(value)));
     let largest_px = areas_px.iter().copied().max().unwrap_or(0);
     let largest = areas_px.iter().position(|&area_px| area_px == largest_px).map_or(0, |index| index as u32 + 1);
     let values = mask.values.iter().zip(&labels.values);
-    let values = values.map(|(&value, &label)| if label == largest { value } else { 0 }).collect();
+    let values = values.map(|(&value, &label)| if label == largest || !is_foreground(value) { value } else { 0 });
+    let values = values.collect();
     Mask::from_values(mask.width, mask.height, values)
 }
 
@@ -148,8 +150,11 @@ mod tests {
             (&["2"], &["2"]),
         ];
         for (input, expected) in cases {
-            assert_eq!(largest_component(&mask(input)), mask(expected), "{input:?}");
+            assert_eq!(largest_component(&mask(input), |value| value > 0), mask(expected), "{input:?}");
         }
+        // Parts of the background join nothing and stay.
+        let divided = mask(&["191", "198"]);
+        assert_eq!(largest_component(&divided, |value| value < 8), mask(&["190", "198"]));
     }
 
     #[test]
@@ -174,7 +179,7 @@ mod tests {
         for (width, height) in [(0, 0), (0, 3), (3, 0)] {
             let empty = Mask::filled(width, height, 0);
             assert_eq!(components(&empty).count(), 0);
-            assert_eq!(largest_component(&empty), empty);
+            assert_eq!(largest_component(&empty, |value| value > 0), empty);
             assert_eq!(fill_holes(&empty), empty);
         }
     }

@@ -53,12 +53,12 @@ impl RefineConfig {
     }
 
     /// Refines a mask of the size of `image`; `keep` is what the bilateral solver leaves of binary masks.
-    pub fn apply(&self, image: &RgbImage, mask: Mask, keep: Keep) -> Mask {
+    pub fn apply(&self, image: &RgbImage, mask: Mask, keep: Keep, is_foreground: impl Fn(u8) -> bool) -> Mask {
         let mask = match self.method {
             RefineMethod::None => mask,
             RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral, keep),
             RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut(), keep),
         };
-        if self.largest_component { largest_component(&mask) } else { mask }
+        if self.largest_component { largest_component(&mask, is_foreground) } else { mask }
     }
 }

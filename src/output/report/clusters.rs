@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::charts::{LineChart, Spacing};
-use super::html::{self, Page, decimal, duration, figure, percent, picture_tile, significant, whole};
+use super::html::{self, Page, decimal, figure, percent, picture_tile, significant, whole};
 use super::map::{self, Map};
 use super::{MOST_SKIPPED_LISTED, SkippedFile, kept, skipped_section};
 use crate::output::cluster_colour;
@@ -68,7 +68,6 @@ pub struct ClusterReport<'a> {
     pub alpha: Option<f64>,
     /// Where the method has one.
     pub objective: Option<f64>,
-    pub seconds: Option<f64>,
     /// Where there is ground truth.
     pub scores: Option<AgreementScores>,
     /// In the collection's order.
@@ -211,9 +210,6 @@ impl ClusterReport<'_> {
             if scores.labelled != self.images.len() {
                 figures += &figure("with a class", &whole(scores.labelled as u64));
             }
-        }
-        if let Some(seconds) = self.seconds {
-            figures += &figure("time", &duration(seconds));
         }
         if !self.skipped.is_empty() {
             figures += &figure("skipped", &whole(self.skipped.len() as u64));

@@ -230,19 +230,6 @@ pub fn percent(fraction: f64) -> String {
     if fraction.is_finite() { format!("{}\u{202f}%", decimal(100.0 * fraction, 1)) } else { UNKNOWN.to_string() }
 }
 
-/// A duration as a person says it.
-pub fn duration(seconds: f64) -> String {
-    if !seconds.is_finite() || seconds < 0.0 {
-        UNKNOWN.to_string()
-    } else if seconds < 99.95 {
-        format!("{} s", decimal(seconds, 1))
-    } else {
-        let rounded = seconds.round() as u64;
-        let (hours, minutes, seconds) = (rounded / 3600, rounded / 60 % 60, rounded % 60);
-        if hours > 0 { format!("{} h {minutes} min", whole(hours)) } else { format!("{minutes} min {seconds} s") }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,11 +307,6 @@ mod tests {
         }
         assert_eq!(decimal(-0.001, 1), "0.0");
         assert_eq!([percent(0.1234), percent(f64::NAN)], ["12.3\u{202f}%", "–"]);
-        let durations =
-            [(0.04, "0.0 s"), (59.96, "60.0 s"), (125.0, "2 min 5 s"), (3725.0, "1 h 2 min"), (f64::NAN, "–")];
-        for (seconds, expected) in durations {
-            assert_eq!(duration(seconds), expected);
-        }
     }
 
     #[test]

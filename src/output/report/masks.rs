@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::charts::Histogram;
-use super::html::{self, Page, decimal, duration, figure, percent, picture_tile, whole};
+use super::html::{self, Page, decimal, figure, percent, picture_tile, whole};
 use super::{MOST_SKIPPED_LISTED, SkippedFile, kept, skipped_section};
 
 /// Pictures on the contact sheet, which holds between half of them and all.
@@ -127,13 +127,10 @@ impl MaskReport {
         }
     }
 
-    /// The page, for a run that took `seconds`; what is not a number is shown as unknown.
-    pub fn finish(self, seconds: f64) -> String {
+    /// The page. It tells no time, so that equal runs give equal pages.
+    pub fn finish(self) -> String {
         let mean_confidence = if self.confident > 0 { self.confidence_sum / self.confident as f64 } else { f64::NAN };
-        let mut figures = figure("images", &whole(self.images)) + &figure("time", &duration(seconds));
-        if self.images > 0 && seconds.is_finite() && seconds > 0.0 {
-            figures += &figure("images per second", &decimal(self.images as f64 / seconds, 1));
-        }
+        let mut figures = figure("images", &whole(self.images));
         figures += &figure("mean confidence", &decimal(mean_confidence, 3));
         figures += &figure("without object", &whole(self.without_object));
         figures += &figure("skipped", &whole(self.skipped_count));

@@ -59,7 +59,7 @@ fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String
             report.push_skipped(&SkippedFile { path: HOSTILE[index / 50 % 5], reason: "cannot be decoded" });
         }
     }
-    report.finish(12.5)
+    report.finish()
 }
 
 fn hostile(index: usize) -> String {
@@ -141,7 +141,7 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
     let empty = ClusterReport::default().html(|_| None);
     assert!(empty.contains("No image was grouped.") && !empty.contains("id=\"map-data\""));
     assert!(!empty.contains("id=\"skipped\"") && !empty.contains("id=\"training\""));
-    assert!(MaskReport::new("", "").finish(f64::NAN).contains("No image was segmented."));
+    assert!(MaskReport::new("", "").finish().contains("No image was segmented."));
 
     let image = GroupedImage { path: "", cluster: u32::MAX, confidence: f64::NAN, place: [f32::NAN, 0.0] };
     for place in [[f32::NAN, 0.0], [0.0; 2], [f32::MAX, f32::MIN]] {
@@ -164,6 +164,6 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
     {
         report.push(&SegmentedImage { path: "", confidence, foreground_share }, || None);
     }
-    let html = report.finish(-1.0);
+    let html = report.finish();
     assert!(!html.contains("NaN") && html.contains("no object"));
 }

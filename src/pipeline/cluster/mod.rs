@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::backbone::{self, Backbone};
 use super::machine::{Machine, thread_pool, workers};
-use super::{PipelineError, Skip};
+use super::{PipelineError, Skip, remove_outdated};
 use crate::cluster::{
     self, Assigner, AssignerHeader, ClusterError, Clustering, Method, Propagation, Restart, Scaling, Vectors,
 };
@@ -166,6 +166,9 @@ impl Run<'_> {
     /// Finds clusters.
     fn group(&self, mut config: RunConfig, collection: Option<&Collection>) -> Result<Grouped, PipelineError> {
         // Told before any vector is computed.
+        if self.request.alpha_sweep && config.cluster.method != Method::Correlation {
+            return Err(PipelineError::Usage("--alpha-sweep is for --method correlation only".into()));
+        }
         if config.cluster.method == Method::Kmeans && config.cluster.clusters.is_none() {
             return Err(usage(ClusterError::NumberNeeded));
         }
@@ -182,13 +185,8 @@ impl Run<'_> {
         }
         let scaling = raw.fit(config.cluster.scaling);
         let vectors = scaling.apply(raw);
-        let sweep = match self.request.alpha_sweep {
-            true if config.cluster.method == Method::Correlation => {
-                Some(self.pool.install(|| sweep::sweep(&vectors, &config, self.device, self.observer))?)
-            }
-            true => return Err(PipelineError::Usage("--alpha-sweep is for --method correlation only".into())),
-            false => None,
-        };
+        let sweep = || sweep::sweep(&vectors, &config, self.device, self.observer);
+        let sweep = self.request.alpha_sweep.then(|| self.pool.install(sweep)).transpose()?;
         let (found, confidences, assigner) = self.pool.install(|| -> Result<_, PipelineError> {
             let found = find(&vectors, &config, self.device, self.observer)?;
             let header = AssignerHeader {
@@ -340,11 +338,26 @@ impl Run<'_> {
                 place,
             })
             .collect();
-        let scores = labels.map(|labels| labels.score(&images, assigner.count(), self.observer)).transpose()?;
+        let out = &self.request.out;
+        // A summary that is there belongs to the other files; the search's result must outlast an error after it.
+        remove_outdated(&out.join(SUMMARY))?;
+        write_atomically(&out.join(ASSIGNMENTS), |writer| {
+            writer.write_all(csv_line(&["path", "cluster", "confidence"]).as_bytes())?;
+            images.iter().try_for_each(|image| {
+                let fields = [&image.name, &image.cluster.to_string(), &format!("{:.6}", image.confidence)];
+                writer.write_all(csv_line(&fields).as_bytes())
+            })
+        })?;
+        if found.is_some() {
+            let bytes = assigner.to_bytes().map_err(|error| PipelineError::Untrusted(error.to_string()))?;
+            write_atomically(&out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
+        }
+        let used = sizes.iter().filter(|size| **size > 0).count();
+        let scores = labels.map(|labels| labels.score(&images, used, self.observer)).transpose()?;
         let restarts = found.as_ref().map_or(Vec::new(), |found| found.restarts.clone());
         let best_restart = found.as_ref().and_then(|found| found.best_restart);
         let summary = ClusterSummary {
-            clusters: sizes.iter().filter(|size| **size > 0).count(),
+            clusters: used,
             sizes,
             objective: found.as_ref().and_then(|found| found.objective),
             method: assigner.header.method,
@@ -365,20 +378,8 @@ impl Run<'_> {
             restarts,
         };
 
-        let out = &self.request.out;
         if let Some(kind) = self.request.lay_out {
             lay_out::lay_out(kind, out, &images)?;
-        }
-        write_atomically(&out.join(ASSIGNMENTS), |writer| {
-            writer.write_all(csv_line(&["path", "cluster", "confidence"]).as_bytes())?;
-            images.iter().try_for_each(|image| {
-                let fields = [&image.name, &image.cluster.to_string(), &format!("{:.6}", image.confidence)];
-                writer.write_all(csv_line(&fields).as_bytes())
-            })
-        })?;
-        if !summary.joined {
-            let bytes = assigner.to_bytes().map_err(|error| PipelineError::Untrusted(error.to_string()))?;
-            write_atomically(&out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
         }
         let curve = best_restart.and_then(|best| summary.restarts.get(best)).map_or(Vec::new(), |r| r.curve.clone());
         let write_report = || report::write(&out.join(REPORT), self.request, &config, &summary, &images, &curve);

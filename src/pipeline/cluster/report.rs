@@ -32,7 +32,6 @@ pub fn write(
         method: &method(summary),
         alpha: summary.objective.is_some().then_some(summary.alpha),
         objective: summary.objective,
-        seconds: None,
         scores: summary.labels.as_ref().map(|scores| AgreementScores {
             purity: scores.purity,
             nmi: scores.nmi,

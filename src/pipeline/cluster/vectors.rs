@@ -55,7 +55,7 @@ pub fn of_images(
             Err(error) => (error.path().to_path_buf(), None, Err(Failure::Image(error.to_string()))),
         })
     };
-    for_each_ordered(collection.records(), workers, process, |outcome| {
+    for_each_ordered(collection.all_records(), workers, process, |outcome| {
         let (path, record, vector) = outcome.ok_or_else(interrupted)?;
         match (record, vector) {
             (Some(record), Ok((vector, stored))) => {
@@ -143,7 +143,7 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     let images: Vec<GatheredImage> = match collection {
         None => (0..count).map(|row| GatheredImage { name: row.to_string(), file: None }).collect(),
         Some(collection) => {
-            let records = collection.records().map(|record| {
+            let records = collection.all_records().map(|record| {
                 let record = record?;
                 Ok(GatheredImage { name: portable(&record), file: Some(record.path) })
             });

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use super::{PipelineError, Run, untrusted};
 use crate::dataset::truth::{files_below, image_key};
 use crate::metrics::BoundingBox;
-use crate::pipeline::predict::{LABELS, SALIENCY};
-use crate::segment::Label;
+use crate::pipeline::predict::{LABELS, LabelTable, SALIENCY};
 
 /// Where the box of an image is known from.
 pub enum PredictedBox {
@@ -66,9 +65,9 @@ pub fn foreground_values(root: &Path) -> Result<ForegroundValues, PipelineError>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ForegroundValues::AboveZero),
         Err(error) => return Err(PipelineError::InputOutput(format!("cannot read {}: {error}", path.display()))),
     };
-    let labels: Vec<Label> =
+    let table: LabelTable =
         serde_json::from_slice(&bytes).map_err(|error| untrusted(&path, format!("is no table of labels ({error})")))?;
-    let foreground = labels.iter().filter(|label| label.role.is_foreground());
+    let foreground = table.labels.iter().filter(|label| label.role.is_foreground());
     Ok(ForegroundValues::Listed(foreground.map(|label| u32::from(label.value)).collect()))
 }
 

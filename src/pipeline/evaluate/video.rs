@@ -58,7 +58,11 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
         let order = "mean over the frames of a sequence (a folder; first and last frame too), then over sequences";
         run.define("miou", format!("the foreground's IoU, {order}; {}", objects::foreground(run)));
         run.define("accuracy", format!("share of pixels whose foreground or background is right, {order}"));
-        run.define("max_f_beta", "F_beta with beta² = 0.3 of precision and recall averaged over all frames");
+        run.define(
+            "max_f_beta",
+            "the largest F_beta with beta² = 0.3 over thresholds, of precision and recall averaged over all frames; of \
+             saliency maps where there are any, of masks elsewhere",
+        );
     }
     Ok(table)
 }

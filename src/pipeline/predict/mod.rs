@@ -5,7 +5,7 @@ mod predictor;
 mod results;
 
 pub(super) use predictor::{Decision, Predictor};
-pub(super) use results::{LABELS, SALIENCY};
+pub(super) use results::{LABELS, LabelTable, SALIENCY};
 
 use std::path::PathBuf;
 

@@ -58,7 +58,7 @@ impl Predictor<'_> {
     ) -> Result<PredictSummary, PipelineError> {
         let started = Instant::now();
         let results = Results::new(self.request, self.config, self.description.clone(), self.labels, &self.origin);
-        let mut table = JsonLines::create(&self.request.out.join("predictions.jsonl"))?;
+        let mut table = JsonLines::create(&self.request.out.join(results::TABLE))?;
         let mut collected = results.begin()?;
         let mut totals = Totals::default();
         observer.observe(Event::StageStarted { stage: Stage::Inference, total: None });
@@ -85,7 +85,7 @@ impl Predictor<'_> {
             return Err(no_images(&self.request.data));
         }
         let seconds = started.elapsed().as_secs_f64();
-        collected.finish(seconds)?;
+        collected.finish()?;
         table.finish()?;
         Ok(totals.summary(self.request.out.clone(), seconds))
     }
@@ -157,7 +157,7 @@ impl Predictor<'_> {
         let object_of = |value| self.labels.object_of(value);
         let keep = if objects.instances { Keep::AllComponents } else { Keep::LargestComponent };
         let mask = nodes.layout.paint(&values).resized_nearest(image.width, image.height);
-        let mut mask = self.config.refine.apply(image, mask, keep);
+        let mut mask = self.config.refine.apply(image, mask, keep, |value| object_of(value) > 0);
         let foreground = nodes.layout.paint(&foreground);
         let confidence = objects.decide(&mut mask, &foreground, object_of);
         let lists_objects = objects.instances || self.request.save.annotations();

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ListedObject, PredictRequest, Prediction};
-use crate::config::RunConfig;
+use crate::config::{OutputConfig, RunConfig};
 use crate::dataset::Record;
 use crate::output::{
     self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, OutputError, SegmentedImage, SkippedFile,
     write_atomically,
 };
-use crate::pipeline::{PipelineError, images};
+use crate::pipeline::{PipelineError, images, remove_outdated};
 use crate::raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
 use crate::segment::{Label, Labels};
 
@@ -25,6 +25,10 @@ const YOLO: &str = "yolo";
 const VOC: &str = "voc";
 /// What the mask values mean; `deepcut eval` reads it too.
 pub const LABELS: &str = "labels.json";
+/// One line per image, written when all are through.
+pub const TABLE: &str = "predictions.jsonl";
+const COCO: &str = "coco.json";
+const REPORT: &str = "report.html";
 
 const PROVENANCE_KEYWORD: &str = "deepcut";
 const OVERLAY_QUALITY: u8 = 90;
@@ -33,7 +37,17 @@ const OVERLAY_QUALITY: u8 = 90;
 #[derive(Serialize, Deserialize)]
 struct Provenance {
     origin: String,
+    /// How the overlay beside it was drawn, if there is one.
+    overlay: Option<OutputConfig>,
     prediction: Prediction,
+}
+
+/// What `labels.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LabelTable {
+    /// Identifies everything that the masks follow from besides their images.
+    pub origin: String,
+    pub labels: Vec<Label>,
 }
 
 /// What one image was divided into.
@@ -63,15 +77,7 @@ impl<'a> Results<'a> {
         labels: Labels,
         origin: &serde_json::Value,
     ) -> Results<'a> {
-        let save = request.save;
-        let origin = serde_json::json!([
-            env!("CARGO_PKG_VERSION"),
-            origin,
-            config.refine,
-            config.objects,
-            save.overlays.then_some(&config.output),
-            save.annotations(),
-        ]);
+        let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), origin, config.refine, config.objects]);
         let labels = labels.named();
         let category = |label: &Label| Category {
             id: u32::from(label.value),
@@ -91,13 +97,20 @@ impl<'a> Results<'a> {
     /// Writes what does not depend on any image, and begins what collects all of them.
     pub fn begin(&self) -> Result<Collected<'_>, PipelineError> {
         let (out, save) = (&self.request.out, self.request.save);
-        let labels = serde_json::to_string_pretty(&self.labels).unwrap_or_default();
-        write_atomically(&out.join(LABELS), |writer| writeln!(writer, "{labels}"))?;
+        let (path, origin) = (out.join(LABELS), self.origin.clone());
+        let before = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<LabelTable>(&bytes).ok());
+        if before.is_none_or(|before| before.origin != origin) {
+            // What describes a run of another origin would describe masks that this run replaces one by one.
+            [TABLE, COCO, REPORT].iter().try_for_each(|name| remove_outdated(&out.join(name)))?;
+        }
+        let table = LabelTable { origin, labels: self.labels.clone() };
+        let table = serde_json::to_string_pretty(&table).unwrap_or_default();
+        write_atomically(&path, |writer| writeln!(writer, "{table}"))?;
         if save.yolo {
             let data = output::yolo_data(&self.categories, "images", "images");
             write_atomically(&out.join(YOLO).join("data.yaml"), |writer| writer.write_all(data.as_bytes()))?;
         }
-        let coco = save.coco.then(|| CocoWriter::create(&out.join("coco.json"), &self.categories)).transpose()?;
+        let coco = save.coco.then(|| CocoWriter::create(&out.join(COCO), &self.categories)).transpose()?;
         let report = save.report.then(|| MaskReport::new(&self.request.data.display().to_string(), &self.description));
         Ok(Collected { coco, report, results: self })
     }
@@ -105,21 +118,35 @@ impl<'a> Results<'a> {
     /// The prediction of an earlier run of the same origin on the same bytes, if all its results are there.
     pub fn finished(&self, record: &Record, content_hash: &str) -> Option<Prediction> {
         let save = self.request.save;
-        let wanted = [
+        let missing = self.beside_mask(record).iter().any(|(wanted, path)| *wanted && !path.exists());
+        if self.request.overwrite || !save.masks || missing {
+            return None;
+        }
+        let Provenance { overlay, prediction, .. } = self.own_mask(record, content_hash)?;
+        let listed = prediction.result.as_ref().is_some_and(|measures| measures.objects.is_some());
+        let complete =
+            (!save.annotations() || listed) && (!save.overlays || overlay.as_ref() == Some(&self.config.output));
+        // The same image may have been moved within the collection.
+        complete.then(|| Prediction { path: portable(&record.relative), ..prediction })
+    }
+
+    /// What the mask of an image says of itself, if it was made from these bytes in this run's way.
+    fn own_mask(&self, record: &Record, content_hash: &str) -> Option<Provenance> {
+        let text = output::read_png_text(&self.mask_path(record), PROVENANCE_KEYWORD).ok()??;
+        let found: Provenance = serde_json::from_str(&text).ok()?;
+        let same = found.origin == self.origin && found.prediction.content_hash.as_deref() == Some(content_hash);
+        same.then_some(found)
+    }
+
+    /// The files of an image besides its mask, and whether they are wanted.
+    fn beside_mask(&self, record: &Record) -> [(bool, PathBuf); 4] {
+        let save = self.request.save;
+        [
             (save.overlays, self.overlay_path(record)),
             (save.saliency, self.saliency_path(record)),
             (save.yolo, self.yolo_path(record)),
             (save.voc, self.voc_path(record)),
-        ];
-        if self.request.overwrite || !save.masks || wanted.iter().any(|(wanted, path)| *wanted && !path.exists()) {
-            return None;
-        }
-        let text = output::read_png_text(&self.mask_path(record), PROVENANCE_KEYWORD).ok()??;
-        let provenance: Provenance = serde_json::from_str(&text).ok()?;
-        let same =
-            provenance.origin == self.origin && provenance.prediction.content_hash.as_deref() == Some(content_hash);
-        // The same image may have been moved within the collection.
-        same.then(|| Prediction { path: portable(&record.relative), ..provenance.prediction })
+        ]
     }
 
     /// Writes everything of one image, the mask last: a finished mask means that everything is there.
@@ -137,6 +164,12 @@ impl<'a> Results<'a> {
             write_atomically(path, |writer| writer.write_all(bytes))
         };
         let save = self.request.save;
+        let own = self.own_mask(record, prediction.content_hash.as_deref().unwrap_or_default());
+        if own.is_none() {
+            // First the old mask, so that nothing half done looks finished, then what would lie beside the new one.
+            remove_outdated(&self.mask_path(record))?;
+            self.beside_mask(record).iter().try_for_each(|(_, path)| remove_outdated(path))?;
+        }
         if save.overlays {
             let overlay = output::overlay(image, &picture.mask, self.config.output.overlay_side_px);
             let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
@@ -146,9 +179,6 @@ impl<'a> Results<'a> {
             let grey = picture.foreground.map(|probability| (255.0 * probability).round() as u8);
             let bytes = output::encode_grey_png(&grey.resized_nearest(image.width, image.height)).map_err(encoding)?;
             write(&self.saliency_path(record), &bytes)?;
-        } else if save.masks {
-            // An older one would be scored as if it belonged to the new mask.
-            remove(&self.saliency_path(record))?;
         }
         if save.yolo || save.voc {
             let annotated = annotated(prediction, &self.request.out)?;
@@ -160,7 +190,9 @@ impl<'a> Results<'a> {
             }
         }
         if save.masks {
-            let provenance = Provenance { origin: self.origin.clone(), prediction: prediction.clone() };
+            let overlay =
+                if save.overlays { Some(self.config.output.clone()) } else { own.and_then(|own| own.overlay) };
+            let provenance = Provenance { origin: self.origin.clone(), overlay, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(&picture.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
             write(&self.mask_path(record), &bytes)?;
@@ -232,28 +264,16 @@ impl Collected<'_> {
         Ok(())
     }
 
-    /// Writes what holds all images; `seconds` is the time of the run.
-    pub fn finish(self, seconds: f64) -> Result<(), PipelineError> {
+    /// Writes what holds all images.
+    pub fn finish(self) -> Result<(), PipelineError> {
         if let Some(coco) = self.coco {
             coco.finish()?;
         }
         if let Some(report) = self.report {
-            let page = report.finish(seconds);
-            write_atomically(&self.results.request.out.join("report.html"), |writer| {
-                writer.write_all(page.as_bytes())
-            })?;
+            let page = report.finish();
+            write_atomically(&self.results.request.out.join(REPORT), |writer| writer.write_all(page.as_bytes()))?;
         }
         Ok(())
-    }
-}
-
-/// Removes a file that may not be there.
-fn remove(path: &Path) -> Result<(), PipelineError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(PipelineError::InputOutput(format!("cannot remove the outdated {}: {error}", path.display())))
-        }
-        _ => Ok(()),
     }
 }
 

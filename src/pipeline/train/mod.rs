@@ -130,6 +130,8 @@ pub fn train(
             observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
             return Ok(summary(checkpoint_path, skipped, &header, true));
         }
+        // Those of a second stage may be left of another run.
+        stages::remove_states(&out)?;
         observer.observe(Event::Note("there is nothing to resume; starting from the first epoch".into()));
     }
     let mut trainer = StageTrainer {

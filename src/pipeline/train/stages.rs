@@ -8,7 +8,7 @@ use crate::event::{Event, Observer};
 use crate::model::NetworkConfig;
 use crate::model::checkpoint::{Stage, TrainedStage};
 use crate::output::{JsonLog, write_atomically};
-use crate::pipeline::PipelineError;
+use crate::pipeline::{PipelineError, remove_outdated};
 use crate::tensor::Device;
 use crate::train::{self, GraphSource, LoadError, ResumeError, ResumeState, Setup, TrainError, TrainOutcome, Trained};
 
@@ -44,16 +44,7 @@ pub fn resumable(out: &Path) -> bool {
 
 /// Removes the states of all stages.
 pub fn remove_states(out: &Path) -> Result<(), PipelineError> {
-    for stage in STAGES {
-        let path = resume_path(out, stage);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(PipelineError::InputOutput(format!("cannot remove {}: {error}", path.display())));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    STAGES.iter().try_for_each(|&stage| remove_outdated(&resume_path(out, stage)))
 }
 
 impl StageTrainer<'_> {

@@ -44,7 +44,7 @@ impl BilateralSolver {
                 let sharp = soft.iter().map(|&value| if value > 0.5 { label } else { 0 }).collect();
                 let filled = fill_holes(&Mask::from_values(mask.width, mask.height, sharp));
                 match keep {
-                    Keep::LargestComponent => largest_component(&filled),
+                    Keep::LargestComponent => largest_component(&filled, |value| value > 0),
                     Keep::AllComponents => filled,
                 }
             }
