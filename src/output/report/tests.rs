@@ -37,7 +37,6 @@ fn clusters_page(count: usize, clusters: u32, picture_bytes: usize, path: impl F
         stable: Some((2.0, 3.0)),
         scores: Some(AgreementScores { purity: 0.9, nmi: 0.8, ari: 0.7, classes: 5, labelled: 3 }),
         skipped: &skipped,
-        ..ClusterReport::default()
     };
     let mut asked = Vec::new();
     let html = report.html(|index| {
