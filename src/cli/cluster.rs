@@ -37,13 +37,13 @@ pub struct ClusterArguments {
     assignments: Vec<String>,
     /// What turns images into vectors; auto is vit when weights are given or installed, else superpixel
     /// [default: auto]
-    #[arg(long, value_enum, conflicts_with = "ckpt")]
+    #[arg(long, value_enum, conflicts_with_all = ["ckpt", "features"])]
     backbone: Option<BackboneArgument>,
     /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
-    #[arg(long, value_name = "HOW", value_parser = resize_assignments, conflicts_with = "ckpt")]
+    #[arg(long, value_name = "HOW", value_parser = resize_assignments, conflicts_with_all = ["ckpt", "features"])]
     resize: Option<ResizeAssignments>,
     /// What groups images [default: correlation]
     #[arg(long, value_enum, conflicts_with = "ckpt")]
@@ -54,10 +54,10 @@ pub struct ClusterArguments {
     /// Most clusters (correlation, spectral), or how many (kmeans) [default: 10; none for kmeans]
     #[arg(long, value_name = "K", conflicts_with = "ckpt")]
     clusters: Option<usize>,
-    /// Fresh starts, of which the one with the lowest objective is kept [default: 4]
+    /// Correlation and kmeans: fresh starts, of which the one with the lowest objective is kept [default: 4]
     #[arg(long, value_name = "N", conflicts_with = "ckpt")]
     restarts: Option<usize>,
-    /// Steps of the optimiser in every restart [default: 200, fewer for more than 4000 images]
+    /// Correlation only: steps of the optimiser in every restart [default: 200, fewer for more than 4000 images]
     #[arg(long, value_name = "N", conflicts_with = "ckpt")]
     epochs: Option<usize>,
     /// Seed of everything random [default: 0]
