@@ -2,6 +2,7 @@
 
 use super::{Affinity, Graph, Weights, propagation};
 use crate::features::Edge;
+use crate::numerics::scale_to_unit_length;
 use crate::tensor::Device;
 
 impl Graph {
@@ -53,10 +54,7 @@ fn centre(values: &mut [f32], width: usize) {
     let count = (values.len() / width) as f64;
     for row in values.chunks_exact_mut(width) {
         row.iter_mut().zip(&mean).for_each(|(value, mean)| *value = (f64::from(*value) - mean / count) as f32);
-        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
-        if length > 0.0 {
-            row.iter_mut().for_each(|value| *value /= length);
-        }
+        scale_to_unit_length(row);
     }
 }
 

@@ -15,3 +15,13 @@ pub fn argmax(values: &[f32]) -> usize {
     }
     best
 }
+
+/// Divides a vector by its Euclidean length; the zero vector stays.
+pub fn scale_to_unit_length(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        for value in vector {
+            *value /= length;
+        }
+    }
+}

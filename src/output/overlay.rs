@@ -64,7 +64,7 @@ pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError
 }
 
 /// The size at which a picture of `width` × `height` fits a square of `max_side`, keeping its proportions.
-fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
+pub(super) fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
     let longer = width.max(height);
     let side = max_side.clamp(1, longer);
     let scaled = |length: usize| ((2 * length * side + longer) / (2 * longer)).max(1);

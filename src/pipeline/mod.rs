@@ -31,8 +31,9 @@ pub use train::{StageSummary, TrainRequest, TrainSummary, train};
 
 use std::path::{Path, PathBuf};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, RunConfig};
 use crate::dataset::DatasetError;
+use crate::features::cache::CacheConfig;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::output::OutputError;
 
@@ -91,6 +92,17 @@ pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), Pipeli
 /// Paths in reports are text: what is not Unicode in them is replaced.
 fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The configuration as a file of results keeps it: without what cannot change the result.
+fn stored_config(config: &RunConfig) -> serde_json::Value {
+    let kept = RunConfig { cache: CacheConfig::default(), ..config.clone() };
+    serde_json::to_value(kept).unwrap_or_default()
+}
+
+/// A relative path with `/` between its parts on every system.
+fn portable(path: &Path) -> String {
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Removes a file of an earlier run; it may not be there.

@@ -21,6 +21,7 @@ pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
 pub use weights::{StateDict, WeightsError, file_hash};
 
 use super::{Adjacency, Extractor, LOG_BINS, Layout, NodeFeatures, log_binned};
+use crate::numerics::scale_to_unit_length;
 use crate::pixels::{normalise, resize_lanczos};
 use crate::raster::RgbImage;
 use crate::tensor::Device;
@@ -99,15 +100,5 @@ impl Extractor for VitExtractor {
 
     fn image_width(&self) -> usize {
         self.vit.shape().width
-    }
-}
-
-/// Divides a vector by its Euclidean length; the zero vector stays.
-fn scale_to_unit_length(vector: &mut [f32]) {
-    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    if length > 0.0 {
-        for value in vector {
-            *value /= length;
-        }
     }
 }

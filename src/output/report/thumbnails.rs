@@ -1,5 +1,6 @@
 //! Pictures small enough that a page can hold hundreds.
 
+use crate::output::overlay::fit;
 use crate::output::{EncodeError, encode_jpeg};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
@@ -15,14 +16,15 @@ const QUALITY: u8 = 72;
 /// # Shapes
 /// `[H, W]` → `[s·H, s·W]` with s = min(1, max_side / max(H, W))
 pub fn thumbnail(image: &RgbImage, max_side: usize) -> Result<Vec<u8>, EncodeError> {
-    let longer = image.width.max(image.height);
-    let side = max_side.max(1);
-    // Also the way of an image without pixels, which no format holds.
-    if longer <= side || image.values.is_empty() {
+    // An image without pixels, which no format holds, has no proportions either.
+    if image.values.is_empty() {
         return encode_jpeg(image, QUALITY);
     }
-    let scaled = |length: usize| ((2 * length * side + longer) / (2 * longer)).max(1);
-    encode_jpeg(&resize_lanczos(image, scaled(image.width), scaled(image.height)), QUALITY)
+    let (width, height) = fit(image.width, image.height, max_side);
+    if (width, height) == (image.width, image.height) {
+        return encode_jpeg(image, QUALITY);
+    }
+    encode_jpeg(&resize_lanczos(image, width, height), QUALITY)
 }
 
 #[cfg(test)]

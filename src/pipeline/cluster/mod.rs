@@ -16,14 +16,13 @@ use serde::Serialize;
 
 use super::backbone::{self, Backbone};
 use super::machine::{Machine, thread_pool, workers};
-use super::{PipelineError, Skip, remove_outdated};
+use super::{PipelineError, Skip, remove_outdated, stored_config};
 use crate::cluster::{
     self, Assigner, AssignerHeader, ClusterError, Clustering, Method, Propagation, Restart, Scaling, Vectors,
 };
 use crate::config::{RunConfig, with_assignments};
 use crate::dataset::{self, Collection};
 use crate::event::{Event, Observer};
-use crate::features::cache::CacheConfig;
 use crate::output::{csv_line, write_atomically};
 use crate::tensor::Device;
 use vectors::Gathered;
@@ -413,10 +412,4 @@ fn usage(error: ClusterError) -> PipelineError {
 
 fn interrupted() -> PipelineError {
     PipelineError::Interrupted("repeat the command to continue; the vectors so far are kept".into())
-}
-
-/// The configuration as a checkpoint keeps it: without what cannot change the result.
-fn stored_config(config: &RunConfig) -> serde_json::Value {
-    let kept = RunConfig { cache: CacheConfig::default(), ..config.clone() };
-    serde_json::to_value(kept).unwrap_or_default()
 }

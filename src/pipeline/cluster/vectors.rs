@@ -10,7 +10,7 @@ use crate::features::cache::Cache;
 use crate::features::{VectorFileError, read_vectors};
 use crate::pipeline::backbone::Backbone;
 use crate::pipeline::ordered::for_each_ordered;
-use crate::pipeline::{PipelineError, Skip, images, no_images};
+use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 
 /// The vectors of a collection, and what they are of.
 pub struct Gathered {
@@ -61,7 +61,7 @@ pub fn of_images(
             (Some(record), Ok((vector, stored))) => {
                 not_stored += u64::from(!stored);
                 gathered.values.extend(vector);
-                gathered.images.push(GatheredImage { name: portable(&record), file: Some(record.path) });
+                gathered.images.push(GatheredImage { name: portable(&record.relative), file: Some(record.path) });
             }
             (_, Err(Failure::Cache(error))) => return Err(folder_error(error)),
             (_, Err(Failure::Image(reason))) => {
@@ -145,7 +145,7 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
         Some(collection) => {
             let records = collection.all_records().map(|record| {
                 let record = record?;
-                Ok(GatheredImage { name: portable(&record), file: Some(record.path) })
+                Ok(GatheredImage { name: portable(&record.relative), file: Some(record.path) })
             });
             // A file that is left out would shift all rows after it: here no error may be passed over.
             records.collect::<Result<_, PipelineError>>()?
@@ -159,9 +159,4 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
         )));
     }
     Ok(Gathered { images, values: file.values, width: file.width, skipped: Vec::new() })
-}
-
-/// A relative path with `/` between its parts on every system.
-fn portable(record: &Record) -> String {
-    record.relative.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }

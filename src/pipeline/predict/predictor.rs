@@ -13,7 +13,7 @@ use crate::graph::Graph;
 use crate::output::JsonLines;
 use crate::pipeline::backbone::Backbone;
 use crate::pipeline::ordered::for_each_ordered;
-use crate::pipeline::{PipelineError, Skip, images, no_images};
+use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 use crate::raster::{Rectangle, RgbImage};
 use crate::refine::Keep;
 use crate::segment::Labels;
@@ -129,7 +129,7 @@ impl Predictor<'_> {
         clock.lap(|spent| &mut spent.decode);
         let (picture, measures) = self.segment(&image, &mut clock, decide);
         let prediction = Prediction {
-            path: results::portable(&record.relative),
+            path: portable(&record.relative),
             status: Status::Done,
             reason: None,
             content_hash: Some(content_hash),
@@ -196,7 +196,7 @@ enum Kind {
 
 fn skipped(relative: &Path, path: &Path, reason: String) -> Outcome {
     let prediction = Prediction {
-        path: results::portable(relative),
+        path: portable(relative),
         status: Status::Skipped,
         reason: Some(reason.clone()),
         content_hash: None,

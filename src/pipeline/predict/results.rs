@@ -11,7 +11,7 @@ use crate::output::{
     self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, OutputError, SegmentedImage, SkippedFile,
     write_atomically,
 };
-use crate::pipeline::{PipelineError, images, remove_outdated};
+use crate::pipeline::{PipelineError, images, portable, remove_outdated};
 use crate::raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
 use crate::segment::{Label, Labels};
 
@@ -307,9 +307,4 @@ fn annotated(prediction: &Prediction, out: &Path) -> Result<AnnotatedImage, Pipe
         height: measures.map_or(0, |measures| measures.height),
         objects,
     })
-}
-
-/// A relative path with `/` between its parts on every system.
-pub fn portable(path: &Path) -> String {
-    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::backbone::{self, Backbone};
 use super::machine::{Machine, thread_pool, workers};
-use super::{PipelineError, Skip, images, no_images, read_checkpoint};
+use super::{PipelineError, Skip, images, no_images, read_checkpoint, stored_config};
 use crate::config::RunConfig;
 use crate::dataset::{self, Record};
 use crate::event::{Event, Observer};
-use crate::features::cache::{Cache, CacheConfig};
+use crate::features::cache::Cache;
 use crate::model::Network;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
 use crate::numerics::random;
@@ -265,12 +265,6 @@ fn sample(
     }
     kept.sort_unstable_by_key(|(position, _)| *position);
     (kept.into_iter().map(|(_, record)| record).collect(), skipped)
-}
-
-/// The configuration as a checkpoint keeps it: without what cannot change the result.
-fn stored_config(config: &RunConfig) -> serde_json::Value {
-    let kept = RunConfig { cache: CacheConfig::default(), ..config.clone() };
-    serde_json::to_value(kept).unwrap_or_default()
 }
 
 /// Identifies a run: two runs with the same fingerprint give the same checkpoint.
