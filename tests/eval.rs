@@ -105,8 +105,9 @@ fn objects_are_scored_per_image_and_nothing_is_dropped_silently() {
     assert!(found["definitions"]["miou"].as_str().unwrap().contains("mean over images"));
     let table = fs::read_to_string(scene.path("table.csv")).unwrap();
     let rows: Vec<&str> = table.lines().collect();
-    assert_eq!((rows[0], rows.len()), ("image,iou,accuracy,f_beta", 4));
-    assert!(rows[1].starts_with("a,0.5,0.75,") && rows[3] == "sub/b,0,0.75,0", "{table}");
+    assert_eq!((rows[0], rows.len()), ("image,iou,accuracy,f_beta,confidence", 4));
+    assert!(rows[1].starts_with("a,0.5,0.75,") && rows[3] == "sub/b,0,0.75,0,", "{table}");
+    assert_eq!((found.get("risk_coverage"), found.get("risk_coverage_perfect")), (None, None));
 
     // People see the same, with warnings beside it.
     let output = scene.run("--pred out/masks --truth truth --task objects");
@@ -116,6 +117,30 @@ fn objects_are_scored_per_image_and_nothing_is_dropped_silently() {
     }
     for expected in ["alone", "missing", "sub/b", "matched by name", "small"] {
         assert!(warnings.contains(expected), "{expected} in\n{warnings}");
+    }
+
+    // The risks are 0.5 of a, 1 of b and 0 of small; what is not scored is not ranked either.
+    let confidences = |a: f64| {
+        let of = [("a.jpg", json!(a)), ("sub/b.jpg", Value::Null), ("small.jpg", json!(0.75)), ("alone.jpg", json!(1))];
+        of.map(|(path, confidence)| json!({ "path": path, "status": "done", "confidence": confidence }).to_string())
+            .join("\n")
+    };
+    for (confidence, area) in [
+        (0.5, (0.0 + 0.5 / 2.0 + 1.5 / 3.0) / 3.0),
+        (0.875, (0.5 + 0.5 / 2.0 + 1.5 / 3.0) / 3.0),
+        (0.75, (0.25 + 0.5 / 2.0 + 1.5 / 3.0) / 3.0),
+        (0.0, (0.0 + 0.75 / 2.0 + 1.5 / 3.0) / 3.0),
+    ] {
+        scene.text("out/predictions.jsonl", &confidences(confidence));
+        let ranked = scene.scores("--pred out --truth truth --task objects --csv table.csv");
+        assert_close(&ranked["risk_coverage"], area);
+        assert_close(&ranked["risk_coverage_perfect"], 0.25);
+        assert_eq!(ranked["miou"], found["miou"]);
+        assert!(ranked["definitions"]["risk_coverage"].as_str().unwrap().ends_with("1 − miou = 0.5000"));
+        assert!(ranked["definitions"]["risk_coverage_perfect"].as_str().unwrap().contains("true IoU"));
+        let table = fs::read_to_string(scene.path("table.csv")).unwrap();
+        let rows: Vec<&str> = table.lines().collect();
+        assert!(rows[1].ends_with(&format!(",{confidence}")) && rows[3] == "sub/b,0,0.75,0,", "{table}");
     }
 }
 

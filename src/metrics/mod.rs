@@ -10,6 +10,7 @@
 //! | pixel accuracy | share of pixels whose foreground/background label is right | Long et al. 2015 |
 //! | F_β | (1 + β²) · precision · recall / (β² · precision + recall), β² = 0.3 | Achanta et al. 2009 |
 //! | max F_β | largest F_β over 255 thresholds of a saliency map, from precision and recall averaged over images ([`SaliencyCurve`]); for binary masks F_β itself | Achanta et al. 2009; TokenCut (arXiv 2202.11539) |
+//! | risk-coverage area | mean over n of the mean risk 1 − IoU of the n images with the highest confidence ([`RiskCoverage`]); lower is better | Geifman and El-Yaniv 2017 (arXiv 1705.08500); Geifman et al. 2019 (arXiv 1805.08206) |
 //! | box IoU | area of the intersection / area of the union in continuous coordinates ([`BoundingBox`]) | |
 //! | CorLoc | share of images whose box has IoU > 0.5 with any ground-truth box | Deselaers et al. 2010 |
 //! | NMI | mutual information / arithmetic mean of the two entropies | Strehl and Ghosh 2002; scikit-learn `normalized_mutual_info_score` |
@@ -30,12 +31,14 @@ mod clustering;
 mod localisation;
 mod overlap;
 mod regions;
+mod risk_coverage;
 mod saliency;
 
 pub use clustering::Contingency;
 pub use localisation::{BoundingBox, CORLOC_THRESHOLD, LocalisationRecord};
 pub use overlap::{BETA_SQUARED, MaskRecord, Overlap};
 pub use regions::{AnnotatorScores, RegionRecord, region_scores};
+pub use risk_coverage::RiskCoverage;
 pub use saliency::{MaximumF, SaliencyCurve};
 
 /// Two things that cannot be compared.

@@ -98,6 +98,11 @@ pub struct Scores {
     pub accuracy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_f_beta: Option<f64>,
+    /// Area under the risk-coverage curve of the confidences; the lower, the better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_coverage: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_coverage_perfect: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corloc: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +131,8 @@ impl Scores {
             ("miou", self.miou),
             ("accuracy", self.accuracy),
             ("max_f_beta", self.max_f_beta),
+            ("risk_coverage", self.risk_coverage),
+            ("risk_coverage_perfect", self.risk_coverage_perfect),
             ("corloc", self.corloc),
             ("nmi", self.nmi),
             ("ari", self.ari),

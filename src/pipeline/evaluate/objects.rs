@@ -8,7 +8,7 @@ use super::{
     EvaluateRequest, Pair, PipelineError, Run, in_size, is_json, predictions, read_map, untrusted, wrong_kind,
 };
 use crate::dataset::truth::{self, coco::CocoMasks};
-use crate::metrics::{BETA_SQUARED, MaskRecord, Overlap, SaliencyCurve, mean};
+use crate::metrics::{BETA_SQUARED, MaskRecord, Overlap, RiskCoverage, SaliencyCurve, mean};
 use crate::raster::{LabelMap, Mask};
 
 /// The ground truth of one image.
@@ -59,11 +59,36 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
             }
         ),
     );
-    let mut table = Table::new(&["image", "iou", "accuracy", "f_beta"]);
+    let confidences = predictions::confidences(&run.request.predictions)?;
+    let confidence = |record: &MaskRecord| confidences.as_ref()?.get(&record.image).copied();
+    if confidences.is_some() {
+        score_confidences(run, records.iter().map(|record| (confidence(record), 1.0 - record.iou)));
+    }
+    let mut table = Table::new(&["image", "iou", "accuracy", "f_beta", "confidence"]);
     for record in &records {
-        table.push(&record.image, &[Some(record.iou), Some(record.accuracy), Some(record.f_beta)]);
+        let MaskRecord { image, iou, accuracy, f_beta } = record;
+        table.push(image, &[Some(*iou), Some(*accuracy), Some(*f_beta), confidence(record)]);
     }
     Ok(table)
+}
+
+/// Scores how well the confidences of images rank their risks.
+fn score_confidences(run: &mut Run, images: impl Iterator<Item = (Option<f64>, f64)>) {
+    let Some(RiskCoverage { area, perfect, random }) = RiskCoverage::of(images) else { return };
+    run.summary.scores.risk_coverage = Some(area);
+    run.summary.scores.risk_coverage_perfect = Some(perfect);
+    run.define(
+        "risk_coverage",
+        format!(
+            "mean over n of the mean risk, 1 − IoU, of the n images with the highest confidence: the area under the \
+             risk-coverage curve; the lower, the better; equal confidences count in random order, a missing one as 0; \
+             a random ranking has 1 − miou = {random:.4}"
+        ),
+    );
+    run.define(
+        "risk_coverage_perfect",
+        "risk_coverage of the same masks ranked by their true IoU: no ranking has less",
+    );
 }
 
 /// The ground truth of objects: label maps in a folder, or COCO's masks.

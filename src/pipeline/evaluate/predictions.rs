@@ -55,6 +55,7 @@ struct Line {
     height: Option<usize>,
     #[serde(rename = "box")]
     bounding_box: Option<[f64; 4]>,
+    confidence: Option<f64>,
 }
 
 /// Which values are foreground in the results below `root`.
@@ -124,6 +125,14 @@ pub fn saliency(root: &Path) -> Result<BTreeMap<String, PathBuf>, PipelineError>
     }
     let files = files_below(&folder, "png")?;
     Ok(files.into_iter().map(|relative| (image_key(&relative), folder.join(&relative))).collect())
+}
+
+/// The confidences of a run's masks by name, of those that have one; none without a table.
+pub fn confidences(root: &Path) -> Result<Option<BTreeMap<String, f64>>, PipelineError> {
+    let confidences = |lines: BTreeMap<String, Line>| {
+        lines.into_iter().filter_map(|(key, line)| Some((key, line.confidence?))).collect()
+    };
+    Ok(table(root)?.map(confidences))
 }
 
 /// The boxes of a run by name: from its table, or without one from masks.
