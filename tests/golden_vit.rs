@@ -126,6 +126,29 @@ fn results_do_not_depend_on_threads_or_on_the_batch() {
 }
 
 #[test]
+fn several_blocks_are_joined_token_by_token() {
+    let bytes = std::fs::read(golden("vit_p16_s16.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let state = StateDict::from_bytes(&weights(&file), Path::new("vit_p16_s16")).unwrap();
+    let values = waves(2 * 3 * 48 * 64);
+    let batch = ImageBatch { values: &values, images: 2, height: 48, width: 64 };
+    for engine in ENGINES {
+        for facet in [Facet::Key, Facet::Token] {
+            let run = |layers: &[usize]| {
+                let config = VitConfig { head_width: 16, facet, layers: layers.to_vec(), ..VitConfig::default() };
+                Vit::load_with(&state, &config, &cpu(), engine).unwrap().forward(&batch)
+            };
+            let (first, last, both) = (run(&[0]), run(&[1]), run(&[0, 1]));
+            assert_eq!(both.width, 2 * first.width);
+            assert_ne!(first.values, last.values);
+            let rows = first.values.chunks_exact(first.width).zip(last.values.chunks_exact(last.width));
+            let joined: Vec<f32> = rows.flat_map(|(first, last)| [first, last].concat()).collect();
+            assert_eq!(both.values, joined, "{engine:?} {facet:?}");
+        }
+    }
+}
+
+#[test]
 fn damaged_files_are_refused_without_a_panic() {
     for name in ["tiny_vit.pth", "tiny_vit_nested.pth", "tiny_vit_legacy.pth", "vit_p8_s8_wide.safetensors"] {
         let bytes = std::fs::read(golden(name)).unwrap();
@@ -180,7 +203,8 @@ fn messages_name_the_file_and_the_tensor() {
     for (config, expected) in [
         (VitConfig { head_width: 10, ..VitConfig::default() }, "head_width = 10"),
         (VitConfig { head_width: 16, stride: Some(5), ..VitConfig::default() }, "stride = 5"),
-        (VitConfig { head_width: 16, layer: Some(3), ..VitConfig::default() }, "layer = 3"),
+        (VitConfig { head_width: 16, layers: vec![0, 3], ..VitConfig::default() }, "layers = [0, 3]"),
+        (VitConfig { head_width: 16, layers: vec![1, 0], ..VitConfig::default() }, "layers = [1, 0]"),
     ] {
         let message = Vit::load(&state, &config, &cpu()).map(drop).expect_err(expected).to_string();
         assert!(message.contains(expected), "{message}");

@@ -19,12 +19,17 @@ pub use slic::{SlicParameters, slic};
 pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
 pub use vector_file::{VectorFile, VectorFileError, read_vectors};
 
-use crate::raster::{LabelMap, Raster, RgbImage};
+use crate::raster::{LabelMap, Mask, Raster, RgbImage};
 
 /// Turns one image into the nodes of its graph.
 pub trait Extractor {
     /// Features and placement of every node of `image`.
     fn extract(&self, image: &RgbImage) -> NodeFeatures;
+
+    /// Where the nodes of `image` lie, without describing them where that can be known.
+    fn layout(&self, image: &RgbImage) -> Layout {
+        self.extract(image).layout
+    }
 
     /// Channels of every node.
     fn width(&self) -> usize;
@@ -132,9 +137,45 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// How much of every node each class of a mask over the same image covers.
+    ///
+    /// # Shapes
+    /// mask of any size with values below `classes` → `[nodes, classes]`, rows of sum 1
+    pub fn class_shares(&self, mask: &Mask, classes: usize) -> Vec<f32> {
+        let nodes = self.paint(&(0..self.nodes()).collect::<Vec<_>>());
+        // As many pixels for every position of the raster: none is passed over where the image is the smaller.
+        let whole = |pixels: usize, positions: usize| pixels.div_ceil(positions).max(1) * positions;
+        let (width, height) = (whole(mask.width, nodes.width), whole(mask.height, nodes.height));
+        let (mask, nodes) = (mask.resized_nearest(width, height), nodes.resized_nearest(width, height));
+        let mut shares = vec![0.0f32; self.nodes() * classes];
+        for (&node, &class) in nodes.values.iter().zip(&mask.values) {
+            shares[node * classes + usize::from(class)] += 1.0;
+        }
+        for row in shares.chunks_exact_mut(classes) {
+            let total: f32 = row.iter().sum();
+            row.iter_mut().for_each(|share| *share /= total);
+        }
+        shares
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_count_the_pixels_of_a_node() {
+        let grid = Layout::Grid { rows: 1, columns: 2 };
+        let mask = Mask::from_values(4, 2, vec![0, 1, 1, 1, 2, 1, 1, 1]);
+        assert_eq!(grid.class_shares(&mask, 3), [0.25, 0.5, 0.25, 0.0, 1.0, 0.0]);
+        // An image smaller than the grid, and one that the grid does not divide.
+        assert_eq!(grid.class_shares(&Mask::filled(1, 1, 1), 2), [0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(grid.class_shares(&Mask::from_values(3, 1, vec![0, 1, 1]), 2), [0.5, 0.5, 0.0, 1.0]);
+        let labels = LabelMap::from_values(3, 1, vec![0, 1, 0]);
+        let regions = Layout::Superpixels { labels, regions: 2 };
+        assert_eq!(regions.class_shares(&Mask::from_values(3, 1, vec![0, 1, 1]), 2), [0.5, 0.5, 0.0, 1.0]);
+    }
 
     #[test]
     fn coverage_counts_cells_and_border_cells() {

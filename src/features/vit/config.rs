@@ -33,9 +33,10 @@ pub struct VitConfig {
     /// Step between neighbouring patches in pixels; must divide the patch size. Default: the patch size. Half of it
     /// gives four times as many nodes.
     pub stride: Option<usize>,
-    /// The block that describes the patches, counted from 0. Default: the last one.
-    pub layer: Option<usize>,
-    /// Which vector of that block is used. Default: key.
+    /// The blocks that describe the patches, counted from 0 and ascending. The vectors of several are joined; with
+    /// `normalise` each is scaled to unit length first, so that all count alike. Default: the last block alone.
+    pub layers: Vec<usize>,
+    /// Which vector of these blocks is used. Default: key.
     pub facet: Facet,
     /// Mean of the red, green and blue training pixels, on 0..1. Default: ImageNet's.
     pub mean: [f32; 3],
@@ -56,7 +57,7 @@ impl Default for VitConfig {
             input_side: 280,
             maximum_nodes: 10_000,
             stride: None,
-            layer: None,
+            layers: Vec::new(),
             facet: Facet::Key,
             mean: [0.485, 0.456, 0.406],
             standard_deviation: [0.229, 0.224, 0.225],
@@ -182,9 +183,9 @@ mod tests {
 
     #[test]
     fn unknown_options_are_refused() {
-        let config: VitConfig = toml::from_str("facet = \"token\"\nlayer = 9").unwrap();
-        assert_eq!((config.facet, config.layer, config.input_side), (Facet::Token, Some(9), 280));
-        assert!(toml::from_str::<VitConfig>("layers = 9").is_err());
+        let config: VitConfig = toml::from_str("facet = \"token\"\nlayers = [9]").unwrap();
+        assert_eq!((config.facet, config.layers, config.input_side), (Facet::Token, vec![9], 280));
+        assert!(toml::from_str::<VitConfig>("layer = 9").is_err());
     }
 
     #[test]

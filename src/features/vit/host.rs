@@ -5,6 +5,7 @@
 //! cache: one barrier per block, and nothing that depends on the number of threads.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -15,11 +16,11 @@ use super::weights::{BlockWeights, Linear, Norm, VitWeights};
 
 /// What is read off the transformer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
+pub enum Goal<'a> {
     /// The tokens as they enter the first block.
     Embedded,
-    /// The facet of one block, for every token.
-    Facet { layer: usize, facet: Facet },
+    /// The facet of some blocks, ascending, for every token.
+    Facets { layers: &'a [usize], facet: Facet },
     /// The class token after the last block and the final normalisation.
     ClassToken,
 }
@@ -56,22 +57,23 @@ fn first(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
 
 /// What a strip does once its block is finished.
 enum Next<'a> {
-    /// Normalises and projects to the queries, keys and values of the next block, or to one facet of it.
+    /// Normalises and projects to the queries, keys and values of the next block.
     Project(&'a Norm, &'a Linear),
-    /// Nothing: the tokens themselves are wanted.
+    /// Nothing: this block was the last.
     Stop,
 }
 
 /// Runs a batch until `goal`; `positions` is `[1 + patches, width]`.
 ///
-/// Returns `[images, tokens, width]`, for [`Goal::ClassToken`] `[images, 1, width]`.
+/// Returns `[images, tokens, width]`, for [`Goal::Facets`] `[images, tokens, blocks · width]`, for [`Goal::ClassToken`]
+/// `[images, 1, width]`.
 pub fn forward(
     shape: &VitShape,
     weights: &VitWeights,
     batch: &ImageBatch,
     grid: Grid,
     positions: &[f32],
-    goal: Goal,
+    goal: Goal<'_>,
 ) -> Vec<f32> {
     let tokens = 1 + grid.rows * grid.columns;
     let strips: Vec<Strip> = (0..batch.images)
@@ -81,20 +83,25 @@ pub fn forward(
         .collect();
     let strips_per_image = tokens.div_ceil(LANES);
 
-    // How many blocks run to their end, and whether a projection follows.
-    let (full_blocks, facet) = match goal {
-        Goal::Embedded => (0, None),
-        Goal::Facet { layer, facet: Facet::Token } => (layer + 1, None),
-        Goal::Facet { layer, .. } => {
-            (layer, weights.facet.as_ref().map(|linear| (&weights.blocks[layer].norm1, linear)))
+    // How many blocks run to their end.
+    let full_blocks = match goal {
+        Goal::Embedded => 0,
+        Goal::Facets { layers, facet } => {
+            layers.last().map_or(0, |&last| if facet == Facet::Token { last + 1 } else { last })
         }
-        Goal::ClassToken => (shape.depth, None),
+        Goal::ClassToken => shape.depth,
     };
-    let after = |block: usize| match (block < full_blocks, facet) {
-        (true, _) => Next::Project(&weights.blocks[block].norm1, &weights.blocks[block].qkv),
-        (false, Some((norm, linear))) => Next::Project(norm, linear),
-        (false, None) => Next::Stop,
+    let after = |block: usize| {
+        if block < full_blocks {
+            Next::Project(&weights.blocks[block].norm1, &weights.blocks[block].qkv)
+        } else {
+            Next::Stop
+        }
     };
+    let mut described = Described { goal, shape, weights, strips: &strips, tokens, values: Vec::new() };
+    if let Goal::Facets { layers, .. } = goal {
+        described.values = vec![0.0; batch.images * tokens * layers.len() * shape.width];
+    }
 
     let mut states: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
     let mut projected: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
@@ -105,6 +112,7 @@ pub fn forward(
             project(&start, strip, state, projected, scratch);
         });
     });
+    described.read(0, &states);
     let mut upcoming: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
     for (index, block) in weights.blocks[..full_blocks].iter().enumerate() {
         let next = after(index + 1);
@@ -124,6 +132,7 @@ pub fn forward(
             });
         });
         std::mem::swap(&mut projected, &mut upcoming);
+        described.read(index + 1, &states);
     }
 
     match goal {
@@ -137,8 +146,45 @@ pub fn forward(
             }
             classes
         }
-        Goal::Embedded | Goal::Facet { facet: Facet::Token, .. } => collect(shape, &strips, &states, tokens),
-        Goal::Facet { .. } => collect(shape, &strips, &projected, tokens),
+        Goal::Embedded => {
+            let mut rows = vec![0.0; batch.images * tokens * shape.width];
+            collect(shape, &strips, &states, tokens, &mut rows, 0..shape.width);
+            rows
+        }
+        Goal::Facets { .. } => described.values,
+    }
+}
+
+/// What has been read off the wanted blocks.
+struct Described<'a> {
+    goal: Goal<'a>,
+    shape: &'a VitShape,
+    weights: &'a VitWeights,
+    strips: &'a [Strip],
+    tokens: usize,
+    /// `[images, tokens, blocks · width]`, filled block by block.
+    values: Vec<f32>,
+}
+
+impl Described<'_> {
+    /// Reads what is wanted of the tokens between two blocks, `finished` of which are over: they are the last one's
+    /// output, and the next one's keys, queries and values follow from them.
+    fn read(&mut self, finished: usize, states: &[Vec<f32>]) {
+        let Goal::Facets { layers, facet } = self.goal else { return };
+        let of_tokens = facet == Facet::Token;
+        let Some(place) = layers.iter().position(|&layer| layer + usize::from(of_tokens) == finished) else { return };
+        let width = self.shape.width;
+        let columns = place * width..(place + 1) * width;
+        if of_tokens {
+            collect(self.shape, self.strips, states, self.tokens, &mut self.values, columns);
+            return;
+        }
+        let next = Next::Project(&self.weights.blocks[finished].norm1, &self.weights.facets[place]);
+        let mut projected: Vec<Vec<f32>> = vec![Vec::new(); states.len()];
+        (self.strips, states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
+            SCRATCH.with_borrow_mut(|scratch| project(&next, strip, state, projected, scratch));
+        });
+        collect(self.shape, self.strips, &projected, self.tokens, &mut self.values, columns);
     }
 }
 
@@ -252,18 +298,23 @@ fn finish_block(shape: &VitShape, block: &BlockWeights, strip: Strip, state: &mu
     kernels::add_product(state, hidden, &block.output.weight, hidden_width, width, strip.tokens);
 }
 
-/// Copies strips to row-major tokens, `[images, tokens, width]`.
-fn collect(shape: &VitShape, strips: &[Strip], values: &[Vec<f32>], tokens: usize) -> Vec<f32> {
-    let width = shape.width;
+/// Copies strips to some `columns` of row-major tokens, `[images, tokens, any multiple of width]`.
+fn collect(
+    shape: &VitShape,
+    strips: &[Strip],
+    values: &[Vec<f32>],
+    tokens: usize,
+    rows: &mut [f32],
+    columns: Range<usize>,
+) {
     let images = strips.last().map_or(0, |strip| strip.image + 1);
-    let mut rows = vec![0.0; images * tokens * width];
+    let width = rows.len() / (images * tokens).max(1);
     for (strip, values) in strips.iter().zip(values) {
         let target = &mut rows[(strip.image * tokens + strip.first) * width..][..strip.tokens * width];
-        for (channel, lanes) in values.as_chunks::<LANES>().0.iter().enumerate() {
-            for (target, &value) in target[channel..].iter_mut().step_by(width).zip(lanes) {
+        for (channel, lanes) in values.as_chunks::<LANES>().0[..shape.width].iter().enumerate() {
+            for (target, &value) in target[columns.start + channel..].iter_mut().step_by(width).zip(lanes) {
                 *target = value;
             }
         }
     }
-    rows
 }

@@ -61,11 +61,16 @@ impl VitExtractor {
         Patches { side, stride: config.stride.unwrap_or(side), most: config.maximum_nodes }
     }
 
+    /// Width and height in pixels that the transformer takes the image in.
+    fn input_size(&self, image: &RgbImage) -> (usize, usize) {
+        let patches = Self::patches(&self.vit, &self.config);
+        self.config.resize.target(self.config.input_side, patches, image.width, image.height)
+    }
+
     /// The image as the transformer takes it, `[3, height, width]`, with its height and width.
     fn input(&self, image: &RgbImage) -> (Vec<f32>, usize, usize) {
-        let VitConfig { resize, input_side, mean, standard_deviation, .. } = self.config;
-        let patches = Self::patches(&self.vit, &self.config);
-        let (width, height) = resize.target(input_side, patches, image.width, image.height);
+        let VitConfig { mean, standard_deviation, .. } = self.config;
+        let (width, height) = self.input_size(image);
         (normalise(&resize_lanczos(image, width, height), mean, standard_deviation), height, width)
     }
 }
@@ -77,6 +82,9 @@ impl Extractor for VitExtractor {
         let Grid { rows, columns, .. } = self.vit.grid(height, width);
         // Token 0 is the class token, which lies nowhere in the image.
         let mut values = descriptors.values[descriptors.width..].to_vec();
+        if self.config.normalise && self.vit.described_by() > 1 {
+            values.chunks_exact_mut(self.vit.shape().width).for_each(scale_to_unit_length);
+        }
         if self.config.log_bins {
             values = log_binned(&values, descriptors.width, rows, columns);
         }
@@ -87,11 +95,17 @@ impl Extractor for VitExtractor {
         NodeFeatures { values, width, layout: Layout::Grid { rows, columns }, adjacency: Adjacency::Complete }
     }
 
-    fn width(&self) -> usize {
-        self.vit.shape().width * if self.config.log_bins { LOG_BINS } else { 1 }
+    fn layout(&self, image: &RgbImage) -> Layout {
+        let (width, height) = self.input_size(image);
+        let Grid { rows, columns, .. } = self.vit.grid(height, width);
+        Layout::Grid { rows, columns }
     }
 
-    /// The class token after the final normalisation, as the transformer gives it: layer, facet and scaling of
+    fn width(&self) -> usize {
+        self.vit.shape().width * self.vit.described_by() * if self.config.log_bins { LOG_BINS } else { 1 }
+    }
+
+    /// The class token after the final normalisation, as the transformer gives it: blocks, facet and scaling of
     /// patch descriptors do not concern it.
     fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
         let (input, height, width) = self.input(image);

@@ -59,7 +59,7 @@ type Positions = Arc<Vec<f32>>;
 pub struct Vit {
     shape: VitShape,
     weights: Weights,
-    layer: usize,
+    layers: Vec<usize>,
     facet: Facet,
     stride: usize,
     /// The stored embeddings `[1 + side², width]`.
@@ -88,24 +88,29 @@ impl Vit {
         if stride == 0 || !shape.patch.is_multiple_of(stride) {
             return Err(state.option_error(format!("stride = {stride} must divide the patch size {}", shape.patch)));
         }
-        let layer = config.layer.unwrap_or(shape.depth - 1);
-        if layer >= shape.depth {
-            let last = shape.depth - 1;
-            return Err(state.option_error(format!("layer = {layer} does not exist; choose one of 0 to {last}")));
+        let last = shape.depth - 1;
+        let layers = if config.layers.is_empty() { vec![last] } else { config.layers.clone() };
+        if !layers.is_sorted_by(|one, next| one < next) || layers.iter().any(|&layer| layer > last) {
+            return Err(state.option_error(format!("layers = {layers:?} must be ascending and from 0 to {last}")));
         }
-        let weights = VitWeights::from_state_dict(state, &shape, layer, config.facet)?;
+        let weights = VitWeights::from_state_dict(state, &shape, &layers, config.facet)?;
         let stored_positions = state.values("pos_embed", &[1, 1 + shape.position_side.pow(2), shape.width])?.to_vec();
         let weights = match engine {
             Engine::Host => Weights::Host(weights),
             Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, device))),
         };
         let facet = config.facet;
-        Ok(Self { shape, weights, layer, facet, stride, stored_positions, last_positions: Mutex::new(None) })
+        Ok(Self { shape, weights, layers, facet, stride, stored_positions, last_positions: Mutex::new(None) })
     }
 
     /// The dimensions of the model.
     pub fn shape(&self) -> VitShape {
         self.shape
+    }
+
+    /// Number of blocks that describe the patches.
+    pub fn described_by(&self) -> usize {
+        self.layers.len()
     }
 
     /// The patches of an image of `height` × `width` pixels.
@@ -114,18 +119,18 @@ impl Vit {
         Grid { rows, columns, stride: self.stride }
     }
 
-    /// The chosen facet of the chosen block for every token.
+    /// The chosen facet of the chosen blocks for every token, block after block.
     ///
     /// Keys, queries and values join the heads channel by channel: index = channel in head · heads + head; tokens keep
     /// the model's order. Later blocks, and what the facet does not need of its own block, are not computed.
     ///
     /// # Shapes
-    /// `[B, 3, H, W]` → `[B, 1 + rows · columns, width]`
+    /// `[B, 3, H, W]` → `[B, 1 + rows · columns, blocks · width]`
     ///
     /// # Panics
     /// If the batch does not hold the values it states, or an image is smaller than one patch.
     pub fn forward(&self, batch: &ImageBatch) -> Descriptors {
-        self.run(batch, Goal::Facet { layer: self.layer, facet: self.facet })
+        self.run(batch, Goal::Facets { layers: &self.layers, facet: self.facet })
     }
 
     /// The class token after all blocks and the final normalisation, `[B, width]`: one vector per image.
@@ -148,7 +153,7 @@ impl Vit {
         let grid = self.grid(batch.height, batch.width);
         assert!(grid.rows > 0 && grid.columns > 0, "an image must hold at least one patch");
         assert_eq!(batch.values.len(), batch.images * 3 * batch.height * batch.width, "a batch holds [B, 3, H, W]");
-        let width = self.shape.width;
+        let width = self.shape.width * if let Goal::Facets { layers, .. } = goal { layers.len() } else { 1 };
         let tokens = if goal == Goal::ClassToken { 1 } else { 1 + grid.rows * grid.columns };
         if batch.images == 0 {
             return Descriptors { values: Vec::new(), images: 0, tokens, width };

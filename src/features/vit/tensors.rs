@@ -40,7 +40,7 @@ pub struct DeviceVit {
     class_token: Tensor<3>,
     blocks: Vec<DeviceBlock>,
     norm: DeviceNorm,
-    facet: Option<DeviceLinear>,
+    facets: Vec<DeviceLinear>,
 }
 
 impl DeviceNorm {
@@ -99,7 +99,7 @@ impl DeviceVit {
             class_token: from_slice(&weights.class_token, [1, 1, width], device),
             blocks: blocks.collect(),
             norm: norm(&weights.norm),
-            facet: weights.facet.as_ref().map(linear),
+            facets: weights.facets.iter().map(linear).collect(),
             device: device.clone(),
         }
     }
@@ -117,18 +117,21 @@ impl DeviceVit {
 
         match goal {
             Goal::Embedded => {}
-            Goal::Facet { layer, facet: Facet::Token } => {
-                for block in &self.blocks[..=layer] {
-                    state = block.forward(shape, state);
+            Goal::Facets { layers, facet } => {
+                let mut finished = 0;
+                let mut described = Vec::new();
+                for (place, &layer) in layers.iter().enumerate() {
+                    let wanted = if facet == Facet::Token { layer + 1 } else { layer };
+                    for block in &self.blocks[finished..wanted] {
+                        state = block.forward(shape, state);
+                    }
+                    finished = wanted;
+                    described.push(match self.facets.get(place) {
+                        Some(facet) => facet.forward(self.blocks[layer].norm1.forward(&state)),
+                        None => state.clone(),
+                    });
                 }
-            }
-            Goal::Facet { layer, .. } => {
-                for block in &self.blocks[..layer] {
-                    state = block.forward(shape, state);
-                }
-                if let Some(facet) = &self.facet {
-                    state = facet.forward(self.blocks[layer].norm1.forward(&state));
-                }
+                state = Tensor::cat(described, 2);
             }
             Goal::ClassToken => {
                 for block in &self.blocks {

@@ -221,17 +221,17 @@ pub struct VitWeights {
     pub class_token: Vec<f32>,
     pub blocks: Vec<BlockWeights>,
     pub norm: Norm,
-    /// The wanted facet of the wanted block alone, `[width, width]`, its rows already in descriptor order;
-    /// `None` for tokens.
-    pub facet: Option<Linear>,
+    /// The wanted facet of every wanted block, in their order: the projection alone, `[width, width]`, its rows already
+    /// in descriptor order. Empty for tokens.
+    pub facets: Vec<Linear>,
 }
 
 impl VitWeights {
-    /// Checks every shape and prepares the weights for `facet` of block `layer`.
+    /// Checks every shape and prepares the weights for `facet` of the blocks `layers`.
     pub fn from_state_dict(
         state: &StateDict,
         shape: &VitShape,
-        layer: usize,
+        layers: &[usize],
         facet: Facet,
     ) -> Result<Self, WeightsError> {
         let (width, head_width) = (shape.width, shape.width / shape.heads);
@@ -241,12 +241,12 @@ impl VitWeights {
             bias: state.values("patch_embed.proj.bias", &[width])?.to_vec(),
         };
         let mut blocks = Vec::with_capacity(shape.depth);
-        let mut wanted = None;
+        let mut facets = Vec::new();
         for index in 0..shape.depth {
             let name = |part: &str| format!("blocks.{index}.{part}");
             let mut qkv = state.linear(&name("attn.qkv"), 3 * width, width)?;
-            if index == layer {
-                wanted = facet_rows(&qkv, facet, width, shape.heads);
+            if layers.contains(&index) {
+                facets.extend(facet_rows(&qkv, facet, width, shape.heads));
             }
             let scale = (head_width as f32).sqrt().recip();
             qkv.weight[..width * width].iter_mut().chain(&mut qkv.bias[..width]).for_each(|value| *value *= scale);
@@ -260,7 +260,7 @@ impl VitWeights {
             });
         }
         let class_token = state.values("cls_token", &[1, 1, width])?.to_vec();
-        Ok(Self { patch, class_token, blocks, norm: state.norm("norm", width)?, facet: wanted })
+        Ok(Self { patch, class_token, blocks, norm: state.norm("norm", width)?, facets })
     }
 }
 
