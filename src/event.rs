@@ -13,6 +13,8 @@ pub enum Stage {
     Training,
     /// Deciding which clusters are background, counted in images.
     Background,
+    /// Fitting a first network's masks to their images for a second to learn, counted in images.
+    Teaching,
     /// Segmenting images with a trained network.
     Inference,
     /// Holding results against ground truth, counted in images.

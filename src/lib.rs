@@ -14,9 +14,11 @@
 //! 3. [`graph`] joins the nodes by affinities W and propagates their features once, P = Â X. No later step needs the
 //!    image.
 //! 4. [`model`] maps P to soft assignments S; [`train`] has fitted it to a collection of graphs with the loss of
-//!    [`objective`]; a checkpoint keeps it.
-//! 5. [`segment`] takes the most probable cluster of every node, and may divide objects into parts by a second network;
-//!    [`refine`] has decided which clusters are background, fits the mask to the image and finds the objects in it.
+//!    [`objective`]; on a transformer's features a second network has learnt the first one's masks after refinement, and a
+//!    checkpoint keeps that one.
+//! 5. [`segment`] takes the most probable cluster of every node, and may divide objects into parts by a further network;
+//!    [`refine`] has decided which clusters are background, goes from nodes to pixels, fits the mask to the image and finds
+//!    the objects in it.
 //! 6. [`output`] writes the mask, pictures and a report for people, annotations and a line for machines.
 //! 7. [`cluster`] groups whole collections, one vector per image, and finds the number of groups.
 //! 8. [`metrics`] says how good masks, boxes and clusterings are, where there is ground truth to hold them against.

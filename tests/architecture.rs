@@ -65,7 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("signal_hook", &["cli/"]),
     ("image", &["pixels/", "output/"]),
     ("fast_image_resize", &["pixels/"]),
-    ("faer", &["cluster/spectral.rs"]),
+    ("faer", &["cluster/spectral.rs", "segment/spectral.rs"]),
     ("gemm", &["features/vit/kernels.rs"]),
     ("libloading", &["pipeline/device.rs"]),
     ("roxmltree", &["dataset/truth/voc.rs"]),

@@ -14,6 +14,9 @@ use program::{
 };
 use serde_json::Value;
 
+/// What superpixels do not do by themselves.
+const SELF_TRAINING: [&str; 2] = ["--set", "train.self_training=true"];
+
 #[test]
 fn trains_infers_and_tells_what_it_did() {
     let folder = tempfile::tempdir().unwrap();
@@ -67,17 +70,20 @@ fn trains_infers_and_tells_what_it_did() {
 #[test]
 fn inspect_shows_the_checkpoint_to_people_and_machines() {
     let folder = tempfile::tempdir().unwrap();
-    let further = ["--objective", "cc", "--epochs", "3", "--seed", "7", "--set", "graph.alpha=2.5"];
+    let further = ["--clusters", "2", "--epochs", "40", "--seed", "7", "--set", "graph.alpha=2.5"];
+    let further = [&further[..], &SELF_TRAINING].concat();
     let checkpoint = train_demonstration(folder.path(), &further);
     let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
     assert_eq!(json["backbone"], "superpixel");
-    assert_eq!(json["objects"]["network"]["clusters"], 10);
+    assert_eq!(json["teacher"]["network"]["clusters"], 2);
+    assert_eq!(json["teacher"]["network"]["root_weight"], false);
+    assert_eq!(json["objects"]["network"]["root_weight"], true);
     assert_eq!(json["config"]["graph"]["alpha"], 2.5);
     assert_eq!(json["seed"], 7);
-    assert_eq!(json["objects"]["curve"].as_array().unwrap().len(), 3);
+    assert_eq!(json["objects"]["curve"].as_array().unwrap().len(), 40);
     assert_eq!(json["blake3"], blake3::hash(&fs::read(&checkpoint).unwrap()).to_hex().as_str());
     let table = expect(0, &["inspect", path_text(&checkpoint)]);
-    for expected in ["superpixel", "cc", "10 clusters", "trained on 24 images", "of 3"] {
+    for expected in ["superpixel", "association", "teacher", "2 clusters", "trained on 24 images", "of 40"] {
         assert!(table.contains(expected), "{expected} in\n{table}");
     }
 }
@@ -98,16 +104,16 @@ fn training_is_the_same_to_the_byte_with_any_number_of_threads() {
 fn killed_training_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let data = project("demonstration/images");
-    let further = ["--epochs", "30", "--parts", "3", "--background-parts", "2"];
+    let further = [&["--epochs", "30", "--parts", "3", "--background-parts", "2"][..], &SELF_TRAINING].concat();
     let expected = fs::read(train_demonstration(&folder.path().join("whole"), &further)).unwrap();
-    let states = ["resume.safetensors", "resume-parts.safetensors", "resume-background-parts.safetensors"];
+    let states = ["teacher", "objects", "parts", "background-parts"].map(|name| format!("resume-{name}.safetensors"));
     let mut resumed = 0;
-    for attempt in 0..6u64 {
+    for attempt in 0..8u64 {
         let out = folder.path().join(format!("killed {attempt}"));
         let mut arguments = vec!["train", "--data", path_text(&data), "--out", path_text(&out), "--resume"];
-        arguments.extend(further);
-        // Killed several times: at growing distances from the start, and from the first saved epoch of a stage.
-        let state = out.join(states[attempt as usize % 3]);
+        arguments.extend(&further);
+        // Killed several times: at growing distances from the start, and from the first saved epoch of a network.
+        let state = out.join(&states[attempt as usize % 4]);
         for kill in 0..3u64 {
             let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             while kill > 0 && !state.exists() && child.try_wait().unwrap().is_none() {
@@ -133,7 +139,7 @@ fn an_interrupt_says_how_to_continue() {
     let (data, out) = (project("demonstration/images"), folder.path().join("run"));
     let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "100000"];
     let child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while !out.join("resume.safetensors").exists() {
+    while !out.join("resume-objects.safetensors").exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -401,6 +407,15 @@ fn segment_optimises_every_image_and_continues_where_it_was() {
     assert!(segment(&["--objective", "cc", "--clusters", "4"]).contains("clusters per image"));
     assert!(predictions(&out).values().all(|line| line["negative_share"].as_f64().is_some()));
     expect_error(2, &["segment", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "0"]);
+    // The eigenvector has neither epochs nor parts, and nothing random.
+    let spectral = ["segment", "--data", path_text(&data), "--out", path_text(&out), "--method", "spectral"];
+    assert!(expect(0, &spectral).contains("segmented 24 images"));
+    let first = fs::read(out.join("predictions.jsonl")).unwrap();
+    assert!(expect(0, &[&spectral[..], &["--seed", "5"]].concat()).contains("segmented 24 images"));
+    assert!(fs::read(out.join("predictions.jsonl")).unwrap() == first);
+    for refused in [["--epochs", "3"], ["--parts", "2"], ["--clusters", "3"], ["--objective", "cc"]] {
+        expect_error(2, &[&spectral[..], &refused].concat());
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Case {
     }
 
     fn config(&self) -> NetworkConfig {
-        NetworkConfig { input: 24, hidden: [16, 8], clusters: self.clusters, dropout: 0.0 }
+        NetworkConfig { input: 24, hidden: [16, 8], clusters: self.clusters, dropout: 0.0, root_weight: false }
     }
 
     /// Parameter values under a prefix such as `param0`; the golden weights are `[out, in]`, ours `[in, out]`.
@@ -101,7 +101,7 @@ fn forward_matches() {
     for case in cases() {
         let batch = Batch::collate(&[case.graph()], &tensor::cpu());
         let network = Network::from_values(&case.config(), &case.parameters("param0"), &tensor::cpu());
-        let logits = tensor::into_vec(network.logits(batch.propagated.clone(), None));
+        let logits = tensor::into_vec(network.logits(batch.propagated.clone(), None, None));
         assert_close("logits", &logits, &case.golden.floats("logits"), 1e-5, 1e-5);
         let assignment = network.assign(&batch, None);
         assert_close("S", &tensor::into_vec(assignment.clone()), &case.golden.floats("assignment0"), 1e-5, 0.0);
@@ -311,7 +311,7 @@ fn two_group_graphs(affinity: Affinity) -> Vec<Graph> {
 fn trained(graphs: &[Graph], objective: Objective, clusters: usize, threads: usize, stop_after: usize) -> Network {
     let config = TrainConfig { epochs: 30, batch_size: 5, learning_rate: 1e-2, ..TrainConfig::default() };
     let device = tensor::cpu();
-    let network = NetworkConfig { input: 4, hidden: [16, 8], clusters, dropout: 0.25 };
+    let network = NetworkConfig { input: 4, hidden: [16, 8], clusters, dropout: 0.25, root_weight: false };
     let setup = Setup {
         source: &graphs.to_vec(),
         network: network.clone(),
@@ -343,6 +343,7 @@ fn trained(graphs: &[Graph], objective: Objective, clusters: usize, threads: usi
 #[test]
 fn training_separates_groups_and_gives_the_same_bytes_however_it_runs() {
     for (objective, affinity, clusters) in [
+        (Objective::Association, Affinity::NonNegative, 2),
         (Objective::Ncut { balance: 1.0 }, Affinity::NonNegative, 2),
         (Objective::Cc, Affinity::Correlation { alpha: 3.0 }, 4),
     ] {

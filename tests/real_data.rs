@@ -78,7 +78,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
 #[test]
 fn a_network_on_superpixels_finds_horses_it_never_saw() {
     if let Some((iou, count)) = horses(&["backbone=superpixel"], None, None) {
-        assert!(count == 109 && iou > 0.44, "mean IoU {iou} over {count}");
+        assert!(count == 109 && iou > 0.52, "mean IoU {iou} over {count}");
     }
 }
 
@@ -86,7 +86,7 @@ fn a_network_on_superpixels_finds_horses_it_never_saw() {
 fn a_network_on_transformer_features_finds_horses_it_never_saw() {
     let Some(weights) = test_data("weights/vit_tiny_patch16_224.safetensors") else { return };
     if let Some((iou, count)) = horses(&["train.epochs=24"], Some("configs/vit-tiny.toml"), Some(weights)) {
-        assert!(count == 109 && iou > 0.53, "mean IoU {iou} over {count}");
+        assert!(count == 109 && iou > 0.66, "mean IoU {iou} over {count}");
     }
 }
 
@@ -100,7 +100,7 @@ fn features_of_a_photograph_are_those_of_the_official_code() {
         return;
     };
     let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/vit-tiny.toml");
-    let config = config::resolve(Some(&preset), &[]).unwrap().vit;
+    let config = config::resolve(Some(&preset), &["vit.layers=[9]".to_string()]).unwrap().vit;
     let extractor = VitExtractor::new(&StateDict::open(&weights).unwrap(), config, tensor::cpu()).unwrap();
     let image = decode(&std::fs::read(photograph).unwrap(), &DecodeLimits::default()).unwrap();
     let found = extractor.extract(&image);

@@ -94,7 +94,7 @@ fn table(summary: &EvaluateSummary) -> String {
     text += "\n";
     let percent = |score: f64| format!("{:.2} %", 100.0 * score);
     for (name, score) in summary.scores.named() {
-        text += &format!("\n{name:<15} {:>8}", percent(score));
+        text += &format!("\n{name:<21} {:>8}", percent(score));
     }
     if !summary.scores.sequences.is_empty() {
         let width = summary.scores.sequences.iter().map(|row| row.sequence.chars().count()).max().unwrap_or(0).max(8);

@@ -59,7 +59,8 @@ fn table(description: &CheckpointDescription) -> String {
     }
     let second_stages = [("parts", &header.parts), ("background parts", &header.background_parts)];
     let second_stages = second_stages.into_iter().filter_map(|(name, stage)| Some((name, stage.as_ref()?)));
-    for (name, stage) in std::iter::once(("objects", &header.objects)).chain(second_stages) {
+    let teacher = header.teacher.iter().map(|stage| ("teacher", stage));
+    for (name, stage) in teacher.chain([("objects", &header.objects)]).chain(second_stages) {
         text += &stage_table(name, stage);
     }
     text.trim_end().to_string()

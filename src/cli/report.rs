@@ -84,6 +84,7 @@ impl Reporter {
             Stage::Propagation => "propagation",
             Stage::Training => "epochs",
             Stage::Background => "background",
+            Stage::Teaching => "teaching",
             Stage::Inference => "images",
             Stage::Evaluation => "scores",
         });

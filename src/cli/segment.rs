@@ -1,13 +1,13 @@
 //! `deepcut segment`
 
-use clap::Args;
-use deepcut::pipeline::{self, SegmentRequest};
+use clap::{Args, ValueEnum};
+use deepcut::pipeline::{self, PerImageMethod, PipelineError, SegmentRequest};
 
 use super::predict::{PredictArguments, report};
-use super::settings::SettingsArguments;
+use super::settings::{SettingsArguments, name};
 use super::{Done, Reporter};
 
-/// Segment images without training first: a small network is optimised on each image by itself, as in the paper
+/// Segment images without training first, each by itself: a small network is optimised on it, as in the paper
 ///
 /// Writes the same files as `deepcut infer`. Slower, and every image decides by itself what its background is; labels do
 /// not mean the same from image to image.
@@ -17,15 +17,30 @@ pub struct SegmentArguments {
     predict: PredictArguments,
     #[command(flatten)]
     settings: SettingsArguments,
-    /// Steps of the optimiser per image [default: 10]
+    /// How an image is segmented [default: gnn]
+    #[arg(long, value_enum)]
+    method: Option<MethodArgument>,
+    /// gnn only: steps of the optimiser per image [default: 10]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MethodArgument {
+    /// A graph network optimised on the image
+    Gnn,
+    /// The second eigenvector of the normalised cut, as in TokenCut
+    Spectral,
+}
+
 pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
+    let method = arguments.method.map(|method| format!("segment.method={}", name(&method)));
     let epochs = arguments.epochs.map(|epochs| format!("segment.epochs={epochs}"));
-    let further = epochs.into_iter().chain(arguments.predict.assignments());
+    let further = method.into_iter().chain(epochs).chain(arguments.predict.assignments());
     let config = arguments.settings.resolve("segment", further)?;
+    if config.segment.method == PerImageMethod::Spectral && arguments.epochs.is_some() {
+        return Err(PipelineError::Usage("--method spectral has no epochs; leave out --epochs".into()).into());
+    }
     let request = SegmentRequest {
         predict: arguments.predict.request(),
         weights: arguments.settings.weights.clone(),

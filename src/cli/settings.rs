@@ -21,11 +21,11 @@ pub struct SettingsArguments {
     /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Clustering objective: normalised cut, or correlation clustering, which chooses the number of clusters
-    /// [default: ncut]
+    /// Clustering objective: normalised association, the paper's normalised cut, or correlation clustering, which
+    /// chooses the number of clusters [default: association for train, ncut for segment]
     #[arg(long, value_enum)]
     objective: Option<ObjectiveArgument>,
-    /// Number of clusters; for cc the most there may be [default: 2 for ncut, 10 for cc]
+    /// Number of clusters; for cc the most there may be [default: 2, for cc 10]
     #[arg(long, value_name = "K")]
     clusters: Option<usize>,
     /// Divide objects into K parts with a second network (2 or more; the paper uses 4) [default: none]
@@ -53,6 +53,7 @@ pub enum BackboneArgument {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ObjectiveArgument {
+    Association,
     Ncut,
     Cc,
 }

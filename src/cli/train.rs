@@ -22,7 +22,7 @@ pub struct TrainArguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     settings: SettingsArguments,
-    /// Passes over the collection [default: 60]
+    /// Passes over the collection, in every round [default: 60]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Continue an interrupted run

@@ -122,7 +122,7 @@ struct Problem {
 /// P `[N, D]` → `[N, K]`
 fn assign(network: &Network, propagated: Tensor<2>, mask: Option<Tensor<3>>) -> Tensor<2> {
     let [count, _] = propagated.dims();
-    let logits = network.logits(propagated.unsqueeze(), mask);
+    let logits = network.logits(propagated.unsqueeze(), None, mask);
     burn::tensor::activation::softmax(logits.reshape([count, network.config().clusters]), 1)
 }
 
@@ -194,7 +194,7 @@ mod tests {
             offset: largest / alpha,
             magnitude: (count * count) as f64 * largest,
         };
-        let config = NetworkConfig { input: width, hidden: [8, 5], clusters: 4, dropout: 0.25 };
+        let config = NetworkConfig { input: width, hidden: [8, 5], clusters: 4, dropout: 0.25, root_weight: false };
         let (mut shared, mut own) = (config.init(1, &device), config.init(1, &device));
         let (mut first, mut second) = (Optimiser::new(0.01, 6), Optimiser::new(0.01, 6));
         for epoch in 0..5 {
@@ -218,7 +218,8 @@ mod tests {
             let vectors = Vectors::new(values, 32).unwrap();
             let vectors = vectors.fit(Scaling::Unit).apply(vectors);
             let config = ClusterConfig { restarts: 2, ..ClusterConfig::default() };
-            let network = NetworkConfig { input: 32, hidden: [64, 32], clusters: 10, dropout: 0.25 };
+            let network =
+                NetworkConfig { input: 32, hidden: [64, 32], clusters: 10, dropout: 0.25, root_weight: false };
             let found = correlation(&vectors, &config, &network, &tensor::cpu(), &Silent).unwrap();
             let clusters = &found.clusters;
             assert!((0..120).all(|i| (0..120).all(|j| (clusters[i] == clusters[j]) == (i % groups == j % groups))));

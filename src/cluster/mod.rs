@@ -215,7 +215,7 @@ pub fn cluster(
     };
     let clusters = match config.method {
         Method::Correlation => {
-            let network = NetworkConfig { input: vectors.width(), hidden, clusters: most, dropout };
+            let network = NetworkConfig { input: vectors.width(), hidden, clusters: most, dropout, root_weight: false };
             let found = correlation::correlation(vectors, config, &network, device, observer)?;
             clustering.objective = Some(found.objective);
             clustering.restarts = found.restarts;

@@ -91,7 +91,7 @@ impl Default for GraphConfig {
 pub struct ModelConfig {
     /// Output channels of the graph convolution and of the head's first layer.
     pub hidden: [usize; 2],
-    /// Clusters; for correlation clustering the most there may be. Default: 2 for ncut, 10 for cc.
+    /// Clusters; for correlation clustering the most there may be. Default: 2, for cc 10.
     pub clusters: Option<usize>,
     /// Share of the head's hidden units dropped during training.
     pub dropout: f64,
@@ -107,14 +107,15 @@ impl Default for ModelConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveConfig {
-    pub kind: ObjectiveKind,
+    /// Default: association for `train`, ncut, the paper's, for `segment`.
+    pub kind: Option<ObjectiveKind>,
     /// ncut only: weight of the balance term; the paper uses 1.
     pub balance: f64,
 }
 
 impl Default for ObjectiveConfig {
     fn default() -> Self {
-        ObjectiveConfig { kind: ObjectiveKind::Ncut, balance: 1.0 }
+        ObjectiveConfig { kind: None, balance: 1.0 }
     }
 }
 
@@ -122,7 +123,9 @@ impl Default for ObjectiveConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectiveKind {
-    /// Normalised cut.
+    /// Normalised association: the normalised cut with a ratio of its own for every cluster.
+    Association,
+    /// Normalised cut as in the paper: one ratio for all clusters and a balance term.
     Ncut,
     /// Correlation clustering.
     Cc,
@@ -146,30 +149,39 @@ impl ObjectiveKind {
     /// The name in configurations.
     pub fn name(self) -> &'static str {
         match self {
+            ObjectiveKind::Association => "association",
             ObjectiveKind::Ncut => "ncut",
             ObjectiveKind::Cc => "cc",
         }
     }
 }
 
+impl ObjectiveConfig {
+    /// The objective, which every run makes explicit before it begins.
+    pub fn kind(&self) -> ObjectiveKind {
+        self.kind.unwrap_or(ObjectiveKind::Association)
+    }
+}
+
 impl RunConfig {
     /// Number of clusters, K.
     pub fn clusters(&self) -> usize {
-        self.model.clusters.unwrap_or(match self.objective.kind {
-            ObjectiveKind::Ncut => 2,
+        self.model.clusters.unwrap_or(match self.objective.kind() {
+            ObjectiveKind::Association | ObjectiveKind::Ncut => 2,
             ObjectiveKind::Cc => 10,
         })
     }
 
     pub fn affinity(&self) -> Affinity {
-        match self.objective.kind {
-            ObjectiveKind::Ncut => Affinity::NonNegative,
+        match self.objective.kind() {
+            ObjectiveKind::Association | ObjectiveKind::Ncut => Affinity::NonNegative,
             ObjectiveKind::Cc => Affinity::Correlation { alpha: self.graph.alpha },
         }
     }
 
     pub fn objective(&self) -> Objective {
-        match self.objective.kind {
+        match self.objective.kind() {
+            ObjectiveKind::Association => Objective::Association,
             ObjectiveKind::Ncut => Objective::Ncut { balance: self.objective.balance },
             ObjectiveKind::Cc => Objective::Cc,
         }

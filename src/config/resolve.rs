@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn later_assignments_win_and_text_needs_no_quotes() {
         let config = set(&["train.epochs=3", "objective.kind=cc", "train.epochs=4", "backbone=pixel"]).unwrap();
-        assert_eq!((config.train.epochs, config.objective.kind), (4, ObjectiveKind::Cc));
+        assert_eq!((config.train.epochs, config.objective.kind), (4, Some(ObjectiveKind::Cc)));
         assert_eq!((config.backbone, config.clusters()), (BackboneChoice::Pixel, 10));
     }
 

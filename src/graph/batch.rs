@@ -15,6 +15,8 @@ const TILE_ENTRIES: usize = 1 << 22;
 /// nodes only once the assignment is masked.
 #[derive(Debug)]
 pub struct Batch {
+    /// X of every graph, `[B, N, D]`.
+    pub features: Tensor<3>,
     /// P of every graph, `[B, N, D]`.
     pub propagated: Tensor<3>,
     /// 1 for nodes, 0 for padding, `[B, N, 1]`.
@@ -25,6 +27,8 @@ pub struct Batch {
     pub magnitude: Tensor<3>,
     /// Nodes of each graph.
     pub counts: Vec<usize>,
+    /// What is taught of the nodes, `[B, N, C]`, where there was a teacher of all graphs.
+    pub targets: Option<Tensor<3>>,
     weights: BatchWeights,
 }
 
@@ -32,13 +36,11 @@ pub struct Batch {
 #[allow(clippy::large_enum_variant, reason = "one per batch; CUDA's tensors are large on the stack")]
 enum BatchWeights {
     NonNegative {
-        features: Tensor<3>,
         scales: Vec<f32>,
     },
     /// W of every graph, `[B, N, N]`.
     Formed(Tensor<3>),
     Correlation {
-        features: Tensor<3>,
         offsets: Tensor<3>,
     },
     Edges {
@@ -69,7 +71,6 @@ impl Batch {
             tensor::from_slice(&all, [graphs.len(), nodes, width], device)
         };
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
-        let features = |graph: usize| graphs[graph].features.clone();
         let mixed = "the graphs of a batch have one kind of weights";
         let weights = match &graphs[0].weights {
             Weights::NonNegative { .. } => {
@@ -77,14 +78,14 @@ impl Batch {
                     Weights::NonNegative { scale } => scale,
                     _ => panic!("{mixed}"),
                 });
-                BatchWeights::NonNegative { scales: scales.collect(), features: padded(width, &features) }
+                BatchWeights::NonNegative { scales: scales.collect() }
             }
             Weights::Correlation { .. } => {
                 let offsets = graphs.iter().map(|graph| match graph.weights {
                     Weights::Correlation { offset } => offset,
                     _ => panic!("{mixed}"),
                 });
-                BatchWeights::Correlation { offsets: per_graph(offsets.collect()), features: padded(width, &features) }
+                BatchWeights::Correlation { offsets: per_graph(offsets.collect()) }
             }
             Weights::Edges { .. } => {
                 let lists = graphs.iter().map(|graph| match &graph.weights {
@@ -94,7 +95,10 @@ impl Batch {
                 neighbour_lists(&lists.collect::<Vec<_>>(), nodes, device)
             }
         };
+        let classes = graphs.iter().map(|graph| Some(graph.targets.as_ref()?.len() / graph.nodes())).min().flatten();
         Batch {
+            features: padded(width, &|graph| graphs[graph].features.clone()),
+            targets: classes.map(|classes| padded(classes, &|graph| graphs[graph].targets.clone().unwrap_or_default())),
             propagated: padded(width, &|graph| graphs[graph].propagated.clone()),
             mask: padded(1, &|graph| vec![1.0; counts[graph]]),
             degrees: padded(1, &|graph| graphs[graph].degrees.clone()),
@@ -106,11 +110,11 @@ impl Batch {
 
     /// The same batch with non-negative W formed once, for many passes over few graphs; large ones are left as they are.
     pub fn with_formed_weights(mut self) -> Batch {
-        if let BatchWeights::NonNegative { features, scales } = &self.weights {
-            let [graphs, nodes, _] = features.dims();
+        if let BatchWeights::NonNegative { scales } = &self.weights {
+            let [graphs, nodes, _] = self.features.dims();
             if graphs * nodes * nodes <= TILE_ENTRIES {
-                let scales = tensor::from_slice(scales, [graphs, 1, 1], &features.device());
-                let products = features.clone().matmul(features.clone().transpose());
+                let scales = tensor::from_slice(scales, [graphs, 1, 1], &self.features.device());
+                let products = self.features.clone().matmul(self.features.clone().transpose());
                 self.weights = BatchWeights::Formed(products.clamp_min(0.0) * scales);
             }
         }
@@ -122,38 +126,45 @@ impl Batch {
     /// # Shapes
     /// masked assignment S `[B, N, K]` → `[B, 1, 1]`
     pub fn affinity_trace(&self, assignment: Tensor<3>) -> Tensor<3> {
+        self.associations(assignment).sum_dim(2)
+    }
+
+    /// The affinity S_kᵀWS_k within every cluster, the diagonal of SᵀWS; differentiable as
+    /// [`Batch::affinity_trace`] is.
+    ///
+    /// # Shapes
+    /// masked assignment S `[B, N, K]` → `[B, 1, K]`
+    pub fn associations(&self, assignment: Tensor<3>) -> Tensor<3> {
         match &self.weights {
-            BatchWeights::Correlation { features, offsets } => {
-                // Closed form: W = F Fᵀ − offset · 11ᵀ gives ‖FᵀS‖² − offset ‖Sᵀ1‖².
-                let together = features.clone().transpose().matmul(assignment.clone());
+            BatchWeights::Correlation { offsets } => {
+                // Closed form: W = F Fᵀ − offset · 11ᵀ gives ‖FᵀS_k‖² − offset (S_kᵀ1)².
+                let together = self.features.clone().transpose().matmul(assignment.clone());
                 let sizes = assignment.sum_dim(1);
-                let squared = |values: Tensor<3>| (values.clone() * values).sum_dim(1).sum_dim(2);
+                let squared = |values: Tensor<3>| (values.clone() * values).sum_dim(1);
                 squared(together) - squared(sizes) * offsets.clone()
             }
-            BatchWeights::NonNegative { features, scales } => {
-                trace_from_product(assignment, |constant| non_negative_product(features, scales, constant))
+            BatchWeights::NonNegative { scales } => {
+                from_product(assignment, |constant| non_negative_product(&self.features, scales, constant))
             }
-            BatchWeights::Formed(weights) => {
-                trace_from_product(assignment, |constant| weights.clone().matmul(constant))
-            }
+            BatchWeights::Formed(weights) => from_product(assignment, |constant| weights.clone().matmul(constant)),
             BatchWeights::Edges { neighbours, weights } => {
-                trace_from_product(assignment, |constant| listed_product(neighbours, weights, constant))
+                from_product(assignment, |constant| listed_product(neighbours, weights, constant))
             }
         }
     }
 }
 
-/// Tr(SᵀWS) from a function for WS.
+/// The diagonal of SᵀWS from a function for WS.
 ///
-/// W is symmetric, so the gradient of the trace is 2WS. With WS computed outside of the gradient's tape,
+/// W is symmetric, so the gradient of S_kᵀWS_k is 2WS_k. With WS computed outside of the gradient's tape,
 /// 2 Σ S∘WS − Σ S°∘WS (S° without gradient) has both the right value and the right gradient.
 ///
 /// # Shapes
-/// `[B, N, K]` → `[B, 1, 1]`
-fn trace_from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
+/// `[B, N, K]` → `[B, 1, K]`
+fn from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
     let constant = assignment.clone().detach();
     let product = product(constant.clone());
-    let inner = |values: Tensor<3>| (values * product.clone()).sum_dim(1).sum_dim(2);
+    let inner = |values: Tensor<3>| (values * product.clone()).sum_dim(1);
     inner(assignment).mul_scalar(2.0) - inner(constant)
 }
 

@@ -51,6 +51,9 @@ pub struct Graph {
     pub area: Vec<f32>,
     /// Of these, how many lie on the image border, `[N]`.
     pub border: Vec<f32>,
+    /// What a network is taught of every node, the share of each of C classes, row-major `[N, C]`; none unless there was
+    /// a teacher.
+    pub targets: Option<Vec<f32>>,
 }
 
 /// The affinity matrix of a graph without forming it.

@@ -16,7 +16,7 @@ impl Propagation {
     /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers `[N]`.
     pub fn into_graph(self, features: Vec<f32>, width: usize, area: Vec<f32>, border: Vec<f32>) -> Graph {
         let Propagation { propagated, degrees, weights, negative_share } = self;
-        Graph { width, features, propagated, degrees, weights, negative_share, area, border }
+        Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None }
     }
 }
 

@@ -12,7 +12,8 @@ const MAGIC: &[u8; 8] = b"dcgraph3";
 pub struct GraphBytesError(&'static str);
 
 impl Graph {
-    /// The graph as little-endian bytes: magic, sizes, kind of weights, then every array.
+    /// The graph as little-endian bytes: magic, sizes, kind of weights, then every array but the targets, which are
+    /// no property of the image.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (kind, parameter, edges) = match &self.weights {
             Weights::NonNegative { scale } => (0u64, *scale, &[][..]),
@@ -73,7 +74,7 @@ impl Graph {
         if !reader.rest.is_empty() {
             return Err(GraphBytesError("bytes left over"));
         }
-        Ok(Graph { width, features, propagated, degrees, weights, negative_share, area, border })
+        Ok(Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None })
     }
 }
 
@@ -123,6 +124,7 @@ mod tests {
             negative_share: [None, Some(0.25)][usize::from(share)],
             area: vec![1.0; 3],
             border: vec![0.0, 1.0, 1.0],
+            targets: None,
         };
         [false, true, true].into_iter().zip(weights).map(graph).collect()
     }

@@ -6,7 +6,7 @@ use super::sealed::{self, Kind, NamedMatrix, SealError};
 use super::{Network, NetworkConfig};
 use crate::tensor::{self, Device};
 
-const KIND: Kind = Kind { name: "checkpoint", format: 2 };
+const KIND: Kind = Kind { name: "checkpoint", format: 3 };
 
 /// Trained networks with the story of their training.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,8 @@ pub struct CheckpointHeader {
     pub area_shares: Vec<f64>,
     /// The network that tells objects and background apart.
     pub objects: TrainedStage,
+    /// The network whose masks taught that one, where there was such a round; its parameters are not kept.
+    pub teacher: Option<TrainedStage>,
     /// The network that divides the foreground, where parts were asked for and found.
     pub parts: Option<TrainedStage>,
     /// The network that divides the background, where parts were asked for and found.
@@ -189,6 +191,7 @@ mod tests {
             border_shares: shares.clone(),
             area_shares: shares,
             objects: TrainedStage { network, images: 1, best_epoch: 1, collapsed: false, curve: Vec::new() },
+            teacher: None,
             parts: None,
             background_parts: None,
         }
@@ -196,10 +199,11 @@ mod tests {
 
     #[test]
     fn networks_that_cannot_be_are_refused() {
-        let possible = NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25 };
+        let possible = NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25, root_weight: false };
         let cases = [
             (possible.clone(), 2, true),
             (possible.clone(), 3, false),
+            (NetworkConfig { root_weight: true, ..possible.clone() }, 2, true),
             (NetworkConfig { clusters: 0, ..possible.clone() }, 0, false),
             (NetworkConfig { hidden: [0, 5], ..possible.clone() }, 2, false),
             (NetworkConfig { input: usize::MAX, ..possible.clone() }, 2, false),

@@ -18,11 +18,15 @@ pub struct NetworkConfig {
     pub clusters: usize,
     /// Share of the head's hidden units dropped during training, in [0, 1).
     pub dropout: f64,
+    /// Whether the graph convolution sees a node's own features X beside the propagated Â X, each with a weight of its
+    /// own.
+    pub root_weight: bool,
 }
 
 /// The network S = softmax(MLP(ELU(Â X Θ + b))).
 ///
-/// GCN(D→64): Â X Θ + b → ELU → Linear 64→32 → ELU → dropout → Linear 32→K → softmax. Â X comes with the batch.
+/// GCN(D→64): Â X Θ + b → ELU → Linear 64→32 → ELU → dropout → Linear 32→K → softmax. Â X comes with the batch. With a
+/// root weight Θ₀ the convolution is Â X Θ + X Θ₀ + b.
 /// Differs from the paper: the official code passes an activation to its one-layer GCN, where it never runs; the ELU
 /// after it is the only one.
 #[derive(Debug, Clone)]
@@ -38,8 +42,9 @@ pub struct Parameter {
     pub value: Tensor<2>,
 }
 
-/// The order in which parameters are created, optimised and stored.
+/// The order in which parameters are created, optimised and stored; a root weight follows.
 const NAMES: [&str; 6] = ["gcn.weight", "gcn.bias", "mlp.0.weight", "mlp.0.bias", "mlp.1.weight", "mlp.1.bias"];
+const ROOT: &str = "gcn.root_weight";
 
 impl NetworkConfig {
     /// Whether there can be such a network; sizes that come from a file may be anything.
@@ -57,7 +62,8 @@ impl NetworkConfig {
     /// Name and shape `[rows, columns]` of every parameter, in their fixed order.
     pub fn parameter_shapes(&self) -> Vec<(&'static str, [usize; 2])> {
         let shapes = self.layers().into_iter().flat_map(|[input, output]| [[input, output], [1, output]]);
-        NAMES.into_iter().zip(shapes).collect()
+        let root = self.root_weight.then_some((ROOT, [self.input, self.hidden[0]]));
+        NAMES.into_iter().zip(shapes).chain(root).collect()
     }
 
     /// A fresh network: the graph convolution Glorot-uniform with zero bias, the head uniform in ±1/√in, as PyTorch
@@ -68,7 +74,7 @@ impl NetworkConfig {
             let count = rows * columns;
             match name {
                 "gcn.bias" => vec![0.0; count],
-                "gcn.weight" => random::uniform(&mut generator, (6.0 / (rows + columns) as f64).sqrt(), count),
+                "gcn.weight" | ROOT => random::uniform(&mut generator, (6.0 / (rows + columns) as f64).sqrt(), count),
                 _ => {
                     let layer_input = if name.starts_with("mlp.0") { self.hidden[0] } else { self.hidden[1] };
                     random::uniform(&mut generator, 1.0 / (layer_input as f64).sqrt(), count)
@@ -117,20 +123,32 @@ impl Network {
     /// # Shapes
     /// propagated `[B, N, D]`, mask `[B, N, hidden[1]]` → `[B, N, K]`
     pub fn assign(&self, batch: &Batch, dropout_mask: Option<Tensor<3>>) -> Tensor<3> {
-        let logits = self.logits(batch.propagated.clone(), dropout_mask);
+        let logits = self.logits(batch.propagated.clone(), Some(batch.features.clone()), dropout_mask);
         burn::tensor::activation::softmax(logits, 2) * batch.mask.clone()
     }
 
-    /// The head's output before the softmax.
+    /// The head's output before the softmax. Only a network with a root weight looks at `features`.
     ///
     /// # Shapes
-    /// propagated `[B, N, D]` → `[B, N, K]`
-    pub fn logits(&self, propagated: Tensor<3>, dropout_mask: Option<Tensor<3>>) -> Tensor<3> {
+    /// propagated `[B, N, D]`, features `[B, N, D]` → `[B, N, K]`
+    ///
+    /// # Panics
+    /// If there is a root weight and no features.
+    pub fn logits(
+        &self,
+        propagated: Tensor<3>,
+        features: Option<Tensor<3>>,
+        dropout_mask: Option<Tensor<3>>,
+    ) -> Tensor<3> {
         let [graphs, nodes, width] = propagated.dims();
         // All nodes of all graphs as rows of one matrix: one large product instead of B small ones.
-        let rows = propagated.reshape([graphs * nodes, width]);
-        let hidden = elu(self.affine(0, rows));
-        let mut hidden = elu(self.affine(1, hidden));
+        let rows = |values: Tensor<3>| values.reshape([graphs * nodes, width]);
+        let mut convolved = self.affine(0, rows(propagated));
+        if let Some(root) = self.parameters.get(NAMES.len()) {
+            let features = features.expect("a network with a root weight is given features");
+            convolved = convolved + rows(features).matmul(root.value.clone());
+        }
+        let mut hidden = elu(self.affine(1, elu(convolved)));
         if let Some(mask) = dropout_mask {
             hidden = hidden * mask.reshape([graphs * nodes, self.config.hidden[1]]);
         }

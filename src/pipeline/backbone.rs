@@ -38,6 +38,7 @@ impl Backbone {
             hidden: config.model.hidden,
             clusters,
             dropout: config.model.dropout,
+            root_weight: false,
         }
     }
 }

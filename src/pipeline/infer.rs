@@ -83,6 +83,7 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
         let segments = objects.assign(graph);
         Decision {
             values: second_stage.values(graph, &segments, &header.background),
+            shares: labels.shares(&segments.probabilities, &header.background),
             foreground: segments.foreground_probabilities(&header.background),
             clusters: segments.clusters_in_use(),
             final_loss: None,

@@ -13,6 +13,7 @@ mod segment;
 mod train;
 
 pub use crate::model::checkpoint::TrainedStage;
+pub use crate::segment::PerImageMethod;
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
 pub use cluster::{
     AlphaSweep, ClusterRequest, ClusterResult, ClusterSummary, ClusteredImage, LabelScores, LayOut, StableRange,

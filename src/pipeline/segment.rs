@@ -1,4 +1,4 @@
-//! `segment`: images → masks without any training beforehand, each optimised by itself.
+//! `segment`: images → masks without any training beforehand, each image by itself.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,12 @@ use super::backbone;
 use super::machine::{Machine, workers};
 use super::predict::{Decision, PredictRequest, PredictSummary, Predictor};
 use super::{PipelineError, images};
-use crate::config::RunConfig;
+use crate::config::{ObjectiveKind, RunConfig};
 use crate::dataset;
 use crate::event::{Event, Observer};
-use crate::segment::{Assign, Labels, PerImageConfig, PerImageSegmenter, SecondStage};
+use crate::segment::{
+    Assign, Labels, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, SpectralSegmenter,
+};
 
 /// What to segment image by image.
 #[derive(Debug, Clone)]
@@ -29,14 +31,33 @@ pub fn segment(
     let (device, device_name) = request.machine.device.resolve()?;
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &device)?;
     let workers = workers(request.machine.threads)?;
+    config.objective.kind.get_or_insert(ObjectiveKind::Ncut);
     let (clusters, parts) = (config.clusters(), &config.parts);
+    let spectral = config.segment.method == PerImageMethod::Spectral;
+    if spectral
+        && (clusters != 2 || parts.foreground + parts.background > 0 || config.objective.kind() != ObjectiveKind::Ncut)
+    {
+        return Err(PipelineError::Usage(
+            "--method spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"
+                .into(),
+        ));
+    }
+    let how = if spectral {
+        "the eigenvector of the normalised cut".to_string()
+    } else {
+        let (objective, epochs) = (config.objective.kind().name(), config.segment.epochs);
+        format!(
+            "objective {objective}, {clusters} clusters{}, {epochs} epochs each",
+            match parts.foreground {
+                0 => String::new(),
+                count => format!(", {count} parts"),
+            }
+        )
+    };
     observer.observe(Event::Plan(format!(
-        "segmenting {} image by image: {}, device {device_name}, objective {}, {clusters} clusters{}, {} epochs each",
+        "segmenting {} image by image: {}, device {device_name}, {how}",
         request.predict.data.display(),
         backbone.description_with_hint(),
-        config.objective.kind.name(),
-        if parts.foreground > 0 { format!(", {} parts", parts.foreground) } else { String::new() },
-        config.segment.epochs,
     )));
     let segmenter = |clusters: usize, epochs: usize| {
         let network = backbone.network(&config, clusters);
@@ -74,15 +95,20 @@ pub fn segment(
     };
     let rule = config.segment.background;
     predictor.run(&collection, workers, observer, |graph, layout| {
-        let optimised = objects.optimise(graph);
-        let segments = optimised.segments;
+        let (segments, final_loss) = if spectral {
+            (SpectralSegmenter.assign(graph), None)
+        } else {
+            let optimised = objects.optimise(graph);
+            (optimised.segments, optimised.losses.last().copied())
+        };
         let chosen = rule.background(&layout.paint(&segments.clusters), clusters);
         let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
         Decision {
             values: second_stage.values(graph, &segments, &background),
+            shares: labels.shares(&segments.probabilities, &background),
             foreground: segments.foreground_probabilities(&background),
             clusters: segments.clusters_in_use(),
-            final_loss: optimised.losses.last().copied(),
+            final_loss,
         }
     })
 }

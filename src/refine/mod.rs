@@ -4,10 +4,12 @@ mod background;
 pub mod bilateral;
 mod components;
 mod objects;
+mod upscale;
 
 pub use background::{BackgroundRule, BorderStatistics};
 pub use components::{Components, components, fill_holes, largest_component};
 pub use objects::{FoundObject, ObjectsConfig};
+pub use upscale::{Cells, Upscale};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +21,10 @@ use bilateral::BilateralConfig;
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefineConfig {
+    /// How the pixels of an image follow from the cells of a grid. Superpixels have outlines of their own.
+    pub upscale: Upscale,
     pub method: RefineMethod,
-    /// Keep only the largest connected part of the foreground.
+    /// Keep only the largest connected part of the foreground, as the paper does after the bilateral solver.
     pub largest_component: bool,
     /// Settings of the method `bilateral`.
     pub bilateral: BilateralConfig,
@@ -30,7 +34,7 @@ pub struct RefineConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefineMethod {
-    /// Not at all: masks show the cells of their grid.
+    /// Not at all: the image has no say in its mask.
     #[default]
     None,
     /// The bilateral solver with the settings under `refine.bilateral`, whose defaults are DeepCut's.
@@ -52,8 +56,9 @@ impl RefineConfig {
         self.bilateral.validate()
     }
 
-    /// Refines a mask of the size of `image`; `keep` is what the bilateral solver leaves of binary masks.
-    pub fn apply(&self, image: &RgbImage, mask: Mask, keep: Keep, is_foreground: impl Fn(u8) -> bool) -> Mask {
+    /// Refines a mask of the size of `image`.
+    pub fn apply(&self, image: &RgbImage, mask: Mask, is_foreground: impl Fn(u8) -> bool) -> Mask {
+        let keep = Keep::AllComponents;
         let mask = match self.method {
             RefineMethod::None => mask,
             RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral, keep),

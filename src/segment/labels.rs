@@ -51,6 +51,23 @@ impl Labels {
         })
     }
 
+    /// How probable the most probable cluster of background is in every node, or of each object: rows of the values that
+    /// [`Labels::of_clusters`] gives, in order. The largest of a row is thus that of the node's most probable cluster.
+    ///
+    /// # Shapes
+    /// probabilities `[N, K]`, which clusters are background `[K]` → `[N, 1 + objects]`
+    pub fn shares(&self, probabilities: &[f32], background: &[bool]) -> Vec<f32> {
+        let (of_clusters, classes) = (self.of_clusters(background), 1 + usize::from(self.objects));
+        let mut shares = vec![0.0; probabilities.len() / background.len() * classes];
+        for (row, shares) in probabilities.chunks_exact(background.len()).zip(shares.chunks_exact_mut(classes)) {
+            for (&probability, &value) in row.iter().zip(&of_clusters) {
+                let share: &mut f32 = &mut shares[usize::from(value)];
+                *share = share.max(probability);
+            }
+        }
+        shares
+    }
+
     /// The value of every cluster, given which are background: 0 for these, for the others 1, 2, … in order, or 1 if all
     /// foreground is one.
     pub fn of_clusters(&self, background: &[bool]) -> Vec<u8> {
@@ -131,6 +148,13 @@ mod tests {
         }
         assert_eq!(Labels::new(200, 0, 56), None);
         assert!(Labels::new(200, 0, 55).is_some());
+    }
+
+    #[test]
+    fn the_largest_share_is_that_of_the_most_probable_cluster() {
+        let (background, probabilities) = ([true, false, true, false], [0.3, 0.1, 0.2, 0.4]);
+        assert_eq!(Labels::new(2, 0, 0).unwrap().shares(&probabilities, &background), [0.3, 0.1, 0.4]);
+        assert_eq!(Labels::new(2, 4, 0).unwrap().shares(&probabilities, &background), [0.3, 0.4]);
     }
 
     #[test]

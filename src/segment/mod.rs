@@ -4,11 +4,13 @@
 mod labels;
 mod per_image;
 mod shared;
+mod spectral;
 mod two_stage;
 
 pub use labels::{Label, Labels, Role};
-pub use per_image::{Optimised, PerImageConfig, PerImageSegmenter};
+pub use per_image::{Optimised, PerImageConfig, PerImageMethod, PerImageSegmenter};
 pub use shared::Segmenter;
+pub use spectral::SpectralSegmenter;
 pub use two_stage::{PartsConfig, SecondStage, members};
 
 use std::collections::BTreeSet;

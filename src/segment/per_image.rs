@@ -15,6 +15,7 @@ use crate::train::Optimiser;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerImageConfig {
+    pub method: PerImageMethod,
     /// Steps of the optimiser; the answer is read off the forward pass of the last. The paper uses 10 for objects.
     pub epochs: usize,
     /// Learning rate of AdamW.
@@ -27,9 +28,21 @@ pub struct PerImageConfig {
     pub seed: u64,
 }
 
+/// How an image is segmented by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PerImageMethod {
+    /// By a graph network that is optimised on the image, as in the paper.
+    #[default]
+    Gnn,
+    /// By the second eigenvector of the normalised cut, as in TokenCut: into two clusters, without anything random.
+    Spectral,
+}
+
 impl Default for PerImageConfig {
     fn default() -> Self {
         PerImageConfig {
+            method: PerImageMethod::Gnn,
             epochs: 10,
             learning_rate: 1e-3,
             weight_decay: 0.01,

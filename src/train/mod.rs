@@ -18,8 +18,12 @@ use crate::graph::Graph;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Passes over the collection.
+    /// Passes over the collection, in every round.
     pub epochs: usize,
+    /// Whether there is a second round: the masks of the network that learnt the objective, fitted to their images by
+    /// the bilateral solver, are what a second network learns, which then takes the first one's place. Default: with a
+    /// transformer's features; superpixels and pixels have too few channels to tell more than the first network did.
+    pub self_training: Option<bool>,
     /// Graphs per step.
     pub batch_size: usize,
     /// Learning rate of AdamW, at its highest.
@@ -40,6 +44,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             epochs: 60,
+            self_training: None,
             batch_size: 16,
             learning_rate: 1e-3,
             weight_decay: 0.01,

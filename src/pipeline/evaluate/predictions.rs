@@ -127,12 +127,13 @@ pub fn saliency(root: &Path) -> Result<BTreeMap<String, PathBuf>, PipelineError>
     Ok(files.into_iter().map(|relative| (image_key(&relative), folder.join(&relative))).collect())
 }
 
-/// The confidences of a run's masks by name, of those that have one; none without a table.
+/// The confidences of a run's masks by name, of those that have one; none without a table, or with a table of no
+/// confidence at all.
 pub fn confidences(root: &Path) -> Result<Option<BTreeMap<String, f64>>, PipelineError> {
-    let confidences = |lines: BTreeMap<String, Line>| {
+    let confidences = |lines: BTreeMap<String, Line>| -> BTreeMap<String, f64> {
         lines.into_iter().filter_map(|(key, line)| Some((key, line.confidence?))).collect()
     };
-    Ok(table(root)?.map(confidences))
+    Ok(table(root)?.map(confidences).filter(|confidences| !confidences.is_empty()))
 }
 
 /// The boxes of a run by name: from its table, or without one from masks.

@@ -15,7 +15,7 @@ use crate::pipeline::backbone::Backbone;
 use crate::pipeline::ordered::for_each_ordered;
 use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 use crate::raster::{Rectangle, RgbImage};
-use crate::refine::Keep;
+use crate::refine::Cells;
 use crate::segment::Labels;
 use crate::tensor::Device;
 
@@ -23,6 +23,8 @@ use crate::tensor::Device;
 pub struct Decision {
     /// The mask value of every node, `[N]`.
     pub values: Vec<u8>,
+    /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Labels::shares`]).
+    pub shares: Vec<f32>,
     /// The probability of every node to be foreground, `[N]`.
     pub foreground: Vec<f32>,
     /// Clusters of the first stage in use.
@@ -150,14 +152,20 @@ impl Predictor<'_> {
         clock.lap(|spent| &mut spent.features);
         let graph = images::graph(&nodes, self.config, self.device);
         clock.lap(|spent| &mut spent.graph);
-        let Decision { values, foreground, clusters, final_loss } = decide(&graph, &nodes.layout);
+        let Decision { values, shares, foreground, clusters, final_loss } = decide(&graph, &nodes.layout);
         clock.lap(|spent| &mut spent.network);
 
         let objects = &self.config.objects;
         let object_of = |value| self.labels.object_of(value);
-        let keep = if objects.instances { Keep::AllComponents } else { Keep::LargestComponent };
-        let mask = nodes.layout.paint(&values).resized_nearest(image.width, image.height);
-        let mut mask = self.config.refine.apply(image, mask, keep, |value| object_of(value) > 0);
+        let cells = nodes.layout.paint(&values);
+        let mask = match nodes.layout {
+            Layout::Grid { .. } => {
+                let cells = Cells { values: &cells, shares: &shares };
+                self.config.refine.upscale.apply(&cells, object_of, image.width, image.height)
+            }
+            Layout::Superpixels { .. } => cells.resized_nearest(image.width, image.height),
+        };
+        let mut mask = self.config.refine.apply(image, mask, |value| object_of(value) > 0);
         let foreground = nodes.layout.paint(&foreground);
         let confidence = objects.decide(&mut mask, &foreground, object_of);
         let lists_objects = objects.instances || self.request.save.annotations();

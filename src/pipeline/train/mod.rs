@@ -2,6 +2,7 @@
 
 mod source;
 mod stages;
+mod teacher;
 
 use std::path::{Path, PathBuf};
 
@@ -11,17 +12,19 @@ use serde::Serialize;
 use super::backbone::{self, Backbone};
 use super::machine::{Machine, thread_pool, workers};
 use super::{PipelineError, Skip, images, no_images, read_checkpoint, stored_config};
-use crate::config::RunConfig;
+use crate::config::{BackboneChoice, ObjectiveKind, RunConfig};
 use crate::dataset::{self, Record};
 use crate::event::{Event, Observer};
 use crate::features::cache::Cache;
-use crate::model::Network;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
+use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
+use crate::objective::Objective;
 use crate::output::{JsonLog, write_atomically};
-use crate::segment::Segmenter;
+use crate::segment::{Labels, Segmenter};
 use source::{CachedGraphs, FirstStage, PartGraphs};
-use stages::StageTrainer;
+use stages::{StageTrainer, Trainee};
+use teacher::{TaughtGraphs, Teacher};
 
 /// What to train on and where to put the result.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct TrainSummary {
     /// The network that tells objects and background apart.
     #[serde(flatten)]
     pub objects: StageSummary,
+    /// The network that taught that one, where there was such a round.
+    pub teacher: Option<StageSummary>,
     /// The networks of the second stage, where there are any.
     pub parts: Option<StageSummary>,
     pub background_parts: Option<StageSummary>,
@@ -71,9 +76,11 @@ pub fn train(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
+    config.objective.kind.get_or_insert(ObjectiveKind::Association);
     let collection = dataset::open(&request.data)?;
     let (device, device_name) = request.machine.device.resolve()?;
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &device)?;
+    let self_training = *config.train.self_training.get_or_insert(config.backbone == BackboneChoice::Vit);
     let (workers, pool) = (workers(request.machine.threads)?, thread_pool(request.machine.threads)?);
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let (records, mut skipped) = sample(collection.records(), &config, observer);
@@ -83,13 +90,14 @@ pub fn train(
     let parts =
         if config.parts.foreground > 0 { format!(", {} parts", config.parts.foreground) } else { String::new() };
     observer.observe(Event::Plan(format!(
-        "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters{parts}, {} epochs",
+        "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters{parts}, {} epochs{}",
         records.len(),
         request.data.display(),
         backbone.description_with_hint(),
-        config.objective.kind.name(),
+        config.objective.kind().name(),
         config.clusters(),
         config.train.epochs,
+        if self_training { ", and as many of self-training" } else { "" },
     )));
 
     let folder_error = |error: std::io::Error| {
@@ -144,13 +152,15 @@ pub fn train(
         log,
         observer,
     };
-    let (trained, objects) = trainer.train(Stage::Objects, &source, backbone.network(&config, config.clusters()))?;
-    let mut networks = vec![(Stage::Objects, trained.network.clone())];
-    let segmenter = Segmenter::new(trained.network, device.clone());
-    let first_stage = source.first_stage(&segmenter, config.clusters(), workers, observer)?;
-    let background = first_stage.statistics.background();
+    let ObjectNetwork { network, objects, teacher, background, first_stage } =
+        train_objects(&mut trainer, &source, workers)?;
+    let segmenter = Segmenter::new(network.clone(), device.clone());
+    let mut networks = vec![(Stage::Objects, network)];
     let mut second_stage = |stage, count, of_background| {
-        let found = train_parts(&mut trainer, stage, count, of_background, &source, &segmenter, &first_stage)?;
+        let indices = first_stage.with_nodes(&background, of_background, config.parts.least_nodes(count));
+        let graphs =
+            PartGraphs { whole: &source, indices, segmenter: &segmenter, background: &background, of_background };
+        let found = train_parts(&mut trainer, stage, count, &graphs)?;
         Ok::<_, PipelineError>(found.map(|(network, description)| {
             networks.push((stage, network));
             description
@@ -169,6 +179,7 @@ pub fn train(
         border_shares: first_stage.statistics.border_shares(),
         area_shares: first_stage.statistics.area_shares(),
         objects,
+        teacher,
         parts,
         background_parts,
     };
@@ -180,33 +191,94 @@ pub fn train(
     Ok(summary(checkpoint_path, skipped, &checkpoint.header, false))
 }
 
+/// The network of objects, how it came about, and how it divides the collection.
+struct ObjectNetwork {
+    network: Network,
+    objects: TrainedStage,
+    teacher: Option<TrainedStage>,
+    /// Which of its clusters are background.
+    background: Vec<bool>,
+    first_stage: FirstStage,
+}
+
+/// Trains the network that tells objects and background apart: for the objective, and with self-training a second one on
+/// what the first has found.
+fn train_objects(
+    trainer: &mut StageTrainer,
+    source: &CachedGraphs,
+    workers: usize,
+) -> Result<ObjectNetwork, PipelineError> {
+    let (config, observer, device) = (trainer.config, trainer.observer, trainer.device);
+    let self_training = config.train.self_training == Some(true);
+    let kept = Trainee::Kept(Stage::Objects);
+    let network = source.backbone.network(config, config.clusters());
+    let (trained, description) =
+        trainer.train(if self_training { Trainee::Teacher } else { kept }, config.objective(), source, network)?;
+    let segmenter = Segmenter::new(trained.network.clone(), device.clone());
+    let first_stage = source.first_stage(&segmenter, config.clusters(), workers, observer)?;
+    let background = first_stage.statistics.background();
+    let clusters = background.iter().filter(|&&is_background| !is_background).count();
+    let first =
+        ObjectNetwork { network: trained.network, objects: description, teacher: None, background, first_stage };
+    let Some(labels) = Labels::new(clusters, 0, 0).filter(|_| self_training) else { return Ok(first) };
+    let keep_first = |first, why: &str| {
+        observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
+        Ok(first)
+    };
+    if clusters == 0 {
+        return keep_first(first, "the first network found no foreground for a second one to learn");
+    }
+
+    observer.observe(Event::Note(
+        "self-training: a second network learns the first one's masks, fitted to their images".into(),
+    ));
+    let class_of_cluster = labels.of_clusters(&first.background);
+    let fingerprint = Teacher::fingerprint_of(&trainer.fingerprint, &first.network, &class_of_cluster);
+    let teacher = Teacher { segmenter: &segmenter, class_of_cluster, fingerprint };
+    let taught = TaughtGraphs { whole: source, teacher };
+    taught.prepare(workers, observer)?;
+    let classes = taught.teacher.classes();
+    // The second network is told where objects end, which a node's own features tell best; and it is half as wide, for
+    // the less it can hold, the fewer of its teacher's mistakes it copies.
+    let network = source.backbone.network(config, classes);
+    let network = NetworkConfig { root_weight: true, hidden: network.hidden.map(|size| size.div_ceil(2)), ..network };
+    let (trained, objects) = trainer.train(kept, Objective::CrossEntropy, &taught, network)?;
+    if trained.collapsed {
+        return keep_first(first, "the second network collapsed");
+    }
+    let segmenter = Segmenter::new(trained.network.clone(), device.clone());
+    Ok(ObjectNetwork {
+        network: trained.network,
+        objects,
+        teacher: Some(first.objects),
+        background: (0..classes).map(|class| class == 0).collect(),
+        first_stage: source.first_stage(&segmenter, classes, workers, observer)?,
+    })
+}
+
 /// Trains the network that divides what the first stage took for foreground, or for background, into `count` parts;
 /// none if no parts are asked for, or no image has enough nodes to divide.
 fn train_parts(
     trainer: &mut StageTrainer,
     stage: Stage,
     count: usize,
-    of_background: bool,
-    source: &CachedGraphs,
-    segmenter: &Segmenter,
-    first_stage: &FirstStage,
+    graphs: &PartGraphs,
 ) -> Result<Option<(Network, TrainedStage)>, PipelineError> {
     if count == 0 {
         return Ok(None);
     }
-    let what = if of_background { "background" } else { "foreground" };
-    let background = first_stage.statistics.background();
-    let indices = first_stage.with_nodes(&background, of_background, trainer.config.parts.least_nodes(count));
-    if indices.is_empty() {
+    let what = if graphs.of_background { "background" } else { "foreground" };
+    if graphs.indices.is_empty() {
         trainer.observer.observe(Event::Warning(format!(
             "no image has a {what} large enough for {count} parts; the checkpoint has none"
         )));
         return Ok(None);
     }
-    trainer.observer.observe(Event::Note(format!("training {count} parts of the {what} on {} images", indices.len())));
-    let graphs = PartGraphs { whole: source, indices, segmenter, background: &background, of_background };
-    let network = source.backbone.network(trainer.config, count);
-    let (trained, description) = trainer.train(stage, &graphs, network)?;
+    let images = graphs.indices.len();
+    trainer.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
+    let network = graphs.whole.backbone.network(trainer.config, count);
+    let objective = trainer.config.objective();
+    let (trained, description) = trainer.train(Trainee::Kept(stage), objective, graphs, network)?;
     Ok(Some((trained.network, description)))
 }
 
@@ -278,6 +350,7 @@ fn summary(checkpoint: PathBuf, skipped: Vec<Skip>, header: &CheckpointHeader, a
         checkpoint,
         skipped,
         objects: (&header.objects).into(),
+        teacher: header.teacher.as_ref().map(Into::into),
         parts: header.parts.as_ref().map(Into::into),
         background_parts: header.background_parts.as_ref().map(Into::into),
         already_finished,

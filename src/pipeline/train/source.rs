@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::pipeline::backbone::Backbone;
 use crate::pipeline::ordered::for_each_ordered;
 use crate::pipeline::{PipelineError, Skip, images};
+use crate::raster::RgbImage;
 use crate::refine::BorderStatistics;
 use crate::segment::{Assign, Segmenter, members};
 use crate::tensor::Device;
@@ -98,14 +99,24 @@ impl CachedGraphs<'_> {
         if self.cache.get(&file.hash).is_some() {
             return Ok(Prepared { hash: file.hash, stored: true });
         }
-        let graph = self.compute(&file).map_err(PrepareError::Image)?;
+        let graph = self.compute(&images::decode(&file, self.config).map_err(PrepareError::Image)?);
         let stored = self.cache.put(&file.hash, &graph.to_bytes()).map_err(PrepareError::Cache)?;
         Ok(Prepared { hash: file.hash, stored })
     }
 
-    fn compute(&self, file: &images::ImageFile) -> Result<Graph, String> {
-        let image = images::decode(file, self.config)?;
-        Ok(images::graph(&self.backbone.extractor.extract(&image), self.config, self.device))
+    fn compute(&self, image: &RgbImage) -> Graph {
+        images::graph(&self.backbone.extractor.extract(image), self.config, self.device)
+    }
+
+    /// The image at `index`, which must still be the one that the run began with.
+    pub fn image(&self, index: usize) -> Result<RgbImage, LoadError> {
+        let image = &self.images[index];
+        let context = |reason: String| format!("{}: {reason}", image.path.display());
+        let file = images::read(&image.path, self.config).map_err(context)?;
+        if file.hash != image.hash {
+            return Err(context("the file changed during the run; start again".into()).into());
+        }
+        Ok(images::decode(&file, self.config).map_err(context)?)
     }
 
     /// Where the clusters of the whole collection lie.
@@ -170,16 +181,11 @@ impl GraphSource for CachedGraphs<'_> {
     }
 
     fn load(&self, index: usize) -> Result<Graph, LoadError> {
-        let image = &self.images[index];
-        if let Some(graph) = self.cache.get(&image.hash).and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
+        let stored = self.cache.get(&self.images[index].hash);
+        if let Some(graph) = stored.and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
             return Ok(graph);
         }
-        let context = |reason: String| format!("{}: {reason}", image.path.display());
-        let file = images::read(&image.path, self.config).map_err(context)?;
-        if file.hash != image.hash {
-            return Err(context("the file changed during the run; start again".into()).into());
-        }
-        Ok(self.compute(&file).map_err(context)?)
+        Ok(self.compute(&self.image(index)?))
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::{StageSummary, interrupted};
-use crate::config::{ObjectiveKind, RunConfig};
+use crate::config::RunConfig;
 use crate::event::{Event, Observer};
 use crate::model::NetworkConfig;
 use crate::model::checkpoint::{Stage, TrainedStage};
+use crate::objective::Objective;
 use crate::output::{JsonLog, write_atomically};
 use crate::pipeline::{PipelineError, remove_outdated};
 use crate::tensor::Device;
@@ -26,41 +27,61 @@ pub struct StageTrainer<'a> {
     pub observer: &'a dyn Observer,
 }
 
-const STAGES: [Stage; 3] = [Stage::Objects, Stage::Parts, Stage::BackgroundParts];
+/// Which of a run's networks is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trainee {
+    /// The one whose masks teach the network of objects.
+    Teacher,
+    /// One that the checkpoint keeps.
+    Kept(Stage),
+}
 
-/// Where the state of a stage is kept until the run is finished.
-fn resume_path(out: &Path, stage: Stage) -> PathBuf {
-    out.join(match stage {
-        Stage::Objects => "resume.safetensors",
-        Stage::Parts => "resume-parts.safetensors",
-        Stage::BackgroundParts => "resume-background-parts.safetensors",
-    })
+impl Trainee {
+    const ALL: [Trainee; 4] = [
+        Trainee::Teacher,
+        Trainee::Kept(Stage::Objects),
+        Trainee::Kept(Stage::Parts),
+        Trainee::Kept(Stage::BackgroundParts),
+    ];
+
+    /// What it is called in logs and messages.
+    fn name(self) -> &'static str {
+        match self {
+            Trainee::Teacher => "teacher",
+            Trainee::Kept(Stage::Objects) => "objects",
+            Trainee::Kept(Stage::Parts) => "parts",
+            Trainee::Kept(Stage::BackgroundParts) => "background parts",
+        }
+    }
+
+    /// Where its state is kept until the run is finished.
+    fn resume_path(self, out: &Path) -> PathBuf {
+        out.join(format!("resume-{}.safetensors", self.name().replace(' ', "-")))
+    }
 }
 
 /// Whether there is a run to go on with.
 pub fn resumable(out: &Path) -> bool {
-    resume_path(out, Stage::Objects).exists()
+    Trainee::ALL.iter().any(|trainee| trainee.resume_path(out).exists())
 }
 
-/// Removes the states of all stages.
+/// Removes the states of all networks.
 pub fn remove_states(out: &Path) -> Result<(), PipelineError> {
-    STAGES.iter().try_for_each(|&stage| remove_outdated(&resume_path(out, stage)))
+    Trainee::ALL.iter().try_for_each(|trainee| remove_outdated(&trainee.resume_path(out)))
 }
 
 impl StageTrainer<'_> {
-    /// Trains the network of one stage on `source`, from where an earlier run left it.
+    /// Trains one network for `objective` on `source`, from where an earlier run left it.
     pub fn train(
         &mut self,
-        stage: Stage,
+        trainee: Trainee,
+        objective: Objective,
         source: &dyn GraphSource,
         network: NetworkConfig,
     ) -> Result<(Trained, TrainedStage), PipelineError> {
-        let name = name(stage);
-        let fingerprint = match stage {
-            Stage::Objects => self.fingerprint.clone(),
-            _ => format!("{} {name}", self.fingerprint),
-        };
-        let path = resume_path(self.out, stage);
+        let name = trainee.name();
+        let fingerprint = format!("{} {name}", self.fingerprint);
+        let path = trainee.resume_path(self.out);
         let resume = if self.resume { state(&path, &fingerprint, &network, self.observer)? } else { None };
         self.log.append(&serde_json::json!({
             "event": "start",
@@ -78,14 +99,7 @@ impl StageTrainer<'_> {
             log.append(&serde_json::json!({"event": "epoch", "stage": name, "epoch": epoch, "losses": point}))?;
             Ok(())
         };
-        let setup = Setup {
-            source,
-            network,
-            objective: self.config.objective(),
-            config: &self.config.train,
-            device: self.device,
-            fingerprint,
-        };
+        let setup = Setup { source, network, objective, config: &self.config.train, device: self.device, fingerprint };
         let outcome = self.pool.install(|| train::train(&setup, resume, &mut save, self.observer));
         let outcome = outcome.map_err(|error| match error {
             TrainError::Save(_) | TrainError::Load(_) => PipelineError::InputOutput(error.to_string()),
@@ -93,12 +107,17 @@ impl StageTrainer<'_> {
         })?;
         let TrainOutcome::Finished(trained) = outcome else { return Err(interrupted()) };
         if trained.collapsed {
-            let remedy = match self.config.objective.kind {
-                ObjectiveKind::Ncut => "a higher objective.balance",
-                ObjectiveKind::Cc => "a smaller graph.alpha",
+            let remedy = match objective {
+                Objective::Ncut { .. } => ", or a higher objective.balance",
+                Objective::Cc => ", or a smaller graph.alpha",
+                Objective::Association | Objective::CrossEntropy => "",
+            };
+            let network = match trainee {
+                Trainee::Teacher => "the first network".to_string(),
+                Trainee::Kept(_) => format!("the network of {name}"),
             };
             self.observer.observe(Event::Warning(format!(
-                "the network of {name} collapsed: nearly all nodes lie in one cluster; try more --epochs, another --seed, or {remedy}"
+                "{network} collapsed: nearly all nodes lie in one cluster; try more --epochs or another --seed{remedy}"
             )));
         }
         let description = TrainedStage {
@@ -109,15 +128,6 @@ impl StageTrainer<'_> {
             curve: trained.curve.clone(),
         };
         Ok((trained, description))
-    }
-}
-
-/// What a stage is called in logs and messages.
-fn name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Objects => "objects",
-        Stage::Parts => "parts",
-        Stage::BackgroundParts => "background parts",
     }
 }
 

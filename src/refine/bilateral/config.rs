@@ -41,21 +41,24 @@ pub struct BilateralConfig {
 
 impl Default for BilateralConfig {
     fn default() -> Self {
-        BilateralConfig {
-            sigma_spatial: 24.0,
-            sigma_luma: 4.0,
-            sigma_chroma: 4.0,
-            lambda: 256.0,
-            confidence: 0.999,
-            bistochastic_iterations: 10,
-            iterations: 25,
-            tolerance: 1e-5,
-            smallest_diagonal: 1e-5,
-        }
+        BilateralConfig::DEEPCUT
     }
 }
 
 impl BilateralConfig {
+    /// The settings of DeepCut's published code.
+    pub const DEEPCUT: BilateralConfig = BilateralConfig {
+        sigma_spatial: 24.0,
+        sigma_luma: 4.0,
+        sigma_chroma: 4.0,
+        lambda: 256.0,
+        confidence: 0.999,
+        bistochastic_iterations: 10,
+        iterations: 25,
+        tolerance: 1e-5,
+        smallest_diagonal: 1e-5,
+    };
+
     /// The settings of TokenCut's published code: coarser in brightness and colour, finer in place, all else the same.
     pub fn token_cut() -> BilateralConfig {
         BilateralConfig { sigma_spatial: 16.0, sigma_luma: 16.0, sigma_chroma: 8.0, ..BilateralConfig::default() }
