@@ -40,7 +40,7 @@ fn nodes() -> NodeFeatures {
 }
 
 fn network_config() -> NetworkConfig {
-    NetworkConfig { input: 384, hidden: [64, 32], clusters: 2, dropout: 0.25 }
+    NetworkConfig { input: 384, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false }
 }
 
 /// Random weights of a ViT-S/8: 384 channels, 12 blocks.
@@ -123,10 +123,11 @@ fn shared_inference_1225_nodes(bencher: Bencher) {
     bencher.bench(|| segmenter.assign(black_box(&graph)));
 }
 
-#[divan::bench(args = ["ncut", "cc"], sample_count = 10)]
+#[divan::bench(args = ["association", "ncut", "cc"], sample_count = 10)]
 fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
     let device = tensor::cpu();
     let (objective, affinity) = match kind {
+        "association" => (Objective::Association, Affinity::NonNegative),
         "ncut" => (Objective::Ncut { balance: 1.0 }, Affinity::NonNegative),
         _ => (Objective::Cc, Affinity::Correlation { alpha: 3.0 }),
     };

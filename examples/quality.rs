@@ -1,13 +1,14 @@
 //! Trains, segments and scores every mode on sets with ground truth, over several seeds, and prints one table.
 //!
 //! ```sh
-//! cargo run --release --example quality -- --data DIR --out DIR [--weights FILE --config FILE] [--seeds 5] [--modes shared]
+//! cargo run --release --example quality -- --data DIR --out DIR [--weights FILE --config FILE] [--seeds 5] [--mode NAME]
 //! ```
 //!
 //! DIR holds any of these sets: `sod` and `weizmann_horses` (`images/`, `masks/`), `animal_pose` (`images/`, `semantic/`
-//! with VOC classes, `keypoints.json`), `coco_val` (`images/`, `instances.json`). Networks are trained on `sod`, those of
-//! parts on `animal_pose`, which they divide. Every
-//! finished run is a line of `OUT/runs.jsonl` and is not run again, so an interrupted table goes on where it was.
+//! with VOC classes, `keypoints.json`), `coco_val` (`images/`, `instances.json`). Networks are trained on every second image
+//! of `sod`, or on what the mode's name says, and never scored on images they were trained on, but for parts, which are
+//! those of the collection that is divided. Every finished run is a line of `OUT/runs.jsonl` and is not run again, so an
+//! interrupted table goes on where it was.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -38,56 +39,100 @@ struct Arguments {
     assignments: Vec<String>,
     #[arg(long, default_value_t = 5)]
     seeds: u64,
-    /// Only modes whose name contains this text
-    #[arg(long, default_value = "")]
-    modes: String,
+    /// Only these modes, by their names; may be repeated
+    #[arg(long = "mode", value_name = "NAME")]
+    modes: Vec<String>,
 }
 
 /// One way of segmenting.
 struct Mode {
     name: &'static str,
-    /// Every image by itself instead of a network for all.
-    per_image: bool,
+    how: How,
     settings: &'static [&'static str],
-    /// Settings after the network: these share a checkpoint.
+    /// Settings after the network: modes whose names are the same up to ` +` share a checkpoint.
     refinement: &'static [&'static str],
     /// Scored by its parts, on the sets with key-points.
     parts: bool,
 }
 
-const MODES: [Mode; 14] = [
-    mode("segment ncut", true, &["objective.kind=ncut"], &[]),
-    mode("segment ncut + bilateral", true, &["objective.kind=ncut"], &["refine.method=bilateral"]),
-    mode("segment ncut 100 epochs", true, &["objective.kind=ncut", "segment.epochs=100"], &[]),
-    mode("segment cc", true, &["objective.kind=cc"], &[]),
-    mode("segment cc + bilateral", true, &["objective.kind=cc"], &["refine.method=bilateral"]),
-    mode("shared ncut", false, &["objective.kind=ncut"], &[]),
-    mode("shared ncut + bilateral", false, &["objective.kind=ncut"], &["refine.method=bilateral"]),
-    mode("shared cc", false, &["objective.kind=cc"], &[]),
-    mode("shared cc + bilateral", false, &["objective.kind=cc"], &["refine.method=bilateral"]),
-    parts("parts: segment ncut 100 epochs", true, &["parts.foreground=4", "segment.epochs=100"]),
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    /// Every image by itself.
+    PerImage,
+    /// One network, trained on every second image of a set; of that set the other images are scored.
+    TrainedOnHalf(&'static str),
+    /// One network, trained on a random choice of so many images of a set, which is not scored then.
+    TrainedOn(&'static str, usize),
+    /// One network, trained on the set that it is scored on.
+    TrainedOnAll(&'static str),
+}
+
+use How::{PerImage, TrainedOn, TrainedOnAll, TrainedOnHalf};
+
+const HALF: How = TrainedOnHalf("sod");
+const NO_SELF_TRAINING: &str = "train.self_training=false";
+const BILATERAL: &[&str] = &["refine.method=bilateral"];
+const NEAREST: &[&str] = &["refine.upscale=nearest"];
+const SPECTRAL: &[&str] = &["segment.method=spectral"];
+const LONG: &[&str] = &["segment.epochs=100"];
+
+const MODES: [Mode; 36] = [
+    mode("segment spectral", PerImage, SPECTRAL, &[]),
+    mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
+    mode("segment spectral + bilateral", PerImage, SPECTRAL, BILATERAL),
+    mode("segment ncut", PerImage, &[], &[]),
+    mode("segment ncut, 100 epochs", PerImage, LONG, &[]),
+    mode("segment ncut, 100 epochs + bilateral", PerImage, LONG, BILATERAL),
+    mode("segment association, 100 epochs", PerImage, &["segment.epochs=100", "objective.kind=association"], &[]),
+    mode("segment cc", PerImage, &["objective.kind=cc"], &[]),
+    mode("train", HALF, &[], &[]),
+    mode("train + nearest", HALF, &[], NEAREST),
+    mode("train + bilateral", HALF, &[], BILATERAL),
+    mode("train association only", HALF, &[NO_SELF_TRAINING], &[]),
+    mode("train association only + nearest", HALF, &[NO_SELF_TRAINING], NEAREST),
+    mode("train association only + bilateral", HALF, &[NO_SELF_TRAINING], BILATERAL),
+    mode("train ncut only", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], &[]),
+    mode("train ncut only + nearest", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], NEAREST),
+    mode("train ncut only + bilateral", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], BILATERAL),
+    mode("train cc only", HALF, &[NO_SELF_TRAINING, "objective.kind=cc"], &[]),
+    mode("train cc only + bilateral", HALF, &[NO_SELF_TRAINING, "objective.kind=cc"], BILATERAL),
+    mode("train ncut, self-training", HALF, &["objective.kind=ncut"], &[]),
+    mode("train cc, self-training", HALF, &["objective.kind=cc"], &[]),
+    mode("train, 4 clusters", HALF, &["model.clusters=4"], &[]),
+    mode("train on half of horses", TrainedOnHalf("weizmann_horses"), &[], &[]),
+    mode("train on half of animals", TrainedOnHalf("animal_pose"), &[], &[]),
+    mode("train on half of coco", TrainedOnHalf("coco_val"), &[], &[]),
+    mode("train on 10", TrainedOn("sod", 10), &[], &[]),
+    mode("train on 30", TrainedOn("sod", 30), &[], &[]),
+    mode("train on 100", TrainedOn("sod", 100), &[], &[]),
+    mode("train on 150", TrainedOn("sod", 150), &[], &[]),
+    mode("train on 150 + bilateral", TrainedOn("sod", 150), &[], BILATERAL),
+    parts("parts: segment ncut, 100 epochs", PerImage, &["parts.foreground=4", "segment.epochs=100"]),
     parts(
-        "parts: segment ncut 100 epochs, not centred",
-        true,
+        "parts: segment ncut, 100 epochs, not centred",
+        PerImage,
         &["parts.foreground=4", "segment.epochs=100", "parts.centred=false"],
     ),
-    parts("parts: shared ncut", false, &["parts.foreground=4"]),
-    parts("parts: shared ncut, not centred", false, &["parts.foreground=4", "parts.centred=false"]),
-    parts("parts: shared cc of 2", false, &["parts.foreground=4", "objective.kind=cc", "model.clusters=2"]),
+    parts("parts: train", ANIMALS, &["parts.foreground=4"]),
+    parts("parts: train, not centred", ANIMALS, &["parts.foreground=4", "parts.centred=false"]),
+    parts("parts: train ncut", ANIMALS, &["parts.foreground=4", "objective.kind=ncut"]),
+    parts("parts: train cc of 2", ANIMALS, &["parts.foreground=4", "objective.kind=cc", "model.clusters=2"]),
 ];
+
+const ANIMALS: How = TrainedOnAll("animal_pose");
 
 const fn mode(
     name: &'static str,
-    per_image: bool,
+    how: How,
     settings: &'static [&'static str],
     refinement: &'static [&'static str],
 ) -> Mode {
-    Mode { name, per_image, settings, refinement, parts: false }
+    Mode { name, how, settings, refinement, parts: false }
 }
 
 /// Parts are found and scored on the set that has key-points.
-const fn parts(name: &'static str, per_image: bool, settings: &'static [&'static str]) -> Mode {
-    Mode { parts: true, ..mode(name, per_image, settings, &[]) }
+const fn parts(name: &'static str, how: How, settings: &'static [&'static str]) -> Mode {
+    Mode { parts: true, ..mode(name, how, settings, &[]) }
 }
 
 /// One set and how it is scored.
@@ -121,8 +166,6 @@ const PARTS: Set = Set {
     foreground_classes: &[],
 };
 
-const TRAINING_SET: &str = "sod";
-
 /// One scored run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Run {
@@ -151,12 +194,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let earlier = std::fs::read_to_string(&path).unwrap_or_default();
     let mut runs: Vec<Run> = earlier.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
-    for mode in MODES.iter().filter(|mode| mode.name.contains(&arguments.modes)) {
-        for seed in 0..arguments.seeds {
+    for mode in
+        MODES.iter().filter(|mode| arguments.modes.is_empty() || arguments.modes.iter().any(|name| name == mode.name))
+    {
+        // The eigenvector has no seed.
+        let seeds = if mode.settings == SPECTRAL { 1 } else { arguments.seeds };
+        for seed in 0..seeds {
             let sets = if mode.parts { std::slice::from_ref(&PARTS) } else { &SETS };
             for set in sets.iter().filter(|set| arguments.data.join(set.name).is_dir()) {
-                if runs.iter().any(|run| (run.mode.as_str(), run.set.as_str(), run.seed) == (mode.name, set.name, seed))
-                {
+                let done = |run: &Run| (run.mode.as_str(), run.set.as_str(), run.seed) == (mode.name, set.name, seed);
+                if runs.iter().any(done) || matches!(mode.how, TrainedOn(trained, _) if trained == set.name) {
                     continue;
                 }
                 let run = score(&arguments, mode, set, seed)?;
@@ -172,8 +219,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The settings of a mode; the seed is that of training or of the per-image start.
 fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<RunConfig, pipeline::PipelineError> {
-    let room = if mode.per_image { "segment" } else { "train" };
-    let own = mode.settings.iter().map(ToString::to_string).chain([format!("{room}.seed={seed}")]);
+    let room = if mode.how == PerImage { "segment" } else { "train" };
+    let sample = if let TrainedOn(_, images) = mode.how { Some(format!("data.max_images={images}")) } else { None };
+    let own = mode.settings.iter().map(ToString::to_string).chain([format!("{room}.seed={seed}")]).chain(sample);
     let assignments: Vec<String> = arguments.assignments.iter().cloned().chain(own).collect();
     Ok(config::resolve(arguments.config.as_deref(), &assignments)?)
 }
@@ -182,12 +230,17 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
     let folder = |name: &str| arguments.out.join(name.replace([' ', ':', '+', ','], "_")).join(seed.to_string());
     let out = folder(mode.name).join(set.name);
     let predict = PredictRequest {
-        data: arguments.data.join(set.name).join("images"),
+        data: match mode.how {
+            TrainedOnHalf(trained) if trained == set.name => half(arguments, trained, 1)?,
+            // The same images as for the networks that these modes are compared with.
+            PerImage if HALF == TrainedOnHalf(set.name) => half(arguments, set.name, 1)?,
+            _ => arguments.data.join(set.name).join("images"),
+        },
         out: out.clone(),
         save: SaveKinds { masks: true, ..Default::default() },
         overwrite: false,
     };
-    let summary = if mode.per_image {
+    let summary = if mode.how == PerImage {
         let mut config = resolve(arguments, mode, seed)?;
         let refinement: Vec<String> = mode.refinement.iter().map(ToString::to_string).collect();
         config = config::with_assignments(&config, &refinement)?;
@@ -223,10 +276,27 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
     })
 }
 
+/// A list of every second image of a set, from the first (0) or the second (1) on.
+fn half(arguments: &Arguments, set: &str, first: usize) -> Result<PathBuf, pipeline::PipelineError> {
+    let failed = |error: std::io::Error| pipeline::PipelineError::InputOutput(format!("{set}: {error}"));
+    let folder = std::path::absolute(arguments.data.join(set).join("images")).map_err(failed)?;
+    let entries = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut images: Vec<String> = entries.iter().map(|entry| entry.path().display().to_string()).collect();
+    images.sort();
+    let lines: Vec<String> = images.into_iter().skip(first).step_by(2).collect();
+    let list = arguments.out.join(format!("{set}_half_{first}.txt"));
+    std::fs::write(&list, lines.join("\n")).map_err(failed)?;
+    Ok(list)
+}
+
 /// The checkpoint of a mode and seed; modes that differ in refinement only share it.
 fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<PathBuf, pipeline::PipelineError> {
     let request = TrainRequest {
-        data: arguments.data.join(if mode.parts { PARTS.name } else { TRAINING_SET }).join("images"),
+        data: match mode.how {
+            TrainedOnHalf(set) => half(arguments, set, 0)?,
+            TrainedOn(set, _) | TrainedOnAll(set) => arguments.data.join(set).join("images"),
+            PerImage => return Err(pipeline::PipelineError::Usage(format!("{} trains nothing", mode.name))),
+        },
         out: Some(out.to_path_buf()),
         weights: arguments.weights.clone(),
         machine: Machine::default(),
@@ -237,7 +307,7 @@ fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<Pa
 
 /// Mean ± standard deviation over seeds, in percent: a row for every mode, a column for every set and score.
 fn table(runs: &[Run]) -> String {
-    const SHOWN: [&str; 6] = ["miou", "corloc", "keypoint_nmi", "keypoint_ari", "mean_image_nmi", "mean_image_ari"];
+    const SHOWN: [&str; 5] = ["miou", "risk_coverage", "corloc", "keypoint_nmi", "keypoint_ari"];
     let mut columns: Vec<(&str, &str)> = Vec::new();
     for run in runs {
         for score in SHOWN.into_iter().filter(|score| run.scores.contains_key(*score)) {
