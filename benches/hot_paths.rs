@@ -16,6 +16,10 @@ use deepcut::tensor;
 use deepcut::train::{ResumeState, Setup, TrainConfig, train};
 use divan::{Bencher, black_box};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

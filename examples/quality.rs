@@ -22,6 +22,10 @@ use deepcut::pipeline::{
 };
 use serde::{Deserialize, Serialize};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The folder of the sets
