@@ -18,6 +18,9 @@ const TINT_OPACITY: f32 = 0.16;
 /// Width of the outline, which lies just inside the cluster.
 const OUTLINE_PX: f32 = 2.0;
 
+/// From how far, along rows and columns, another cluster can still change a pixel's outline.
+const REACH_PX: usize = OUTLINE_PX as usize + 1;
+
 /// The image with the background dimmed and each foreground cluster tinted and outlined in [`cluster_colour`].
 ///
 /// The picture is scaled so that its longer side has at most `max_side` pixels; it is never enlarged. A mask of another
@@ -38,10 +41,12 @@ pub fn overlay(image: &RgbImage, mask: &Mask, max_side: usize) -> RgbImage {
         &resized
     };
     let mask = mask.resized_nearest(width, height);
+    let inner = inner_pixels(&mask);
     let mut picture = RgbImage::filled(width, height, [0; 3]);
     for y in 0..height {
         for x in 0..width {
-            picture.values[y * width + x] = paint(image.at(x, y), &mask, x, y);
+            let place = y * width + x;
+            picture.values[place] = paint(image.at(x, y), &mask, x, y, inner[place]);
         }
     }
     picture
@@ -71,8 +76,25 @@ pub(super) fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize
     (scaled(width), scaled(height))
 }
 
+/// Whether all pixels within reach have a pixel's own value, so that no outline comes near it.
+fn inner_pixels(mask: &Mask) -> Vec<bool> {
+    let (width, height) = (mask.width, mask.height);
+    let around = |place: usize, length: usize| place.saturating_sub(REACH_PX)..(place + REACH_PX + 1).min(length);
+    let mut along_rows = Vec::with_capacity(width * height);
+    for row in mask.values.chunks_exact(width) {
+        along_rows.extend((0..width).map(|x| row[around(x, width)].iter().all(|&other| other == row[x])));
+    }
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    places
+        .map(|(x, y)| {
+            let mut column = around(y, height).map(|other| other * width + x);
+            column.all(|other| along_rows[other] && mask.values[other] == mask.values[y * width + x])
+        })
+        .collect()
+}
+
 /// The colour of the pixel `x`, `y` of the picture.
-fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize) -> [u8; 3] {
+fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize, inner: bool) -> [u8; 3] {
     let source = source.map(f32::from);
     let value = mask.at(x, y);
     let base = if value == 0 {
@@ -81,6 +103,9 @@ fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize) -> [u8; 3] {
     } else {
         mix(source, cluster_colour(value).map(f32::from), TINT_OPACITY)
     };
+    if inner {
+        return base.map(|channel| (channel + 0.5) as u8);
+    }
     let (colour, opacity) = outline(mask, x, y);
     mix(base, colour.map(f32::from), opacity).map(|channel| (channel + 0.5) as u8)
 }
@@ -91,7 +116,7 @@ fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize) -> [u8; 3] {
 /// half a pixel closer. Outside, only pixels in the corner of a staircase are covered, in part: it smooths the stairs.
 fn outline(mask: &Mask, x: usize, y: usize) -> ([u8; 3], f32) {
     let value = mask.at(x, y);
-    let reach = OUTLINE_PX as isize + 1;
+    let reach = REACH_PX as isize;
     let mut nearest_squared = isize::MAX;
     // Binomial weights of the 3 × 3 neighbourhood, 1 2 1 in both directions; the highest foreign cluster wins.
     let mut covered = 0;
