@@ -66,13 +66,19 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("image", &["pixels/", "output/"]),
     ("fast_image_resize", &["pixels/"]),
     ("faer", &["cluster/spectral.rs", "segment/spectral.rs"]),
-    ("gemm", &["features/vit/kernels.rs"]),
+    ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
     ("libloading", &["pipeline/device.rs"]),
     ("roxmltree", &["dataset/truth/voc.rs"]),
 ];
 
 /// The only files with unsafe code.
-const UNSAFE: [&str; 2] = ["features/vit/kernels.rs", "pipeline/device.rs"];
+const UNSAFE: [&str; 5] = [
+    "features/vit/bfloat.rs",
+    "features/vit/kernels.rs",
+    "numerics/product.rs",
+    "numerics/vectorised.rs",
+    "pipeline/device.rs",
+];
 
 struct Source {
     /// Relative to `src`, with `/`.

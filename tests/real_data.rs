@@ -53,7 +53,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
         data: sod,
         out: Some(folder.path().join("run")),
         weights: weights.clone(),
-        machine: Machine { device: DeviceChoice::Cpu, threads: 0 },
+        machine: Machine { device: DeviceChoice::Cpu, ..Machine::default() },
         resume: false,
     };
     let trained = train(config, &request, &Silent).unwrap();
@@ -68,7 +68,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
         },
         weights,
         assignments: Vec::new(),
-        machine: Machine { device: DeviceChoice::Cpu, threads: 0 },
+        machine: Machine { device: DeviceChoice::Cpu, ..Machine::default() },
     };
     let summary = infer(&request, &Silent).unwrap();
     assert_eq!((summary.segmented, summary.skipped), (109, 0));

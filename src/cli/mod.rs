@@ -15,7 +15,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use deepcut::pipeline::{DeviceChoice, Machine, PipelineError};
+use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision};
 
 use report::Reporter;
 
@@ -71,11 +71,22 @@ struct MachineArguments {
     /// Threads on the processor; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// What a vision transformer's products are computed in [default: the configuration's or the checkpoint's, which is
+    /// f32 unless set]
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionArgument>,
 }
 
 impl From<&MachineArguments> for Machine {
     fn from(arguments: &MachineArguments) -> Self {
-        Machine { device: arguments.device.into(), threads: arguments.threads }
+        Machine {
+            device: arguments.device.into(),
+            threads: arguments.threads,
+            precision: arguments.precision.map(|precision| match precision {
+                PrecisionArgument::F32 => Precision::F32,
+                PrecisionArgument::Bf16 => Precision::Bf16,
+            }),
+        }
     }
 }
 
@@ -84,6 +95,14 @@ enum DeviceArgument {
     Auto,
     Cpu,
     Cuda,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionArgument {
+    /// Single precision
+    F32,
+    /// Operands in bfloat16, sums in single precision: twice as fast, on processors with AVX-512 BF16
+    Bf16,
 }
 
 impl From<DeviceArgument> for DeviceChoice {

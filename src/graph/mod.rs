@@ -54,6 +54,8 @@ pub struct Graph {
     /// What a network is taught of every node, the share of each of C classes, row-major `[N, C]`; none unless there was
     /// a teacher.
     pub targets: Option<Vec<f32>>,
+    /// W itself, row-major `[N, N]`, where it was to be kept and is non-negative and not larger than one tile.
+    pub affinities: Option<Vec<f32>>,
 }
 
 /// The affinity matrix of a graph without forming it.
@@ -74,9 +76,18 @@ impl Graph {
     /// diagonal entry is kept as the self-loop, a missing one becomes 1, and D holds the row sums of that matrix.
     /// Differs from the paper: its Eq. 4 writes an unweighted mean; this is the official code's propagation.
     pub fn build(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
+        Graph::build_and_keep(nodes, affinity, false, device)
+    }
+
+    /// The same with W kept where that is possible, for those who apply it many times.
+    pub fn build_keeping_affinities(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
+        Graph::build_and_keep(nodes, affinity, true, device)
+    }
+
+    fn build_and_keep(nodes: &NodeFeatures, affinity: Affinity, keep: bool, device: &Device) -> Graph {
         let (area, border) = nodes.layout.coverage();
         let propagation = match &nodes.adjacency {
-            Adjacency::Complete => propagation::over_features(&nodes.values, nodes.width, affinity, device),
+            Adjacency::Complete => propagation::over_features(&nodes.values, nodes.width, affinity, keep, device),
             Adjacency::Edges(edges) => propagation::over_edges(&nodes.values, nodes.width, edges, affinity),
         };
         propagation.into_graph(nodes.values.clone(), nodes.width, area, border)

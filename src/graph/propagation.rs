@@ -10,24 +10,32 @@ pub(super) struct Propagation {
     pub degrees: Vec<f32>,
     pub weights: Weights,
     pub negative_share: Option<f32>,
+    pub affinities: Option<Vec<f32>>,
 }
 
 impl Propagation {
     /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers `[N]`.
     pub fn into_graph(self, features: Vec<f32>, width: usize, area: Vec<f32>, border: Vec<f32>) -> Graph {
-        let Propagation { propagated, degrees, weights, negative_share } = self;
-        Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None }
+        let Propagation { propagated, degrees, weights, negative_share, affinities } = self;
+        Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None, affinities }
     }
 }
 
 /// Entries of W that are held at once; graphs of up to 2048 nodes form W exactly once.
 const TILE_ENTRIES: usize = 1 << 22;
 
-/// Propagation over the complete graph, W in tiles of rows so that memory is O(N·tile) at any N.
+/// Propagation over the complete graph, W in tiles of rows so that memory is O(N·tile) at any N; `keep` hands W on where
+/// it is non-negative and was formed in one tile.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, device: &Device) -> Propagation {
+pub(super) fn over_features(
+    values: &[f32],
+    width: usize,
+    affinity: Affinity,
+    keep: bool,
+    device: &Device,
+) -> Propagation {
     let count = values.len() / width;
     let squared_norms: Vec<f32> =
         values.chunks_exact(width).map(|row| row.iter().map(|value| value * value).sum()).collect();
@@ -84,15 +92,18 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, de
     let inverse_roots = tensor::from_slice(&inverse_roots, [count, 1], device);
     let missing_loop = tensor::from_slice(&missing_loop, [count, 1], device);
 
+    let keep = keep && affinity == Affinity::NonNegative;
     let scaled = features.clone() * inverse_roots.clone();
     let mut propagated = Vec::with_capacity(count * width);
     for &start in &starts {
-        let rows = kept_tile.take().unwrap_or_else(|| tile(start));
+        let rows = kept_tile.clone().unwrap_or_else(|| tile(start));
         let end = start + rows.dims()[0];
         let loops = missing_loop.clone().slice([start..end, 0..1]) * scaled.clone().slice([start..end, 0..width]);
         let result = (rows.matmul(scaled.clone()) + loops) * inverse_roots.clone().slice([start..end, 0..1]);
         propagated.extend(tensor::into_vec(result));
     }
+
+    let affinities = kept_tile.filter(|_| keep).map(tensor::into_vec);
 
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
@@ -113,7 +124,7 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, de
     };
     let negative_share = matches!(affinity, Affinity::Correlation { .. })
         .then(|| (not_positive / (count as f64 * count as f64).max(1.0)) as f32);
-    Propagation { propagated, degrees, weights, negative_share }
+    Propagation { propagated, degrees, weights, negative_share, affinities }
 }
 
 /// Propagation over listed edges.
@@ -160,7 +171,8 @@ pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity:
         let not_positive = edges.iter().filter(|edge| edge.weight <= offset).count();
         not_positive as f32 / edges.len().max(1) as f32
     });
-    Propagation { propagated, degrees, weights: Weights::Edges { edges: edges.to_vec(), offset }, negative_share }
+    let weights = Weights::Edges { edges: edges.to_vec(), offset };
+    Propagation { propagated, degrees, weights, negative_share, affinities: None }
 }
 
 #[cfg(test)]

@@ -74,7 +74,18 @@ impl Graph {
         if !reader.rest.is_empty() {
             return Err(GraphBytesError("bytes left over"));
         }
-        Ok(Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None })
+        Ok(Graph {
+            width,
+            features,
+            propagated,
+            degrees,
+            weights,
+            negative_share,
+            area,
+            border,
+            targets: None,
+            affinities: None,
+        })
     }
 }
 
@@ -125,6 +136,7 @@ mod tests {
             area: vec![1.0; 3],
             border: vec![0.0, 1.0, 1.0],
             targets: None,
+            affinities: None,
         };
         [false, true, true].into_iter().zip(weights).map(graph).collect()
     }

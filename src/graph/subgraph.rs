@@ -38,7 +38,7 @@ impl Graph {
                 if centred {
                     centre(&mut features, self.width);
                 }
-                propagation::over_features(&features, self.width, affinity, device)
+                propagation::over_features(&features, self.width, affinity, false, device)
             }
         };
         propagation.into_graph(features, self.width, selected(&self.area), selected(&self.border))

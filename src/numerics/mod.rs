@@ -1,9 +1,13 @@
 //! Numbers without a domain.
 
 pub mod assignment;
+#[allow(unsafe_code, reason = "the product is called by addresses; the block says why it is sound")]
+pub mod product;
 pub mod random;
 pub mod range;
 pub mod union_find;
+#[allow(unsafe_code, reason = "versions for other instruction sets are called once these are detected")]
+pub mod vectorised;
 
 /// Index of the largest entry, the first of equals.
 pub fn argmax(values: &[f32]) -> usize {

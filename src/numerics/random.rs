@@ -3,7 +3,7 @@
 //! A stream is derived afresh for every purpose and step, so a resumed run needs no saved generator state and draws
 //! the same numbers as an uninterrupted one.
 
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The random stream for `purpose` at `step` of the run with this `seed`.
@@ -35,15 +35,11 @@ pub fn permutation(generator: &mut ChaCha8Rng, count: usize) -> Vec<usize> {
 pub fn dropout_mask(generator: &mut ChaCha8Rng, rate: f64, count: usize) -> Vec<f32> {
     let threshold = (rate * 65536.0).round() as u32;
     let kept = (1.0 / (1.0 - rate)) as f32;
-    let mut mask = Vec::with_capacity(count + 1);
-    while mask.len() < count {
-        let draw = generator.random::<u32>();
-        for half in [draw & 0xffff, draw >> 16] {
-            mask.push(if half < threshold { 0.0 } else { kept });
-        }
-    }
-    mask.truncate(count);
-    mask
+    // Two entries of every 32-bit draw.
+    let mut draws = vec![0u8; 4 * count.div_ceil(2)];
+    generator.fill_bytes(&mut draws);
+    let halves = draws.as_chunks::<2>().0[..count].iter().map(|&half| u32::from(u16::from_le_bytes(half)));
+    halves.map(|half| if half < threshold { 0.0 } else { kept }).collect()
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 mod association;
 mod correlation;
 mod cross_entropy;
+mod gradient;
 mod normalised_cut;
 
 pub use association::normalised_association;
 pub use correlation::correlation;
 pub use cross_entropy::cross_entropy;
+pub use gradient::Differentiated;
 pub use normalised_cut::{NormalisedCutTerms, normalised_cut};
 
 use serde::{Deserialize, Serialize};

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::PipelineError;
+use super::{Machine, PipelineError};
 use crate::config::{BackboneChoice, RunConfig};
-use crate::features::vit::{StateDict, VitExtractor, VitShape, WeightsError, file_hash};
+use crate::features::vit::{Precision, StateDict, VitExtractor, VitShape, WeightsError, file_hash};
 use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
 use crate::model::NetworkConfig;
 use crate::output::write_atomically;
@@ -43,13 +43,14 @@ impl Backbone {
     }
 }
 
-/// Chooses the backbone of `config` and makes its choice explicit there.
+/// Chooses the backbone of `config` and makes its choice, and the machine's precision, explicit there.
 ///
 /// `expected_hash` is that of the weights a checkpoint was trained with.
 pub(super) fn open(
     config: &mut RunConfig,
     weights: Option<&Path>,
     expected_hash: Option<&str>,
+    machine: &Machine,
     device: &Device,
 ) -> Result<Backbone, PipelineError> {
     let installed = installed_weights().found;
@@ -65,11 +66,19 @@ pub(super) fn open(
                     "the vit backbone needs weights; give them with --weights FILE or install them with `deepcut backbone --install FILE`".into(),
                 )
             })?;
+            if let Some(precision) = machine.precision {
+                config.vit.precision = precision;
+            }
             vit(config, &path, expected_hash, device)
         }
         choice => {
+            let name = if choice == BackboneChoice::Pixel { "pixel" } else { "superpixel" };
+            if machine.precision.is_some() {
+                return Err(PipelineError::Usage(format!(
+                    "the {name} backbone has no products to choose a precision for; leave out --precision"
+                )));
+            }
             if let Some(path) = weights {
-                let name = if choice == BackboneChoice::Pixel { "pixel" } else { "superpixel" };
                 return Err(PipelineError::Usage(format!(
                     "the {name} backbone takes no weights; leave out --weights {}",
                     path.display()
@@ -114,7 +123,8 @@ fn vit(
     let untrusted = |error: &dyn std::fmt::Display| PipelineError::Untrusted(error.to_string());
     let state = StateDict::open(path).map_err(|error| untrusted(&error))?;
     let extractor = VitExtractor::new(&state, config.vit.clone(), device.clone()).map_err(|error| untrusted(&error))?;
-    let description = format!("backbone vit ({}, {} channels)", path.display(), extractor.width());
+    let bfloat = if config.vit.precision == Precision::Bf16 { ", in bf16" } else { "" };
+    let description = format!("backbone vit ({}, {} channels{bfloat})", path.display(), extractor.width());
     Ok(Backbone { extractor: Box::new(extractor), name: "vit", hash: Some(hash), description })
 }
 

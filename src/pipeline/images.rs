@@ -43,6 +43,11 @@ pub(super) fn graph(nodes: &NodeFeatures, config: &RunConfig, device: &Device) -
     Graph::build(nodes, config.affinity(), device)
 }
 
+/// The same for a network that is optimised on this image alone.
+pub(super) fn graph_to_optimise_on(nodes: &NodeFeatures, config: &RunConfig, device: &Device) -> Graph {
+    Graph::build_keeping_affinities(nodes, config.affinity(), device)
+}
+
 /// Identifies everything that a graph follows from besides the image.
 pub(super) fn graph_settings(config: &RunConfig, backbone: &Backbone) -> blake3::Hash {
     let settings = serde_json::json!({

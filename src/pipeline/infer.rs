@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::backbone;
 use super::machine::{Machine, workers};
 use super::predict::{Decision, PredictRequest, PredictSummary, Predictor};
-use super::{PipelineError, read_checkpoint};
+use super::{PipelineError, images, read_checkpoint};
 use crate::config::{RunConfig, with_assignments};
 use crate::dataset;
 use crate::event::{Event, Observer};
@@ -45,7 +45,13 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
     let mut config = with_assignments(&stored, &request.assignments)?;
     let collection = dataset::open(&request.predict.data)?;
     let (device, device_name) = request.machine.device.resolve()?;
-    let backbone = backbone::open(&mut config, request.weights.as_deref(), header.backbone_hash.as_deref(), &device)?;
+    let backbone = backbone::open(
+        &mut config,
+        request.weights.as_deref(),
+        header.backbone_hash.as_deref(),
+        &request.machine,
+        &device,
+    )?;
     let labels = labels(header, backbone.extractor.width(), &request.checkpoint)?;
     let workers = workers(request.machine.threads)?;
     let parts_text = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
@@ -72,12 +78,13 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
         config: &config,
         backbone: &backbone,
         device: &device,
+        build: images::graph,
         labels,
         description: format!(
             "{} clusters{parts_text}, one shared network on {} features",
             header.objects.network.clusters, backbone.name
         ),
-        origin: serde_json::json!(checkpoint_hash.to_hex().as_str()),
+        origin: serde_json::json!([checkpoint_hash.to_hex().as_str(), config.vit.precision]),
     };
     predictor.run(&collection, workers, observer, |graph, _| {
         let segments = objects.assign(graph);

@@ -1,6 +1,7 @@
 //! Where a run computes, and on how many threads.
 
 use super::{DeviceChoice, PipelineError};
+use crate::features::vit::Precision;
 
 /// More threads than any processor has cores only cost memory.
 const MOST_THREADS: usize = 1024;
@@ -11,6 +12,8 @@ pub struct Machine {
     pub device: DeviceChoice,
     /// 0 means one per processor.
     pub threads: usize,
+    /// What a transformer's products are computed in, where it differs from the configuration's or the checkpoint's.
+    pub precision: Option<Precision>,
 }
 
 /// How many threads a run has; `threads` = 0 means one per processor.

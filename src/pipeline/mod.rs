@@ -12,6 +12,7 @@ mod predict;
 mod segment;
 mod train;
 
+pub use crate::features::vit::Precision;
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::segment::PerImageMethod;
 pub use backbone::{InstalledWeights, install_weights, installed_weights};

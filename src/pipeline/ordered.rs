@@ -62,6 +62,39 @@ where
     })
 }
 
+/// Lets a number of workers compute at a time, so that others can read and write files meanwhile without more threads
+/// computing than there are processors.
+pub(super) struct Gate {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A place among those who compute, free again when dropped.
+pub(super) struct Turn<'a>(&'a Gate);
+
+impl Gate {
+    pub fn new(places: usize) -> Gate {
+        Gate { free: Mutex::new(places), freed: Condvar::new() }
+    }
+
+    /// Waits for a place.
+    pub fn enter(&self) -> Turn<'_> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
 struct Queue<I> {
     items: I,
     taken: u64,
@@ -129,6 +162,24 @@ mod tests {
         )
         .unwrap();
         assert_eq!(results, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_more_enter_a_gate_than_it_has_places() {
+        let (gate, inside) = (Gate::new(2), AtomicU64::new(0));
+        for_each_ordered(
+            0..40,
+            5,
+            |_| {
+                let _turn = gate.enter();
+                let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                std::thread::sleep(std::time::Duration::from_micros(200));
+                inside.fetch_sub(1, Ordering::SeqCst);
+                now
+            },
+            |now| if now <= 2 { Ok(()) } else { Err(now) },
+        )
+        .unwrap();
     }
 
     #[test]

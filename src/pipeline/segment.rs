@@ -29,7 +29,7 @@ pub fn segment(
 ) -> Result<PredictSummary, PipelineError> {
     let collection = dataset::open(&request.predict.data)?;
     let (device, device_name) = request.machine.device.resolve()?;
-    let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &device)?;
+    let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &request.machine, &device)?;
     let workers = workers(request.machine.threads)?;
     config.objective.kind.get_or_insert(ObjectiveKind::Ncut);
     let (clusters, parts) = (config.clusters(), &config.parts);
@@ -83,6 +83,7 @@ pub fn segment(
         config: &config,
         backbone: &backbone,
         device: &device,
+        build: images::graph_to_optimise_on,
         labels,
         description: format!("{clusters} clusters, every image by itself on {} features", backbone.name),
         origin: serde_json::json!([

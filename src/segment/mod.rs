@@ -1,6 +1,7 @@
 //! Graph → assignment: which nodes belong together, by a network that was trained before or on the image itself, and
 //! in a second stage which parts they are of.
 
+mod dense;
 mod labels;
 mod per_image;
 mod shared;
@@ -40,7 +41,11 @@ impl Segments {
     /// `[1, N, K]`
     fn from_assignment(assignment: Tensor<3>) -> Segments {
         let clusters = assignment.dims()[2];
-        let probabilities = tensor::into_vec(assignment);
+        Segments::from_probabilities(tensor::into_vec(assignment), clusters)
+    }
+
+    /// The most probable cluster of every node, from `[N, K]`.
+    fn from_probabilities(probabilities: Vec<f32>, clusters: usize) -> Segments {
         Segments { clusters: probabilities.chunks_exact(clusters).map(argmax).collect(), probabilities }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dense::DenseOptimiser;
 use super::{Assign, Segments};
 use crate::graph::{Batch, Graph};
 use crate::model::{Network, NetworkConfig};
@@ -77,6 +78,17 @@ impl PerImageSegmenter {
 
     /// Optimises on `graph` with dropout on; the answer is that of the last training forward.
     pub fn optimise(&self, graph: &Graph) -> Optimised {
+        if tensor::is_cpu(&self.device) && DenseOptimiser::handles(graph, self.initial.config(), self.objective) {
+            let optimiser = DenseOptimiser::new(graph, &self.initial);
+            let (assignment, losses) = optimiser.run(self.objective, &self.config);
+            let segments = Segments::from_probabilities(assignment, self.initial.config().clusters);
+            return Optimised { segments, losses };
+        }
+        self.optimise_tensors(graph)
+    }
+
+    /// The same by tensor operations, for every device and kind of graph.
+    fn optimise_tensors(&self, graph: &Graph) -> Optimised {
         let batch = Batch::collate(std::slice::from_ref(graph), &tensor::autodiff(&self.device)).with_formed_weights();
         let mut network = self.initial.clone();
         let mut optimiser = Optimiser::new(self.config.weight_decay, network.parameters().len());
@@ -100,5 +112,70 @@ impl PerImageSegmenter {
 impl Assign for PerImageSegmenter {
     fn assign(&self, graph: &Graph) -> Segments {
         self.optimise(graph).segments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::graph::Affinity;
+
+    /// Two groups of features with noise, of more than two blocks of nodes.
+    fn nodes() -> NodeFeatures {
+        let (count, width) = (150, 20);
+        let noise = random::uniform(&mut random::stream(2, "test", 0), 0.6, count * width);
+        let values = noise.iter().enumerate().map(|(place, noise)| {
+            let group = (place / width) % 3 / 2;
+            noise + if place % width % 2 == group { 1.0 } else { 0.0 }
+        });
+        let layout = Layout::Grid { rows: 10, columns: 15 };
+        NodeFeatures { values: values.collect(), width, layout, adjacency: Adjacency::Complete }
+    }
+
+    #[test]
+    fn the_written_out_optimisation_equals_that_by_tensor_operations() {
+        let (ncut, cc) = (Objective::Ncut { balance: 1.0 }, Objective::Cc);
+        let correlation = Affinity::Correlation { alpha: 3.0 };
+        for (objective, affinity, clusters, dropout) in [
+            (ncut, Affinity::NonNegative, 2, 0.25),
+            (ncut, Affinity::NonNegative, 5, 0.0),
+            (Objective::Association, Affinity::NonNegative, 3, 0.25),
+            (cc, correlation, 10, 0.25),
+        ] {
+            let config = NetworkConfig { input: 20, hidden: [64, 32], clusters, dropout, root_weight: false };
+            for epochs in [0, 1, 20] {
+                let settings = PerImageConfig { epochs, ..PerImageConfig::default() };
+                let segmenter = PerImageSegmenter::new(&config, objective, settings, tensor::cpu());
+                let graph = Graph::build(&nodes(), affinity, &tensor::cpu());
+                let (found, expected) = (segmenter.optimise(&graph), segmenter.optimise_tensors(&graph));
+                let what = format!("{objective:?} {clusters} {epochs}");
+                assert_eq!(found.losses.len(), epochs, "{what}");
+                // Correlation clustering is a small difference of large sums.
+                let tolerance =
+                    if objective == cc { 1e-7 * f64::from(graph.width as u32) * 150f64.powi(2) } else { 1e-4 };
+                for (found, expected) in found.losses.iter().zip(&expected.losses) {
+                    assert!((found - expected).abs() <= tolerance, "{what}: {found} {expected}");
+                }
+                let pairs = found.segments.probabilities.iter().zip(&expected.segments.probabilities);
+                let worst = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-4, "{what}: off by {worst}");
+                if epochs == 20 {
+                    assert!(found.losses[19] < found.losses[0], "{what}: it learns");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kept_affinities_change_nothing() {
+        let config = NetworkConfig { input: 20, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false };
+        let objective = Objective::Ncut { balance: 1.0 };
+        let segmenter = PerImageSegmenter::new(&config, objective, PerImageConfig::default(), tensor::cpu());
+        let kept = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative, &tensor::cpu());
+        let plain = Graph::build(&nodes(), Affinity::NonNegative, &tensor::cpu());
+        assert!(kept.affinities.is_some() && plain.affinities.is_none());
+        let [kept, plain] = [kept, plain].map(|graph| segmenter.optimise(&graph).segments.probabilities);
+        assert!(kept.iter().zip(&plain).all(|(one, other)| (one - other).abs() < 1e-5));
     }
 }

@@ -19,6 +19,17 @@ pub enum Facet {
     Token,
 }
 
+/// What the products of the transformer are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Operands in bfloat16, sums in single precision: nearly twice as fast on processors that have it (AVX-512 BF16).
+    Bf16,
+}
+
 /// Options of the transformer features; everything else is read from the shapes of the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +59,8 @@ pub struct VitConfig {
     pub log_bins: bool,
     /// Scale every descriptor to unit length. Default: false, as in the paper.
     pub normalise: bool,
+    /// What products are computed in. Default: f32.
+    pub precision: Precision,
 }
 
 impl Default for VitConfig {
@@ -64,6 +77,7 @@ impl Default for VitConfig {
             head_width: 64,
             log_bins: false,
             normalise: false,
+            precision: Precision::F32,
         }
     }
 }

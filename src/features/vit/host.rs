@@ -9,10 +9,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::arithmetic::{Arithmetic, first};
+use super::bfloat::Pair;
 use super::config::{Facet, VitShape};
 use super::kernels::{self, LANES};
 use super::model::{Grid, ImageBatch};
-use super::weights::{BlockWeights, Linear, Norm, VitWeights};
+use super::weights::{BlockWeights, Norm, VitWeights};
 
 /// What is read off the transformer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,38 +40,25 @@ struct Strip {
 #[derive(Default)]
 struct Scratch {
     normed: Vec<f32>,
+    projected: Vec<f32>,
     hidden: Vec<f32>,
     scores: Vec<f32>,
     context: Vec<f32>,
+    /// Of either arithmetic.
+    operands: (Vec<f32>, Vec<Pair>),
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The first `length` values of a buffer that grows as needed; what they hold is left over from earlier use.
-fn first(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
-}
-
-/// What a strip does once its block is finished.
-enum Next<'a> {
-    /// Normalises and projects to the queries, keys and values of the next block.
-    Project(&'a Norm, &'a Linear),
-    /// Nothing: this block was the last.
-    Stop,
-}
-
 /// Runs a batch until `goal`; `positions` is `[1 + patches, width]`.
 ///
 /// Returns `[images, tokens, width]`, for [`Goal::Facets`] `[images, tokens, blocks · width]`, for [`Goal::ClassToken`]
 /// `[images, 1, width]`.
-pub fn forward(
+pub fn forward<A: Arithmetic>(
     shape: &VitShape,
-    weights: &VitWeights,
+    weights: &VitWeights<A::Linear>,
     batch: &ImageBatch,
     grid: Grid,
     positions: &[f32],
@@ -91,31 +80,24 @@ pub fn forward(
         }
         Goal::ClassToken => shape.depth,
     };
-    let after = |block: usize| {
-        if block < full_blocks {
-            Next::Project(&weights.blocks[block].norm1, &weights.blocks[block].qkv)
-        } else {
-            Next::Stop
-        }
-    };
-    let mut described = Described { goal, shape, weights, strips: &strips, tokens, values: Vec::new() };
+    // The block whose queries, keys and values are needed next, if any is.
+    let following = |block: usize| weights.blocks[..full_blocks].get(block);
+    let mut described: Described<A> = Described { goal, shape, weights, strips: &strips, tokens, values: Vec::new() };
     if let Goal::Facets { layers, .. } = goal {
         described.values = vec![0.0; batch.images * tokens * layers.len() * shape.width];
     }
 
     let mut states: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
-    let mut projected: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
-    let start = after(0);
+    let mut projected: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
     (&strips, &mut states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
         SCRATCH.with_borrow_mut(|scratch| {
             embed(shape, weights, batch, grid, positions, strip, state, scratch);
-            project(&start, strip, state, projected, scratch);
+            project_attention::<A>(following(0), strip, state, projected, scratch);
         });
     });
     described.read(0, &states);
-    let mut upcoming: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
+    let mut upcoming: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
     for (index, block) in weights.blocks[..full_blocks].iter().enumerate() {
-        let next = after(index + 1);
         // The class token's last block needs no other token's output.
         let class_only = goal == Goal::ClassToken && index + 1 == full_blocks;
         (&strips, &mut states, &mut upcoming).into_par_iter().for_each(|(&strip, state, upcoming)| {
@@ -126,9 +108,9 @@ pub fn forward(
                 let image = strip.image * strips_per_image;
                 let queries = image + strip.first / LANES;
                 let others = image..image + strips_per_image;
-                attend(shape, &projected[queries], &projected[others.clone()], &strips[others], strip, scratch);
-                finish_block(shape, block, strip, state, scratch);
-                project(&next, strip, state, upcoming, scratch);
+                attend::<A>(shape, &projected[queries], &projected[others.clone()], &strips[others], strip, scratch);
+                finish_block::<A>(shape, block, strip, state, scratch);
+                project_attention::<A>(following(index + 1), strip, state, upcoming, scratch);
             });
         });
         std::mem::swap(&mut projected, &mut upcoming);
@@ -156,17 +138,17 @@ pub fn forward(
 }
 
 /// What has been read off the wanted blocks.
-struct Described<'a> {
+struct Described<'a, A: Arithmetic> {
     goal: Goal<'a>,
     shape: &'a VitShape,
-    weights: &'a VitWeights,
+    weights: &'a VitWeights<A::Linear>,
     strips: &'a [Strip],
     tokens: usize,
     /// `[images, tokens, blocks · width]`, filled block by block.
     values: Vec<f32>,
 }
 
-impl Described<'_> {
+impl<A: Arithmetic> Described<'_, A> {
     /// Reads what is wanted of the tokens between two blocks, `finished` of which are over: they are the last one's
     /// output, and the next one's keys, queries and values follow from them.
     fn read(&mut self, finished: usize, states: &[Vec<f32>]) {
@@ -179,20 +161,21 @@ impl Described<'_> {
             collect(self.shape, self.strips, states, self.tokens, &mut self.values, columns);
             return;
         }
-        let next = Next::Project(&self.weights.blocks[finished].norm1, &self.weights.facets[place]);
+        let (norm, linear) = (&self.weights.blocks[finished].norm1, &self.weights.facets[place]);
         let mut projected: Vec<Vec<f32>> = vec![Vec::new(); states.len()];
         (self.strips, states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
-            SCRATCH.with_borrow_mut(|scratch| project(&next, strip, state, projected, scratch));
+            SCRATCH.with_borrow_mut(|scratch| project::<A>(norm, linear, strip, state, projected, scratch));
         });
         collect(self.shape, self.strips, &projected, self.tokens, &mut self.values, columns);
     }
 }
 
-/// Writes one strip of embedded tokens: patch products, class token, positions.
+/// Writes one strip of embedded tokens: patch products, class token, positions. It is a hundredth of the work and always
+/// in single precision.
 #[expect(clippy::too_many_arguments, reason = "all are inputs of one formula and a struct of them would live one line")]
-fn embed(
+fn embed<M>(
     shape: &VitShape,
-    weights: &VitWeights,
+    weights: &VitWeights<M>,
     batch: &ImageBatch,
     grid: Grid,
     positions: &[f32],
@@ -234,68 +217,97 @@ fn embed(
     }
 }
 
-/// Normalises the tokens and projects them, if anything follows.
-fn project(next: &Next, strip: Strip, state: &[f32], projected: &mut Vec<f32>, scratch: &mut Scratch) {
-    let Next::Project(norm, linear) = next else {
-        return;
-    };
+/// Normalises the tokens and projects them to the queries, keys and values of `block`, if one follows.
+fn project_attention<A: Arithmetic>(
+    block: Option<&BlockWeights<A::Linear>>,
+    strip: Strip,
+    state: &[f32],
+    target: &mut Vec<A::Operand>,
+    scratch: &mut Scratch,
+) {
+    let Some(block) = block else { return };
+    let mut projected = std::mem::take(&mut scratch.projected);
+    project::<A>(&block.norm1, &block.qkv, strip, state, &mut projected, scratch);
+    A::attention_operands(target, &mut projected);
+    scratch.projected = projected;
+}
+
+/// Normalises the tokens and projects them.
+fn project<A: Arithmetic>(
+    norm: &Norm,
+    linear: &A::Linear,
+    strip: Strip,
+    state: &[f32],
+    projected: &mut Vec<f32>,
+    scratch: &mut Scratch,
+) {
     let normed = first(&mut scratch.normed, state.len());
     kernels::layer_norm(normed, state, &norm.scale, &norm.shift);
-    projected.resize(linear.outputs() * LANES, 0.0);
-    kernels::fill_bias(projected, &linear.bias);
-    kernels::add_product(projected, normed, &linear.weight, linear.inputs(), linear.outputs(), strip.tokens);
+    let operand = A::operand(A::buffers(&mut scratch.operands), normed);
+    let bias = A::bias(linear);
+    projected.resize(bias.len() * LANES, 0.0);
+    kernels::fill_bias(projected, bias);
+    A::add_product(projected, operand, linear, strip.tokens);
 }
 
 /// Attention of one strip's queries over all tokens of its image; the result, heads joined, is left in
 /// `scratch.context` `[width, LANES]`.
-fn attend(
+fn attend<A: Arithmetic>(
     shape: &VitShape,
-    queries: &[f32],
-    projected: &[Vec<f32>],
+    queries: &[A::Operand],
+    projected: &[Vec<A::Operand>],
     strips: &[Strip],
     strip: Strip,
     scratch: &mut Scratch,
 ) {
     let (width, head_width) = (shape.width, shape.width / shape.heads);
-    let head_length = head_width * LANES;
+    // Operands of one channel, and of one head.
+    let channel = LANES / A::VALUES;
+    let head_length = head_width * channel;
     let keys: usize = strips.iter().map(|other| other.tokens).sum();
     let context = first(&mut scratch.context, width * LANES);
     context.fill(0.0);
     let scores = first(&mut scratch.scores, keys * LANES);
-    for (head, context) in context.chunks_exact_mut(head_length).enumerate() {
+    let operands = A::buffers(&mut scratch.operands);
+    for (head, context) in context.chunks_exact_mut(head_width * LANES).enumerate() {
         let query = &queries[head * head_length..][..head_length];
         // Queries, keys and values follow each other in the projection.
-        let part = |values: &[f32], kind: usize| (kind * width + head * head_width) * LANES..values.len();
+        let part = |kind: usize| (kind * width + head * head_width) * channel..;
         for (other, values) in strips.iter().zip(projected) {
             let scores = &mut scores[other.first * LANES..][..other.tokens * LANES];
-            let key = &values[part(values, 1)];
-            kernels::scores(scores, query, key, head_width, other.tokens, strip.tokens);
+            A::scores(scores, query, &values[part(1)], other.tokens, strip.tokens);
         }
         let mut inverse_sum = [0.0; LANES];
-        kernels::exponentiate(scores, &mut inverse_sum);
+        let numerators = A::exponentiate(operands, scores, &mut inverse_sum);
         for (other, values) in strips.iter().zip(projected) {
-            let probabilities = &scores[other.first * LANES..][..other.tokens * LANES];
-            let value = &values[part(values, 2)];
-            kernels::add_values(context, probabilities, value, head_width, other.tokens, strip.tokens);
+            let numerators = &numerators[other.first * channel..][..other.tokens.div_ceil(A::VALUES) * LANES];
+            A::add_values(context, numerators, &values[part(2)], strip.tokens);
         }
         kernels::scale_lanes(context, &inverse_sum);
     }
 }
 
 /// The rest of a block after attention: projection and perceptron, each added to the tokens.
-fn finish_block(shape: &VitShape, block: &BlockWeights, strip: Strip, state: &mut [f32], scratch: &mut Scratch) {
-    let (width, hidden_width) = (shape.width, shape.mlp_width);
-    kernels::add_bias(state, &block.projection.bias);
-    kernels::add_product(state, &scratch.context, &block.projection.weight, width, width, strip.tokens);
+fn finish_block<A: Arithmetic>(
+    shape: &VitShape,
+    block: &BlockWeights<A::Linear>,
+    strip: Strip,
+    state: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    let operands = A::buffers(&mut scratch.operands);
+    kernels::add_bias(state, A::bias(&block.projection));
+    let context = A::operand(operands, &scratch.context[..shape.width * LANES]);
+    A::add_product(state, context, &block.projection, strip.tokens);
 
-    let normed = first(&mut scratch.normed, width * LANES);
+    let normed = first(&mut scratch.normed, shape.width * LANES);
     kernels::layer_norm(normed, state, &block.norm2.scale, &block.norm2.shift);
-    let hidden = first(&mut scratch.hidden, hidden_width * LANES);
-    kernels::fill_bias(hidden, &block.hidden.bias);
-    kernels::add_product(hidden, normed, &block.hidden.weight, width, hidden_width, strip.tokens);
-    kernels::gelu(hidden);
-    kernels::add_bias(state, &block.output.bias);
-    kernels::add_product(state, hidden, &block.output.weight, hidden_width, width, strip.tokens);
+    let hidden = first(&mut scratch.hidden, shape.mlp_width * LANES);
+    kernels::fill_bias(hidden, A::bias(&block.hidden));
+    A::add_product(hidden, A::operand(operands, normed), &block.hidden, strip.tokens);
+    A::gelu(hidden);
+    kernels::add_bias(state, A::bias(&block.output));
+    A::add_product(state, A::operand(operands, hidden), &block.output, strip.tokens);
 }
 
 /// Copies strips to some `columns` of row-major tokens, `[images, tokens, any multiple of width]`.

@@ -10,46 +10,14 @@
 
 use gemm::{Parallelism, gemm};
 
+use crate::numerics::vectorised::{exp_nonpositive, vectorised};
+
 /// Tokens in one strip: a multiple of every vector width, and the tile height of the AVX-512 matrix kernel.
 pub const LANES: usize = 64;
 
 /// Lanes computed for `tokens` tokens: whole vectors only.
 fn computed_lanes(tokens: usize) -> usize {
     tokens.next_multiple_of(16).min(LANES)
-}
-
-/// Compiles one loop for the vector width found at run time.
-///
-/// The versions differ in vector width only: without fused multiplication they give the same bits.
-macro_rules! vectorised {
-    ($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
-        $(#[$attribute])*
-        pub fn $name($($argument: $type),*) {
-            #[inline(always)]
-            fn plain($($argument: $type),*) $body
-
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f")]
-                fn wide($($argument: $type),*) {
-                    plain($($argument),*)
-                }
-                #[target_feature(enable = "avx2")]
-                fn medium($($argument: $type),*) {
-                    plain($($argument),*)
-                }
-                if std::arch::is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the one requirement of the call, AVX-512F, has just been detected.
-                    return unsafe { wide($($argument),*) };
-                }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the one requirement of the call, AVX2, has just been detected.
-                    return unsafe { medium($($argument),*) };
-                }
-            }
-            plain($($argument),*)
-        }
-    };
 }
 
 /// `target += weight · strip`: `[inputs, LANES]` by `[outputs, inputs]` into `[outputs, LANES]`.
@@ -286,22 +254,6 @@ fn erf(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.327_591_1 * size);
     let polynomial = t * (0.254_829_6 + t * (-0.284_496_73 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
     (1.0 - polynomial * exp_nonpositive(-size * size)).copysign(x)
-}
-
-/// e^x for x ≤ 0 to 4e-7 relative: 2^n · e^r with |r| ≤ ln 2 / 2 and e^r by its series. Below −87 the result stays at
-/// e^−87.
-#[inline(always)]
-fn exp_nonpositive(x: f32) -> f32 {
-    /// 1.5 · 2^23: adding it rounds to an integer, which then sits in the lowest bits.
-    const ROUNDER: f32 = 12_582_912.0;
-    let x = if x > -87.0 { x } else { -87.0 };
-    let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
-    let whole = shifted - ROUNDER;
-    // ln 2 in two parts, so that the first product is exact.
-    let r = (x - whole * 0.693_359_4) + whole * 2.121_944_4e-4;
-    let series =
-        1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
-    series * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 #[cfg(test)]

@@ -4,6 +4,12 @@
 //! work on images.
 
 mod archive;
+mod arithmetic;
+#[allow(
+    unsafe_code,
+    reason = "the processor's instructions for bfloat16 are called directly; each block says why it is sound"
+)]
+mod bfloat;
 mod config;
 mod host;
 #[allow(unsafe_code, reason = "products and instruction sets are called directly; each block says why it is sound")]
@@ -16,7 +22,7 @@ mod weights;
 
 use config::Patches;
 
-pub use config::{Facet, Resize, VitConfig, VitShape};
+pub use config::{Facet, Precision, Resize, VitConfig, VitShape};
 pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
 pub use weights::{StateDict, WeightsError, file_hash};
 

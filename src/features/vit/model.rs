@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::tensor::{Device, is_cpu};
 
-use super::config::{Facet, VitConfig, VitShape};
+use super::arithmetic::{Bfloat, Single};
+use super::bfloat::{self, PairLinear};
+use super::config::{Facet, Precision, VitConfig, VitShape};
 use super::host::{self, Goal};
 use super::positions;
 use super::tensors::DeviceVit;
@@ -49,6 +51,7 @@ pub enum Engine {
 
 enum Weights {
     Host(VitWeights),
+    HostBfloat(VitWeights<PairLinear>),
     Device(Box<DeviceVit>),
 }
 
@@ -96,6 +99,23 @@ impl Vit {
         let weights = VitWeights::from_state_dict(state, &shape, &layers, config.facet)?;
         let stored_positions = state.values("pos_embed", &[1, 1 + shape.position_side.pow(2), shape.width])?.to_vec();
         let weights = match engine {
+            Engine::Host if config.precision == Precision::Bf16 => {
+                if !bfloat::available() {
+                    return Err(state.option_error(
+                        "precision = \"bf16\" needs a processor with AVX-512 BF16, which this one is not; use \"f32\""
+                            .to_string(),
+                    ));
+                }
+                if !config.head_width.is_multiple_of(2) {
+                    return Err(state.option_error("precision = \"bf16\" needs an even head_width".to_string()));
+                }
+                Weights::HostBfloat(weights.kept_as(|linear| PairLinear::new(&linear)))
+            }
+            Engine::Tensors if config.precision == Precision::Bf16 => {
+                return Err(
+                    state.option_error("precision = \"bf16\" is for the processor; use \"f32\" on a GPU".to_string())
+                );
+            }
             Engine::Host => Weights::Host(weights),
             Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, device))),
         };
@@ -160,7 +180,10 @@ impl Vit {
         }
         let positions = self.positions(grid);
         let values = match &self.weights {
-            Weights::Host(weights) => host::forward(&self.shape, weights, batch, grid, &positions, goal),
+            Weights::Host(weights) => host::forward::<Single>(&self.shape, weights, batch, grid, &positions, goal),
+            Weights::HostBfloat(weights) => {
+                host::forward::<Bfloat>(&self.shape, weights, batch, grid, &positions, goal)
+            }
             Weights::Device(vit) => vit.forward(&self.shape, batch, grid, &positions, goal),
         };
         Descriptors { values, images: batch.images, tokens, width }

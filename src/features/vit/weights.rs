@@ -203,27 +203,40 @@ pub struct Norm {
 
 /// One block.
 #[derive(Debug)]
-pub struct BlockWeights {
+pub struct BlockWeights<L> {
     pub norm1: Norm,
     /// Queries, keys and values, `[3 · width, width]`; the queries carry the attention's 1/√head width.
-    pub qkv: Linear,
-    pub projection: Linear,
+    pub qkv: L,
+    pub projection: L,
     pub norm2: Norm,
-    pub hidden: Linear,
-    pub output: Linear,
+    pub hidden: L,
+    pub output: L,
 }
 
-/// All weights, shaped for the forward pass.
+/// All weights, shaped for the forward pass; `L` is how the layers of blocks are kept.
 #[derive(Debug)]
-pub struct VitWeights {
+pub struct VitWeights<L = Linear> {
     /// `[width, 3 · patch · patch]`.
     pub patch: Linear,
     pub class_token: Vec<f32>,
-    pub blocks: Vec<BlockWeights>,
+    pub blocks: Vec<BlockWeights<L>>,
     pub norm: Norm,
     /// The wanted facet of every wanted block, in their order: the projection alone, `[width, width]`, its rows already
     /// in descriptor order. Empty for tokens.
-    pub facets: Vec<Linear>,
+    pub facets: Vec<L>,
+}
+
+impl VitWeights {
+    /// The same weights with the layers of blocks kept in another way.
+    pub fn kept_as<L>(self, keep: impl Fn(Linear) -> L) -> VitWeights<L> {
+        let Self { patch, class_token, blocks, norm, facets } = self;
+        let blocks = blocks.into_iter().map(|BlockWeights { norm1, qkv, projection, norm2, hidden, output }| {
+            let [qkv, projection, hidden, output] = [qkv, projection, hidden, output].map(&keep);
+            BlockWeights { norm1, qkv, projection, norm2, hidden, output }
+        });
+        let blocks = blocks.collect();
+        VitWeights { patch, class_token, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
+    }
 }
 
 impl VitWeights {

@@ -173,7 +173,13 @@ impl Run<'_> {
         }
         let backbone = match &self.request.features {
             Some(_) => None,
-            None => Some(backbone::open(&mut config, self.request.weights.as_deref(), None, self.device)?),
+            None => Some(backbone::open(
+                &mut config,
+                self.request.weights.as_deref(),
+                None,
+                &self.request.machine,
+                self.device,
+            )?),
         };
         self.plan("grouping", &config, backbone.as_ref());
         let mut gathered = self.gather(&config, collection, backbone.as_ref())?;
@@ -251,7 +257,13 @@ impl Run<'_> {
             (None, Some(_)) => None,
             (Some(_), None) => {
                 let expected = header.backbone_hash.as_deref();
-                Some(backbone::open(&mut config, self.request.weights.as_deref(), expected, self.device)?)
+                Some(backbone::open(
+                    &mut config,
+                    self.request.weights.as_deref(),
+                    expected,
+                    &self.request.machine,
+                    self.device,
+                )?)
             }
         };
         self.plan(&format!("putting into the clusters of {}", path.display()), &config, backbone.as_ref());

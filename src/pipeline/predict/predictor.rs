@@ -8,11 +8,11 @@ use super::{Measures, PredictRequest, PredictSummary, Prediction, Status, StepMi
 use crate::config::RunConfig;
 use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer, Stage};
-use crate::features::Layout;
+use crate::features::{Layout, NodeFeatures};
 use crate::graph::Graph;
 use crate::output::JsonLines;
 use crate::pipeline::backbone::Backbone;
-use crate::pipeline::ordered::for_each_ordered;
+use crate::pipeline::ordered::{Gate, for_each_ordered};
 use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 use crate::raster::{Rectangle, RgbImage};
 use crate::refine::Cells;
@@ -38,6 +38,8 @@ pub struct Predictor<'a> {
     pub config: &'a RunConfig,
     pub backbone: &'a Backbone,
     pub device: &'a Device,
+    /// Builds the graph of an image.
+    pub build: fn(&NodeFeatures, &RunConfig, &Device) -> Graph,
     pub labels: Labels,
     /// How the images are segmented, for people.
     pub description: String,
@@ -64,12 +66,14 @@ impl Predictor<'_> {
         let mut collected = results.begin()?;
         let mut totals = Totals::default();
         observer.observe(Event::StageStarted { stage: Stage::Inference, total: None });
-        let process = |record| (!observer.interrupted()).then(|| self.process(record, &results, &decide));
+        // As many again read the next images and write the last ones.
+        let gate = Gate::new(workers);
+        let process = |record| (!observer.interrupted()).then(|| self.process(record, &results, &gate, &decide));
         let own_results = self.own_results();
         let records = collection.records().filter(|record| {
             !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
         });
-        for_each_ordered(records, workers, process, |outcome| {
+        for_each_ordered(records, 2 * workers, process, |outcome| {
             let outcome = outcome.ok_or_else(|| {
                 PipelineError::Interrupted("repeat the command to continue; finished masks are kept".into())
             })??;
@@ -106,6 +110,7 @@ impl Predictor<'_> {
         &self,
         record: Result<Record, DatasetError>,
         results: &Results,
+        gate: &Gate,
         decide: impl Fn(&Graph, &Layout) -> Decision,
     ) -> Result<Outcome, PipelineError> {
         let mut clock = Clock::start();
@@ -124,12 +129,16 @@ impl Predictor<'_> {
         if let Some(prediction) = results.finished(&record, &content_hash) {
             return Ok(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone });
         }
+        clock.lap(|spent| &mut spent.decode);
+        let turn = gate.enter();
+        clock.resume();
         let image = match images::decode(&file, self.config) {
             Ok(image) => image,
             Err(reason) => return Ok(skipped(&record.relative, &record.path, reason)),
         };
         clock.lap(|spent| &mut spent.decode);
         let (picture, measures) = self.segment(&image, &mut clock, decide);
+        drop(turn);
         let prediction = Prediction {
             path: portable(&record.relative),
             status: Status::Done,
@@ -150,7 +159,7 @@ impl Predictor<'_> {
     ) -> (Segmented, Measures) {
         let nodes = self.backbone.extractor.extract(image);
         clock.lap(|spent| &mut spent.features);
-        let graph = images::graph(&nodes, self.config, self.device);
+        let graph = (self.build)(&nodes, self.config, self.device);
         clock.lap(|spent| &mut spent.graph);
         let Decision { values, shares, foreground, clusters, final_loss } = decide(&graph, &nodes.layout);
         clock.lap(|spent| &mut spent.network);
@@ -223,6 +232,11 @@ struct Clock {
 impl Clock {
     fn start() -> Clock {
         Clock { last: Instant::now(), spent: StepMilliseconds::default() }
+    }
+
+    /// Leaves out the time since the last lap.
+    fn resume(&mut self) {
+        self.last = Instant::now();
     }
 
     /// Adds the time since the last lap to `step`.
