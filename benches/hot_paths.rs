@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
+use deepcut::cluster::{ClusterConfig, Vectors, cluster};
 use deepcut::event::Silent;
-use deepcut::features::vit::{StateDict, VitConfig, VitExtractor};
+use deepcut::features::vit::{Precision, StateDict, VitConfig, VitExtractor};
 use deepcut::features::{Adjacency, Extractor, Layout, NodeFeatures, SuperpixelConfig, SuperpixelExtractor};
 use deepcut::graph::{Affinity, Batch, Graph};
 use deepcut::model::{Network, NetworkConfig};
 use deepcut::numerics::random;
 use deepcut::objective::Objective;
+use deepcut::output::{encode_jpeg, overlay};
 use deepcut::pixels::{DecodeLimits, decode, resize_lanczos};
-use deepcut::raster::RgbImage;
-use deepcut::segment::{Assign, Segmenter};
+use deepcut::raster::{Mask, RgbImage};
+use deepcut::refine::Keep;
+use deepcut::refine::bilateral::{self, BilateralConfig};
+use deepcut::segment::{Assign, PerImageConfig, PerImageSegmenter, Segmenter};
 use deepcut::tensor;
 use deepcut::train::{ResumeState, Setup, TrainConfig, train};
 use divan::{Bencher, black_box};
@@ -30,6 +34,18 @@ fn photograph() -> Vec<u8> {
 
 fn image() -> RgbImage {
     decode(&photograph(), &DecodeLimits::default()).unwrap()
+}
+
+/// A disc of foreground in the middle of the photograph.
+fn disc() -> Mask {
+    let (width, height) = (image().width, image().height);
+    let mut mask = Mask::filled(width, height, 0);
+    for place in 0..width * height {
+        let (x, y) = (place % width, place / width);
+        let far = (2 * x).abs_diff(width).pow(2) + (2 * y).abs_diff(height).pow(2);
+        mask.values[place] = u8::from(4 * far < width.min(height).pow(2));
+    }
+    mask
 }
 
 /// Random unit features of the paper's size: 35×35 patches of 384 channels.
@@ -100,16 +116,52 @@ fn decode_and_resize(bencher: Bencher) {
 }
 
 #[divan::bench]
+fn overlay_with_jpeg(bencher: Bencher) {
+    let (image, mask) = (image(), disc());
+    bencher.bench(|| encode_jpeg(&overlay(black_box(&image), &mask, 1024), 90).unwrap());
+}
+
+#[divan::bench]
+fn bilateral_solver(bencher: Bencher) {
+    let (image, mask) = (image(), disc());
+    bencher.bench(|| bilateral::refine(black_box(&image), &mask, BilateralConfig::default(), Keep::AllComponents));
+}
+
+/// Six well separated groups.
+#[divan::bench(sample_count = 5)]
+fn grouping_1000_vectors_of_384(bencher: Bencher) {
+    let (count, width) = (1000, 384);
+    let mut values = random::uniform(&mut random::stream(0, "vectors", 0), 0.1, count * width);
+    for (index, row) in values.chunks_exact_mut(width).enumerate() {
+        row[index % 6] += 2.0;
+    }
+    let (vectors, config) = (Vectors::new(values, width).unwrap(), ClusterConfig::default());
+    bencher.bench(|| cluster(black_box(&vectors), &config, [64, 32], 0.25, &tensor::cpu(), &Silent).unwrap());
+}
+
+#[divan::bench]
 fn superpixel_features(bencher: Bencher) {
     let (image, extractor) = (image(), SuperpixelExtractor::new(SuperpixelConfig::default()));
     bencher.bench(|| extractor.extract(black_box(&image)));
 }
 
-#[divan::bench(sample_count = 10)]
-fn vit_small_8_features_280(bencher: Bencher) {
-    let extractor = VitExtractor::new(&vit_small(), VitConfig::default(), tensor::cpu()).unwrap();
+#[divan::bench(args = ["f32", "bf16"], sample_count = 10)]
+fn vit_small_8_features_280(bencher: Bencher, precision: &str) {
+    let precision = if precision == "f32" { Precision::F32 } else { Precision::Bf16 };
+    let config = VitConfig { precision, ..VitConfig::default() };
+    // Where the processor has no bfloat16, that column says so instead of a time.
+    let extractor = VitExtractor::new(&vit_small(), config, tensor::cpu()).unwrap_or_else(|error| panic!("{error}"));
     let image = image();
     bencher.bench(|| extractor.extract(black_box(&image)));
+}
+
+#[divan::bench(args = [1, 2], sample_count = 20)]
+fn ten_epochs_on_one_image_1225_nodes(bencher: Bencher, threads: usize) {
+    let graph = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative, &tensor::cpu());
+    let objective = Objective::Ncut { balance: 1.0 };
+    let segmenter = PerImageSegmenter::new(&network_config(), objective, PerImageConfig::default(), tensor::cpu());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    bencher.bench(|| pool.install(|| segmenter.optimise(black_box(&graph))));
 }
 
 #[divan::bench(args = ["ncut", "cc"])]

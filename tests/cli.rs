@@ -271,6 +271,7 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["inspect", "/no/such.safetensors"], "/no/such.safetensors"),
         (&["train", "--data", data, "--out", out, "--threads", "100000"], "--threads"),
         (&["backbone", "--install", bad_config], ".pth"),
+        (&["train", "--data", data, "--out", out, "--backbone", "pixel", "--precision", "bf16"], "--precision"),
     ];
     for (arguments, expected) in cases {
         let error = expect_error(2, arguments);
@@ -346,6 +347,22 @@ fn a_checkpoint_insists_on_its_own_weights() {
     assert!(error.contains("blake3"), "{error}");
     expect(0, &with(&weights).iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(predictions(&out).len(), 24);
+
+    // What was made in one precision is not taken for what another gives.
+    let segmented_in = |precision: &str| -> Option<u64> {
+        let mut arguments = with(&weights);
+        arguments.extend(["--precision".into(), precision.into(), "--json".into()]);
+        let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        if !output.status.success() {
+            assert!(text(&output.stderr).contains("AVX-512 BF16"), "{}", text(&output.stderr));
+            return None;
+        }
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["segmented"].as_u64()
+    };
+    assert_eq!(segmented_in("f32"), Some(0));
+    if let Some(segmented) = segmented_in("bf16") {
+        assert_eq!((segmented, segmented_in("bf16")), (24, Some(0)));
+    }
 
     // Images of many shapes make graphs of many sizes.
     let mut further = arguments.clone();

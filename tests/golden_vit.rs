@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use deepcut::features::log_binned;
-use deepcut::features::vit::{Engine, Facet, ImageBatch, StateDict, Vit, VitConfig};
+use deepcut::features::vit::{Engine, Facet, ImageBatch, Precision, StateDict, Vit, VitConfig};
 use deepcut::tensor::cpu;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -106,11 +106,58 @@ fn pytorch_containers_hold_the_same_weights() {
     assert!(plain == run("tiny_vit_nested.pth") && plain == run("tiny_vit_legacy.pth"));
 }
 
+/// The precisions that this processor can compute in; says so where bf16 is none.
+fn precisions() -> Vec<Precision> {
+    let config = VitConfig { precision: Precision::Bf16, ..tiny_config() };
+    match Vit::load(&tiny("tiny_vit.pth"), &config, &cpu()) {
+        Ok(_) => vec![Precision::F32, Precision::Bf16],
+        Err(error) => {
+            assert!(error.to_string().contains("AVX-512 BF16"), "{error}");
+            eprintln!("bf16 is skipped: this processor has no AVX-512 BF16");
+            vec![Precision::F32]
+        }
+    }
+}
+
+#[test]
+fn descriptors_in_bfloat16_are_the_official_ones_as_closely_as_its_eight_bits_allow() {
+    if precisions().len() == 1 {
+        return;
+    }
+    for (name, stride) in
+        [("vit_p8_s8_square", None), ("vit_p8_s8_wide", None), ("vit_p8_s4_wide", Some(4)), ("vit_p16_s16", None)]
+    {
+        let bytes = std::fs::read(golden(&format!("{name}.safetensors"))).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let state = StateDict::from_bytes(&weights(&file), Path::new(name)).unwrap();
+        let input = file.tensor("input").unwrap();
+        let &[images, 3, height, width] = input.shape() else { panic!("{name}") };
+        let values = floats(&input);
+        let batch = ImageBatch { values: &values, images, height, width };
+        for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
+            let config =
+                VitConfig { stride, facet, head_width: 16, precision: Precision::Bf16, ..VitConfig::default() };
+            let found = Vit::load(&state, &config, &cpu()).unwrap().forward(&batch).values;
+            let expected = floats(&file.tensor(&format!("{facet:?}_with_cls").to_lowercase()).unwrap());
+            let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+            let difference: Vec<f32> = found.iter().zip(&expected).map(|(one, other)| one - other).collect();
+            let relative = length(&difference) / length(&expected);
+            // Every operand is off by up to 2^-9 of itself; f32 would give 1e-6 here.
+            assert!(relative > 1e-5 && relative < 8e-3, "{name} {facet:?}: off by {relative}");
+        }
+    }
+}
+
 #[test]
 fn results_do_not_depend_on_threads_or_on_the_batch() {
+    precisions().into_iter().for_each(results_depend_on_the_image_alone);
+}
+
+fn results_depend_on_the_image_alone(precision: Precision) {
     let values = waves(3 * 3 * 28 * 40);
     let batch = ImageBatch { values: &values, images: 3, height: 28, width: 40 };
-    let vit = Vit::load(&tiny("tiny_vit.pth"), &tiny_config(), &cpu()).unwrap();
+    let config = VitConfig { precision, ..tiny_config() };
+    let vit = Vit::load(&tiny("tiny_vit.pth"), &config, &cpu()).unwrap();
     let bits = |threads: usize| -> (Vec<u32>, Vec<u32>) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
