@@ -106,6 +106,29 @@ fn pytorch_containers_hold_the_same_weights() {
     assert!(plain == run("tiny_vit_nested.pth") && plain == run("tiny_vit_legacy.pth"));
 }
 
+/// A damaged file may state any shape.
+#[test]
+fn a_perceptron_without_channels_is_refused() {
+    let bytes = std::fs::read(golden("vit_p16_s16.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let whole = weights(&file);
+    let whole = SafeTensors::deserialize(&whole).unwrap();
+    let width = whole.tensor("norm.weight").unwrap().shape()[0];
+    let emptied = whole.iter().map(|(name, view)| {
+        let shape = match name.split_once(".mlp.").map(|(_, part)| part) {
+            Some("fc1.weight") => vec![0, width],
+            Some("fc1.bias") => vec![0],
+            Some("fc2.weight") => vec![width, 0],
+            _ => return (name, view),
+        };
+        (name, TensorView::new(view.dtype(), shape, &[]).unwrap())
+    });
+    let damaged = safetensors::serialize(emptied.collect::<Vec<_>>(), None).unwrap();
+    let state = StateDict::from_bytes(&damaged, Path::new("damaged")).unwrap();
+    let error = Vit::load(&state, &VitConfig { head_width: 16, ..VitConfig::default() }, &cpu()).err().unwrap();
+    assert!(error.to_string().contains("mlp.fc1.weight"), "{error}");
+}
+
 /// The precisions that this processor can compute in; says so where bf16 is none.
 fn precisions() -> Vec<Precision> {
     let config = VitConfig { precision: Precision::Bf16, ..tiny_config() };

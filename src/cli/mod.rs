@@ -71,8 +71,8 @@ struct MachineArguments {
     /// Threads on the processor; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// What a vision transformer's products are computed in [default: the configuration's or the checkpoint's, which is
-    /// f32 unless set]
+    /// What a vision transformer's products are computed in [default: f32, or what the configuration or the checkpoint at
+    /// hand says]
     #[arg(long, value_enum)]
     precision: Option<PrecisionArgument>,
 }

@@ -65,7 +65,8 @@ vectorised! {
     pub fn elu(values: &mut [f32]) {
         for value in values {
             let negative = exp_nonpositive(if *value < 0.0 { *value } else { 0.0 }) - 1.0;
-            *value = if *value > 0.0 { *value } else { negative };
+            // NaN stays what it is.
+            *value = if *value <= 0.0 { negative } else { *value };
         }
     }
 }

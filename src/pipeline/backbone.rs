@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::{Machine, PipelineError};
 use crate::config::{BackboneChoice, RunConfig};
-use crate::features::vit::{Precision, StateDict, VitExtractor, VitShape, WeightsError, file_hash};
+use crate::features::vit::{Precision, StateDict, VitExtractor, VitShape, WeightsError, bfloat_available, file_hash};
 use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
 use crate::model::NetworkConfig;
 use crate::output::write_atomically;
-use crate::tensor::Device;
+use crate::tensor::{Device, is_cpu};
 
 /// How to get deep features, for users of a backbone without weights.
 const HINT: &str = " (for deep features give a ViT's weights with --weights FILE and its settings with --config FILE)";
@@ -109,6 +109,16 @@ fn vit(
     expected_hash: Option<&str>,
     device: &Device,
 ) -> Result<Backbone, PipelineError> {
+    if config.vit.precision == Precision::Bf16 {
+        let reason = match (is_cpu(device), bfloat_available()) {
+            (true, true) => None,
+            (true, false) => Some("this processor has no AVX-512 BF16"),
+            (false, _) => Some("a GPU computes in f32 here"),
+        };
+        if let Some(reason) = reason {
+            return Err(PipelineError::Usage(format!("{reason}; bf16 cannot be used: add --precision f32")));
+        }
+    }
     let hash = file_hash(path).map_err(|error| {
         PipelineError::Usage(format!("cannot read the weights {}: {error}; check the path", path.display()))
     })?;

@@ -39,7 +39,7 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
     })?;
     if let Some(fixed) = request.assignments.iter().find(|key| !ADJUSTABLE.iter().any(|room| key.starts_with(room))) {
         return Err(PipelineError::Usage(format!(
-            "--set {fixed}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference"
+            "--set {fixed}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference, and --precision"
         )));
     }
     let mut config = with_assignments(&stored, &request.assignments)?;

@@ -12,6 +12,7 @@ use crate::event::{Event, Observer};
 use crate::segment::{
     Assign, Labels, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, SpectralSegmenter,
 };
+use crate::tensor::is_cpu;
 
 /// What to segment image by image.
 #[derive(Debug, Clone)]
@@ -83,7 +84,8 @@ pub fn segment(
         config: &config,
         backbone: &backbone,
         device: &device,
-        build: images::graph_to_optimise_on,
+        // Only the optimisation on the processor reads W as a whole.
+        build: if spectral || !is_cpu(&device) { images::graph } else { images::graph_to_optimise_on },
         labels,
         description: format!("{clusters} clusters, every image by itself on {} features", backbone.name),
         origin: serde_json::json!([

@@ -87,6 +87,7 @@ macro_rules! compiled {
 
 /// Where a product's right operand lies: the pair of inputs p and output o are at `p · pair_stride + o · output_stride`.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there is no product that would read it"))]
 struct Right<'a> {
     pairs: &'a [Pair],
     pair_stride: usize,

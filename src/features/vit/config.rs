@@ -26,7 +26,7 @@ pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Operands in bfloat16, sums in single precision: nearly twice as fast on processors that have it (AVX-512 BF16).
+    /// Operands in bfloat16, sums in single precision: twice as fast on processors that have it (AVX-512 BF16).
     Bf16,
 }
 
@@ -179,7 +179,7 @@ impl VitShape {
         if depth == 0 {
             return Err(state.missing_error("blocks.0.norm1.weight"));
         }
-        let &[mlp_width, _] = state.shape("blocks.0.mlp.fc1.weight")? else {
+        let &[mlp_width @ 1..=usize::MAX, _] = state.shape("blocks.0.mlp.fc1.weight")? else {
             return Err(state.shape_error("blocks.0.mlp.fc1.weight", "expected [hidden, width]"));
         };
         Ok(Self { width, depth, patch, heads: width / head_width, mlp_width, position_side })

@@ -6,7 +6,7 @@
 //! anything; normalisation, softmax and GELU run along the lanes without a horizontal reduction.
 //!
 //! Every function here is sequential and its result depends on its arguments alone: callers run strips in parallel
-//! and get the same bytes on any number of threads. This is the only file of the room with `unsafe`.
+//! and get the same bytes on any number of threads.
 
 use gemm::{Parallelism, gemm};
 

@@ -22,6 +22,7 @@ mod weights;
 
 use config::Patches;
 
+pub use bfloat::available as bfloat_available;
 pub use config::{Facet, Precision, Resize, VitConfig, VitShape};
 pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
 pub use weights::{StateDict, WeightsError, file_hash};

@@ -102,8 +102,7 @@ impl Vit {
             Engine::Host if config.precision == Precision::Bf16 => {
                 if !bfloat::available() {
                     return Err(state.option_error(
-                        "precision = \"bf16\" needs a processor with AVX-512 BF16, which this one is not; use \"f32\""
-                            .to_string(),
+                        "precision = \"bf16\" needs AVX-512 BF16, which this processor lacks".to_string(),
                     ));
                 }
                 if !config.head_width.is_multiple_of(2) {
@@ -112,9 +111,7 @@ impl Vit {
                 Weights::HostBfloat(weights.kept_as(|linear| PairLinear::new(&linear)))
             }
             Engine::Tensors if config.precision == Precision::Bf16 => {
-                return Err(
-                    state.option_error("precision = \"bf16\" is for the processor; use \"f32\" on a GPU".to_string())
-                );
+                return Err(state.option_error("precision = \"bf16\" is for the processor only".to_string()));
             }
             Engine::Host => Weights::Host(weights),
             Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, device))),

@@ -165,6 +165,11 @@ impl Run<'_> {
     /// Finds clusters.
     fn group(&self, mut config: RunConfig, collection: Option<&Collection>) -> Result<Grouped, PipelineError> {
         // Told before any vector is computed.
+        if self.request.features.is_some() && self.request.machine.precision.is_some() {
+            return Err(PipelineError::Usage(
+                "vectors from elsewhere have no precision to choose; leave out --precision".into(),
+            ));
+        }
         if self.request.alpha_sweep && config.cluster.method != Method::Correlation {
             return Err(PipelineError::Usage("--alpha-sweep is for --method correlation only".into()));
         }

@@ -68,7 +68,12 @@ impl Predictor<'_> {
         observer.observe(Event::StageStarted { stage: Stage::Inference, total: None });
         // As many again read the next images and write the last ones.
         let gate = Gate::new(workers);
-        let process = |record| (!observer.interrupted()).then(|| self.process(record, &results, &gate, &decide));
+        let process = |record| {
+            if observer.interrupted() {
+                return None;
+            }
+            self.process(record, &results, &gate, observer, &decide).transpose()
+        };
         let own_results = self.own_results();
         let records = collection.records().filter(|record| {
             !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
@@ -105,40 +110,44 @@ impl Predictor<'_> {
         inside.map_or_else(|_| Vec::new(), |out| results::PICTURES.map(|kind| out.join(kind)).to_vec())
     }
 
-    /// One image from file to results. An unusable image is an outcome, an unwritable result an error.
+    /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
+    /// result an error.
     fn process(
         &self,
         record: Result<Record, DatasetError>,
         results: &Results,
         gate: &Gate,
+        observer: &dyn Observer,
         decide: impl Fn(&Graph, &Layout) -> Decision,
-    ) -> Result<Outcome, PipelineError> {
+    ) -> Result<Option<Outcome>, PipelineError> {
         let mut clock = Clock::start();
         let record = match record {
             Ok(record) => record,
             Err(error) => {
                 let relative = error.path().strip_prefix(&self.request.data).unwrap_or(error.path());
-                return Ok(skipped(relative, error.path(), error.to_string()));
+                return Ok(Some(skipped(relative, error.path(), error.to_string())));
             }
         };
         let file = match images::read(&record.path, self.config) {
             Ok(file) => file,
-            Err(reason) => return Ok(skipped(&record.relative, &record.path, reason)),
+            Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
         };
         let content_hash = file.hash.to_hex().to_string();
         if let Some(prediction) = results.finished(&record, &content_hash) {
-            return Ok(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone });
+            return Ok(Some(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone }));
         }
         clock.lap(|spent| &mut spent.decode);
         let turn = gate.enter();
+        if observer.interrupted() {
+            return Ok(None);
+        }
         clock.resume();
         let image = match images::decode(&file, self.config) {
             Ok(image) => image,
-            Err(reason) => return Ok(skipped(&record.relative, &record.path, reason)),
+            Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
         };
         clock.lap(|spent| &mut spent.decode);
         let (picture, measures) = self.segment(&image, &mut clock, decide);
-        drop(turn);
         let prediction = Prediction {
             path: portable(&record.relative),
             status: Status::Done,
@@ -146,9 +155,11 @@ impl Predictor<'_> {
             content_hash: Some(content_hash),
             result: Some(measures),
         };
-        results.write(&record, &image, &picture, &prediction)?;
+        let drawn = results.draw(&record, &image, &picture, &prediction)?;
+        drop(turn);
+        results.write(&record, &drawn)?;
         clock.lap(|spent| &mut spent.write);
-        Ok(Outcome { source: record.path, prediction, kind: Kind::Segmented(clock.spent) })
+        Ok(Some(Outcome { source: record.path, prediction, kind: Kind::Segmented(clock.spent) }))
     }
 
     fn segment(

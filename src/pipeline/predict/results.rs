@@ -8,7 +8,7 @@ use super::{ListedObject, PredictRequest, Prediction};
 use crate::config::{OutputConfig, RunConfig};
 use crate::dataset::Record;
 use crate::output::{
-    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, OutputError, SegmentedImage, SkippedFile,
+    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, SegmentedImage, SkippedFile,
     write_atomically,
 };
 use crate::pipeline::{PipelineError, images, portable, remove_outdated};
@@ -149,44 +149,38 @@ impl<'a> Results<'a> {
         ]
     }
 
-    /// Writes everything of one image, the mask last: a finished mask means that everything is there.
-    pub fn write(
+    /// Draws and encodes everything of one image.
+    pub fn draw(
         &self,
         record: &Record,
         image: &RgbImage,
         picture: &Segmented,
         prediction: &Prediction,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<Drawn, PipelineError> {
         let encoding = |error: output::EncodeError| {
             PipelineError::InputOutput(format!("cannot draw {}: {error}", record.path.display()))
         };
-        let write = |path: &Path, bytes: &[u8]| -> Result<(), OutputError> {
-            write_atomically(path, |writer| writer.write_all(bytes))
-        };
         let save = self.request.save;
         let own = self.own_mask(record, prediction.content_hash.as_deref().unwrap_or_default());
-        if own.is_none() {
-            // First the old mask, so that nothing half done looks finished, then what would lie beside the new one.
-            remove_outdated(&self.mask_path(record))?;
-            self.beside_mask(record).iter().try_for_each(|(_, path)| remove_outdated(path))?;
-        }
+        let mut drawn = Drawn { replaces: own.is_none(), files: Vec::new() };
         if save.overlays {
             let overlay = output::overlay(image, &picture.mask, self.config.output.overlay_side_px);
             let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
-            write(&self.overlay_path(record), &bytes)?;
+            drawn.files.push((self.overlay_path(record), bytes));
         }
         if save.saliency {
             let grey = picture.foreground.map(|probability| (255.0 * probability).round() as u8);
             let bytes = output::encode_grey_png(&grey.resized_nearest(image.width, image.height)).map_err(encoding)?;
-            write(&self.saliency_path(record), &bytes)?;
+            drawn.files.push((self.saliency_path(record), bytes));
         }
         if save.yolo || save.voc {
             let annotated = annotated(prediction, &self.request.out)?;
             if save.yolo {
-                write(&self.yolo_path(record), output::yolo_labels(&annotated).as_bytes())?;
+                drawn.files.push((self.yolo_path(record), output::yolo_labels(&annotated).into()));
             }
             if save.voc {
-                write(&self.voc_path(record), output::voc_annotation(&annotated, &self.categories).as_bytes())?;
+                let text = output::voc_annotation(&annotated, &self.categories);
+                drawn.files.push((self.voc_path(record), text.into()));
             }
         }
         if save.masks {
@@ -195,7 +189,20 @@ impl<'a> Results<'a> {
             let provenance = Provenance { origin: self.origin.clone(), overlay, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(&picture.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
-            write(&self.mask_path(record), &bytes)?;
+            drawn.files.push((self.mask_path(record), bytes));
+        }
+        Ok(drawn)
+    }
+
+    /// Writes what was drawn of one image, the mask last: a finished mask means that everything is there.
+    pub fn write(&self, record: &Record, drawn: &Drawn) -> Result<(), PipelineError> {
+        if drawn.replaces {
+            // First the old mask, so that nothing half done looks finished, then what would lie beside the new one.
+            remove_outdated(&self.mask_path(record))?;
+            self.beside_mask(record).iter().try_for_each(|(_, path)| remove_outdated(path))?;
+        }
+        for (path, bytes) in &drawn.files {
+            write_atomically(path, |writer| writer.write_all(bytes))?;
         }
         Ok(())
     }
@@ -229,6 +236,13 @@ impl<'a> Results<'a> {
     fn voc_path(&self, record: &Record) -> PathBuf {
         self.request.out.join(VOC).join(record.output_name().with_extension("xml"))
     }
+}
+
+/// The files of one image, ready to be written in their order.
+pub struct Drawn {
+    /// Whether what is there is of another run or another image.
+    replaces: bool,
+    files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// Files that hold all images of a run.
