@@ -31,8 +31,8 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert!(found.iter().all(|value| value.is_finite()), "{what}");
 }
 
-#[test]
-fn descriptors_equal_the_official_ones() {
+/// Runs `check` on every golden file of the official transformer: name, stride, file, weights and input.
+fn for_each_official(check: impl Fn(&str, Option<usize>, &SafeTensors, &StateDict, &ImageBatch)) {
     for (name, stride) in
         [("vit_p8_s8_square", None), ("vit_p8_s8_wide", None), ("vit_p8_s4_wide", Some(4)), ("vit_p16_s16", None)]
     {
@@ -43,14 +43,22 @@ fn descriptors_equal_the_official_ones() {
         let &[images, 3, height, width] = input.shape() else { panic!("{name}") };
         let values = floats(&input);
         let batch = ImageBatch { values: &values, images, height, width };
+        check(name, stride, &file, &state, &batch);
+    }
+}
+
+#[test]
+fn descriptors_equal_the_official_ones() {
+    for_each_official(|name, stride, file, state, batch| {
+        let (images, height, width) = (batch.images, batch.height, batch.width);
         let mut host = Vec::new();
         for engine in ENGINES {
             let mut results = Vec::new();
             for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
                 let config = VitConfig { stride, facet, head_width: 16, ..VitConfig::default() };
-                let vit = Vit::load_with(&state, &config, &cpu(), engine).unwrap();
+                let vit = Vit::load_with(state, &config, &cpu(), engine).unwrap();
                 let what = format!("{name} {engine:?} {facet:?}");
-                let found = vit.forward(&batch);
+                let found = vit.forward(batch);
                 let grid = vit.grid(height, width);
                 assert_eq!((found.images, found.tokens), (images, 1 + grid.rows * grid.columns), "{what}");
                 let expected = format!("{facet:?}_with_cls").to_lowercase();
@@ -64,9 +72,9 @@ fn descriptors_equal_the_official_ones() {
                         .flat_map(|image| log_binned(&image[width..], width, grid.rows, grid.columns))
                         .collect();
                     assert_close(&binned, &floats(&file.tensor("key_log_bin").unwrap()), 1e-4, &what);
-                    let embedded = vit.embed(&batch).values;
+                    let embedded = vit.embed(batch).values;
                     assert_close(&embedded, &floats(&file.tensor("tokens_embedded").unwrap()), 1e-4, &what);
-                    let classes = vit.class_token(&batch);
+                    let classes = vit.class_token(batch);
                     assert_close(&classes, &floats(&file.tensor("cls_normed").unwrap()), 1e-4, &what);
                     results.extend([embedded, classes]);
                 }
@@ -79,7 +87,7 @@ fn descriptors_equal_the_official_ones() {
                 }
             }
         }
-    }
+    });
 }
 
 /// The model of `golden/tiny_vit.py`: 1 block, width 8, patches of 4 pixels. Images of 28×40 give it 71 tokens, so that
@@ -147,20 +155,11 @@ fn descriptors_in_bfloat16_are_the_official_ones_as_closely_as_its_eight_bits_al
     if precisions().len() == 1 {
         return;
     }
-    for (name, stride) in
-        [("vit_p8_s8_square", None), ("vit_p8_s8_wide", None), ("vit_p8_s4_wide", Some(4)), ("vit_p16_s16", None)]
-    {
-        let bytes = std::fs::read(golden(&format!("{name}.safetensors"))).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let state = StateDict::from_bytes(&weights(&file), Path::new(name)).unwrap();
-        let input = file.tensor("input").unwrap();
-        let &[images, 3, height, width] = input.shape() else { panic!("{name}") };
-        let values = floats(&input);
-        let batch = ImageBatch { values: &values, images, height, width };
+    for_each_official(|name, stride, file, state, batch| {
         for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
             let config =
                 VitConfig { stride, facet, head_width: 16, precision: Precision::Bf16, ..VitConfig::default() };
-            let found = Vit::load(&state, &config, &cpu()).unwrap().forward(&batch).values;
+            let found = Vit::load(state, &config, &cpu()).unwrap().forward(batch).values;
             let expected = floats(&file.tensor(&format!("{facet:?}_with_cls").to_lowercase()).unwrap());
             let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
             let difference: Vec<f32> = found.iter().zip(&expected).map(|(one, other)| one - other).collect();
@@ -168,7 +167,7 @@ fn descriptors_in_bfloat16_are_the_official_ones_as_closely_as_its_eight_bits_al
             // Every operand is off by up to 2^-9 of itself; f32 would give 1e-6 here.
             assert!(relative > 1e-5 && relative < 8e-3, "{name} {facet:?}: off by {relative}");
         }
-    }
+    });
 }
 
 #[test]
