@@ -80,7 +80,7 @@ const NEAREST: &[&str] = &["refine.upscale=nearest"];
 const SPECTRAL: &[&str] = &["segment.method=spectral"];
 const LONG: &[&str] = &["segment.epochs=100"];
 
-const MODES: [Mode; 36] = [
+const MODES: [Mode; 39] = [
     mode("segment spectral", PerImage, SPECTRAL, &[]),
     mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
     mode("segment spectral + bilateral", PerImage, SPECTRAL, BILATERAL),
@@ -120,6 +120,17 @@ const MODES: [Mode; 36] = [
     parts("parts: train", ANIMALS, &["parts.foreground=4"]),
     parts("parts: train, not centred", ANIMALS, &["parts.foreground=4", "parts.centred=false"]),
     parts("parts: train ncut", ANIMALS, &["parts.foreground=4", "objective.kind=ncut"]),
+    parts("parts: train, parts by association", ANIMALS, &["parts.foreground=4", "objective.parts=association"]),
+    parts(
+        "parts: train cc of 2, parts by association",
+        ANIMALS,
+        &["parts.foreground=4", "objective.kind=cc", "objective.parts=association", "model.clusters=2"],
+    ),
+    parts(
+        "parts: segment ncut, parts by cc, 100 epochs",
+        PerImage,
+        &["parts.foreground=4", "objective.parts=cc", "segment.epochs=100"],
+    ),
     parts("parts: train cc of 2", ANIMALS, &["parts.foreground=4", "objective.kind=cc", "model.clusters=2"]),
 ];
 

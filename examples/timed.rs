@@ -3,7 +3,8 @@
 //!
 //! Every line of standard input asks for one thing; the answer is one line of milliseconds, or of what is asked for:
 //!
-//! - `backbone IMAGES SIDE`: the forward pass of a batch of images of so many pixels, up to the last block's keys
+//! - `backbone IMAGES SIDE`: the forward pass of a batch of images of so many pixels, up to the last block's keys; on a GPU
+//!   from the host's pixels to keys that stay there
 //! - `values SIDE`: what that gives for one image, as numbers with spaces between them
 //! - `segment IMAGE MASK`: one image from its file to its mask in a file, as `deepcut segment` does it with its defaults;
 //!   answers with JSON: the whole and its steps
@@ -23,6 +24,7 @@ use deepcut::graph::{Affinity, Graph};
 use deepcut::model::NetworkConfig;
 use deepcut::objective::Objective;
 use deepcut::output::{encode_indexed_png, write_atomically};
+use deepcut::pipeline::DeviceChoice;
 use deepcut::pixels::{DecodeLimits, decode};
 use deepcut::refine::{Cells, Upscale};
 use deepcut::segment::{Labels, PerImageConfig, PerImageSegmenter};
@@ -40,6 +42,9 @@ struct Arguments {
     /// Compute products in bfloat16
     #[arg(long)]
     bf16: bool,
+    /// Run `backbone` and `values` on a GPU
+    #[arg(long)]
+    cuda: bool,
 }
 
 /// Pixels that both sides of a comparison can make for themselves.
@@ -106,8 +111,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let state = StateDict::open(&arguments.weights)?;
     let precision = if arguments.bf16 { Precision::Bf16 } else { Precision::F32 };
     let config = VitConfig { precision, ..VitConfig::default() };
-    let vit = Vit::load(&state, &config, &tensor::cpu())?;
-    let per_image = PerImage::new(&state, config)?;
+    let choice = if arguments.cuda { DeviceChoice::Cuda } else { DeviceChoice::Cpu };
+    let vit = Vit::load(&state, &config, &choice.open()?)?;
+    let per_image = if arguments.cuda { None } else { Some(PerImage::new(&state, config)?) };
     let mut answers = std::io::stdout();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -118,7 +124,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let values = pixels(images * 3 * side * side);
                 let batch = ImageBatch { values: &values, images, height: side, width: side };
                 let start = Instant::now();
-                std::hint::black_box(vit.forward(&batch));
+                if arguments.cuda {
+                    // One number is enough to have waited for all of them.
+                    tensor::into_vec(vit.forward_on_device(&batch).slice([0..1, 0..1, 0..1]));
+                } else {
+                    std::hint::black_box(vit.forward(&batch));
+                }
                 writeln!(answers, "{}", start.elapsed().as_secs_f64() * 1e3)?;
             }
             ["values", side] => {
@@ -128,7 +139,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let found = vit.forward(&batch).values;
                 writeln!(answers, "{}", found.iter().map(f32::to_string).collect::<Vec<_>>().join(" "))?;
             }
-            ["segment", image, mask] => writeln!(answers, "{}", per_image.segment(image.as_ref(), mask.as_ref())?)?,
+            ["segment", image, mask] => {
+                let per_image = per_image.as_ref().ok_or("segment runs on the processor; leave out --cuda")?;
+                writeln!(answers, "{}", per_image.segment(image.as_ref(), mask.as_ref())?)?;
+            }
             _ => return Err(format!("not understood: {line}").into()),
         }
         answers.flush()?;

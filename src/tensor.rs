@@ -3,7 +3,7 @@
 //! One `Dispatch` backend serves every device, with and without gradients: [`autodiff`] gives the device on which
 //! operations are recorded. Tensors of the plain and of the recording device must not meet in one operation.
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 
 /// The backend behind every tensor: chosen at run time by the device.
 pub type Backend = burn::Dispatch;
@@ -27,6 +27,11 @@ pub fn autodiff(device: &Device) -> Device {
 /// Whether tensors of this device are host memory.
 pub fn is_cpu(device: &Device) -> bool {
     matches!(device, Device::Flex(_))
+}
+
+/// Whether tensors of this device can be in bfloat16.
+pub fn supports_bfloat(device: &Device) -> bool {
+    <Backend as burn::tensor::backend::Backend>::supports_dtype(device, DType::BF16)
 }
 
 /// Copies row-major `values` to `device`.

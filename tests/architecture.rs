@@ -67,7 +67,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("fast_image_resize", &["pixels/"]),
     ("faer", &["cluster/spectral.rs", "segment/spectral.rs"]),
     ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
-    ("libloading", &["pipeline/device.rs"]),
+    ("cudarc", &["pipeline/device.rs"]),
     ("roxmltree", &["dataset/truth/voc.rs"]),
 ];
 

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use deepcut::features::log_binned;
-use deepcut::features::vit::{Engine, Facet, ImageBatch, Precision, StateDict, Vit, VitConfig};
-use deepcut::tensor::cpu;
+use deepcut::features::vit::{Engine, Facet, ImageBatch, Precision, Resize, StateDict, Vit, VitConfig, VitExtractor};
+use deepcut::features::{Extractor, log_binned};
+use deepcut::raster::RgbImage;
+use deepcut::tensor::{cpu, into_vec};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -152,20 +153,20 @@ fn precisions() -> Vec<Precision> {
 
 #[test]
 fn descriptors_in_bfloat16_are_the_official_ones_as_closely_as_its_eight_bits_allow() {
-    if precisions().len() == 1 {
-        return;
-    }
+    let on_host = precisions().contains(&Precision::Bf16);
+    let engines: Vec<Engine> = ENGINES.into_iter().filter(|&engine| on_host || engine != Engine::Host).collect();
     for_each_official(|name, stride, file, state, batch| {
-        for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
+        let facets = [Facet::Key, Facet::Query, Facet::Value, Facet::Token];
+        for (&engine, facet) in engines.iter().flat_map(|engine| facets.map(|facet| (engine, facet))) {
             let config =
                 VitConfig { stride, facet, head_width: 16, precision: Precision::Bf16, ..VitConfig::default() };
-            let found = Vit::load(state, &config, &cpu()).unwrap().forward(batch).values;
+            let found = Vit::load_with(state, &config, &cpu(), engine).unwrap().forward(batch).values;
             let expected = floats(&file.tensor(&format!("{facet:?}_with_cls").to_lowercase()).unwrap());
             let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
             let difference: Vec<f32> = found.iter().zip(&expected).map(|(one, other)| one - other).collect();
             let relative = length(&difference) / length(&expected);
             // Every operand is off by up to 2^-9 of itself; f32 would give 1e-6 here.
-            assert!(relative > 1e-5 && relative < 8e-3, "{name} {facet:?}: off by {relative}");
+            assert!(relative > 1e-5 && relative < 8e-3, "{name} {engine:?} {facet:?}: off by {relative}");
         }
     });
 }
@@ -215,6 +216,44 @@ fn several_blocks_are_joined_token_by_token() {
             assert_eq!(both.values, joined, "{engine:?} {facet:?}");
         }
     }
+}
+
+#[test]
+fn batches_on_a_device_describe_images_as_the_processor_does() {
+    let bytes = std::fs::read(golden("vit_p16_s16.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let state = StateDict::from_bytes(&weights(&file), Path::new("vit_p16_s16")).unwrap();
+    let images: Vec<RgbImage> = (3..6)
+        .map(|step| {
+            let pixel = |place: usize| [place * step, place * place / step, 7 * place].map(|value| (value % 251) as u8);
+            RgbImage::from_values(80, 70, (0..80 * 70).map(pixel).collect())
+        })
+        .collect();
+    for (layers, normalise) in [(vec![0, 1], true), (vec![1], true), (vec![0, 1], false)] {
+        let config =
+            VitConfig { head_width: 16, layers, normalise, input_side: 64, facet: Facet::Key, ..VitConfig::default() };
+        let extractor = |engine| VitExtractor::with_engine(&state, config.clone(), cpu(), engine).unwrap();
+        let (host, device) = (extractor(Engine::Host), extractor(Engine::Tensors));
+        assert!(host.batches().is_none());
+        let batches = device.batches().unwrap();
+        assert_eq!(batches.images_per_batch(0), 1);
+        assert!((2..=1000).contains(&batches.images_per_batch(u64::MAX)));
+        let prepared: Vec<_> = images.iter().map(|image| batches.prepare(image)).collect();
+        let described = into_vec(batches.describe(&prepared, 4));
+        let expected: Vec<_> = images.iter().map(|image| host.extract(image)).collect();
+        assert!(prepared.iter().zip(&expected).all(|(prepared, expected)| prepared.layout == expected.layout));
+        let expected: Vec<f32> = expected.iter().flat_map(|nodes| nodes.values.clone()).collect();
+        assert_eq!(3 * described.len(), 4 * expected.len(), "the fourth image is missing, its row is not");
+        assert_close(&described[..expected.len()], &expected, 1e-5, "descriptors");
+        assert!(described.iter().all(|value| value.is_finite()));
+        let vectors = into_vec(batches.image_vectors(&prepared, 4));
+        let expected: Vec<f32> = images.iter().flat_map(|image| host.image_vector(image)).collect();
+        assert_eq!(3 * vectors.len(), 4 * expected.len());
+        assert_close(&vectors[..expected.len()], &expected, 1e-5, "image vectors");
+    }
+    let single = VitConfig { head_width: 16, resize: Resize::Short, input_side: 64, ..VitConfig::default() };
+    let single = VitExtractor::with_engine(&state, single, cpu(), Engine::Tensors).unwrap();
+    assert_eq!(single.batches().unwrap().images_per_batch(u64::MAX), 1, "images of several sizes");
 }
 
 #[test]

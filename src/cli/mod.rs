@@ -101,7 +101,7 @@ enum DeviceArgument {
 enum PrecisionArgument {
     /// Single precision
     F32,
-    /// Operands in bfloat16, sums in single precision: twice as fast, on processors with AVX-512 BF16
+    /// Operands in bfloat16, sums in single precision: half of the time on processors with AVX-512 BF16; also on GPUs
     Bf16,
 }
 

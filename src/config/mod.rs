@@ -109,13 +109,15 @@ impl Default for ModelConfig {
 pub struct ObjectiveConfig {
     /// Default: association for `train`, ncut, the paper's, for `segment`.
     pub kind: Option<ObjectiveKind>,
+    /// Of parts. Default: that of the objects where one is chosen; else cc for `train`, ncut for `segment`.
+    pub parts: Option<ObjectiveKind>,
     /// ncut only: weight of the balance term; the paper uses 1.
     pub balance: f64,
 }
 
 impl Default for ObjectiveConfig {
     fn default() -> Self {
-        ObjectiveConfig { kind: None, balance: 1.0 }
+        ObjectiveConfig { kind: None, parts: None, balance: 1.0 }
     }
 }
 
@@ -161,6 +163,20 @@ impl ObjectiveConfig {
     pub fn kind(&self) -> ObjectiveKind {
         self.kind.unwrap_or(ObjectiveKind::Association)
     }
+
+    /// Makes the objectives of a training run explicit where none is chosen: association finds the better objects, correlation
+    /// clustering the better parts.
+    pub fn choose_for_training(&mut self) {
+        if self.kind.is_none() {
+            self.kind = Some(ObjectiveKind::Association);
+            self.parts.get_or_insert(ObjectiveKind::Cc);
+        }
+    }
+
+    /// The objective of parts.
+    pub fn parts(&self) -> ObjectiveKind {
+        self.parts.unwrap_or_else(|| self.kind())
+    }
 }
 
 impl RunConfig {
@@ -172,15 +188,33 @@ impl RunConfig {
         })
     }
 
+    /// How the graph of an image is weighted.
     pub fn affinity(&self) -> Affinity {
-        match self.objective.kind() {
+        self.affinity_for(self.objective.kind())
+    }
+
+    /// How the graph of an object is weighted, to be divided into parts.
+    pub fn parts_affinity(&self) -> Affinity {
+        self.affinity_for(self.objective.parts())
+    }
+
+    pub fn objective(&self) -> Objective {
+        self.objective_of(self.objective.kind())
+    }
+
+    pub fn parts_objective(&self) -> Objective {
+        self.objective_of(self.objective.parts())
+    }
+
+    fn affinity_for(&self, kind: ObjectiveKind) -> Affinity {
+        match kind {
             ObjectiveKind::Association | ObjectiveKind::Ncut => Affinity::NonNegative,
             ObjectiveKind::Cc => Affinity::Correlation { alpha: self.graph.alpha },
         }
     }
 
-    pub fn objective(&self) -> Objective {
-        match self.objective.kind() {
+    fn objective_of(&self, kind: ObjectiveKind) -> Objective {
+        match kind {
             ObjectiveKind::Association => Objective::Association,
             ObjectiveKind::Ncut => Objective::Ncut { balance: self.objective.balance },
             ObjectiveKind::Cc => Objective::Cc,

@@ -91,6 +91,22 @@ mod tests {
     }
 
     #[test]
+    fn training_chooses_what_is_left_open() {
+        use ObjectiveKind::{Association, Cc, Ncut};
+        for (assignments, expected) in [
+            (vec![], (Association, Cc)),
+            (vec!["objective.parts=ncut"], (Association, Ncut)),
+            (vec!["objective.kind=ncut"], (Ncut, Ncut)),
+            (vec!["objective.kind=association"], (Association, Association)),
+            (vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
+        ] {
+            let mut objective = set(&assignments).unwrap().objective;
+            objective.choose_for_training();
+            assert_eq!((objective.kind(), objective.parts()), expected, "{assignments:?}");
+        }
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         for (assignment, expected) in [
             ("train.epoch=3", "epoch"),

@@ -20,6 +20,7 @@ pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
 pub use vector_file::{VectorFile, VectorFileError, read_vectors};
 
 use crate::raster::{LabelMap, Mask, Raster, RgbImage};
+use crate::tensor::Tensor;
 
 /// Turns one image into the nodes of its graph.
 pub trait Extractor {
@@ -34,6 +35,11 @@ pub trait Extractor {
     /// Channels of every node.
     fn width(&self) -> usize;
 
+    /// The extractor as one of whole batches, if it computes on a device that is not the processor.
+    fn batches(&self) -> Option<&dyn BatchExtractor> {
+        None
+    }
+
     /// One vector for the whole image, by which a collection can be grouped.
     ///
     /// # Shapes
@@ -42,6 +48,44 @@ pub trait Extractor {
 
     /// Channels of an image's vector.
     fn image_width(&self) -> usize;
+}
+
+/// Describes the nodes of several images at once and leaves the result where it was computed. Nodes form a grid with an
+/// affinity between every pair.
+pub trait BatchExtractor: Sync {
+    /// An image as the device takes it.
+    fn prepare(&self, image: &RgbImage) -> Prepared;
+
+    /// Most images of one batch where so many bytes of the device may be used, at least one; more than one only where all
+    /// images are prepared to one size.
+    fn images_per_batch(&self, bytes: u64) -> usize;
+
+    /// Features of every node; what is computed of an image does not depend on the others.
+    ///
+    /// # Shapes
+    /// `images` prepared images, missing ones as zeros → `[images, nodes, width]`
+    ///
+    /// # Panics
+    /// If `batch` is empty, or longer than `images`, or mixes sizes.
+    fn describe(&self, batch: &[Prepared], images: usize) -> Tensor<3>;
+
+    /// The vector of every image, as [`Extractor::image_vector`] gives it; otherwise, panics included, as
+    /// [`BatchExtractor::describe`].
+    ///
+    /// # Shapes
+    /// → `[images, image_width]`
+    fn image_vectors(&self, batch: &[Prepared], images: usize) -> Tensor<2>;
+}
+
+/// An image as a device takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// Row-major `[3, height, width]`.
+    pub values: Vec<f32>,
+    pub height: usize,
+    pub width: usize,
+    /// Where its nodes will lie.
+    pub layout: Layout,
 }
 
 /// The nodes of one image.

@@ -4,17 +4,19 @@
 //! any parameter, so it is done once per image, and every epoch afterwards is a small multilayer perceptron.
 
 mod batch;
+mod device;
 mod propagation;
 mod storage;
 mod subgraph;
 
 pub use batch::Batch;
+pub use device::DeviceGraphs;
 pub use storage::GraphBytesError;
 
 use serde::{Deserialize, Serialize};
 
 use crate::features::{Adjacency, Edge, NodeFeatures};
-use crate::tensor::Device;
+use crate::tensor::{self, Device};
 
 /// How affinities follow from features.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -85,12 +87,32 @@ impl Graph {
     }
 
     fn build_and_keep(nodes: &NodeFeatures, affinity: Affinity, keep: bool, device: &Device) -> Graph {
-        let (area, border) = nodes.layout.coverage();
-        let propagation = match &nodes.adjacency {
-            Adjacency::Complete => propagation::over_features(&nodes.values, nodes.width, affinity, keep, device),
-            Adjacency::Edges(edges) => propagation::over_edges(&nodes.values, nodes.width, edges, affinity),
-        };
-        propagation.into_graph(nodes.values.clone(), nodes.width, area, border)
+        let (features, coverage) = (nodes.values.clone(), nodes.layout.coverage());
+        match &nodes.adjacency {
+            Adjacency::Complete => Graph::complete(features, nodes.width, affinity, keep, coverage, device),
+            Adjacency::Edges(edges) => propagation::over_edges(&features, nodes.width, edges, affinity).into_graph(
+                features,
+                nodes.width,
+                coverage,
+            ),
+        }
+    }
+
+    /// The complete graph of features `[N, D]`, whose nodes cover so much area and border.
+    fn complete(
+        features: Vec<f32>,
+        width: usize,
+        affinity: Affinity,
+        keep: bool,
+        coverage: (Vec<f32>, Vec<f32>),
+        device: &Device,
+    ) -> Graph {
+        if tensor::is_cpu(device) || features.is_empty() {
+            return propagation::over_features(&features, width, affinity, keep).into_graph(features, width, coverage);
+        }
+        let shape = [1, features.len() / width, width];
+        let graphs = DeviceGraphs::build(tensor::from_vec(features, shape, device), affinity);
+        DeviceGraphs::from_row(&tensor::into_vec(graphs.rows()), width, affinity, coverage)
     }
 
     /// Number of nodes, N.

@@ -2,7 +2,7 @@
 
 use super::{Affinity, Graph, Weights};
 use crate::features::Edge;
-use crate::tensor::{self, Device, Tensor};
+use crate::tensor::{self, Tensor};
 
 /// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
 pub(super) struct Propagation {
@@ -14,8 +14,9 @@ pub(super) struct Propagation {
 }
 
 impl Propagation {
-    /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers `[N]`.
-    pub fn into_graph(self, features: Vec<f32>, width: usize, area: Vec<f32>, border: Vec<f32>) -> Graph {
+    /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers, and of these
+    /// on the border, `[N]` each.
+    pub fn into_graph(self, features: Vec<f32>, width: usize, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
         let Propagation { propagated, degrees, weights, negative_share, affinities } = self;
         Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None, affinities }
     }
@@ -24,18 +25,13 @@ impl Propagation {
 /// Entries of W that are held at once; graphs of up to 2048 nodes form W exactly once.
 const TILE_ENTRIES: usize = 1 << 22;
 
-/// Propagation over the complete graph, W in tiles of rows so that memory is O(N·tile) at any N; `keep` hands W on where
+/// Propagation over the complete graph on the processor, W in tiles of rows so that memory is O(N·tile) at any N; `keep` hands W on where
 /// it is non-negative and was formed in one tile.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(
-    values: &[f32],
-    width: usize,
-    affinity: Affinity,
-    keep: bool,
-    device: &Device,
-) -> Propagation {
+pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, keep: bool) -> Propagation {
+    let device = &tensor::cpu();
     let count = values.len() / width;
     let squared_norms: Vec<f32> =
         values.chunks_exact(width).map(|row| row.iter().map(|value| value * value).sum()).collect();

@@ -24,7 +24,8 @@ impl Graph {
             .copied()
             .collect();
         let selected = |values: &[f32]| members.iter().map(|&node| values[node]).collect();
-        let propagation = match &self.weights {
+        let coverage = (selected(&self.area), selected(&self.border));
+        match &self.weights {
             Weights::Edges { edges, .. } => {
                 let mut place = vec![None; self.nodes()];
                 members.iter().zip(0u32..).for_each(|(&node, index)| place[node] = Some(index));
@@ -33,15 +34,15 @@ impl Graph {
                     Some(Edge { first, second, weight: edge.weight })
                 });
                 propagation::over_edges(&features, self.width, &inner.collect::<Vec<_>>(), affinity)
+                    .into_graph(features, self.width, coverage)
             }
             _ => {
                 if centred {
                     centre(&mut features, self.width);
                 }
-                propagation::over_features(&features, self.width, affinity, false, device)
+                Graph::complete(features, self.width, affinity, false, coverage, device)
             }
-        };
-        propagation.into_graph(features, self.width, selected(&self.area), selected(&self.border))
+        }
     }
 }
 

@@ -99,6 +99,11 @@ impl Network {
         Network { config: config.clone(), parameters: parameters.collect() }
     }
 
+    /// A copy on another device.
+    pub fn on(&self, device: &Device) -> Network {
+        Network::from_values(&self.config, &self.values(), device)
+    }
+
     /// The parameters' values on the host, in their fixed order.
     pub fn values(&self) -> Vec<Vec<f32>> {
         self.parameters.iter().map(|parameter| tensor::into_vec(parameter.value.clone())).collect()

@@ -8,7 +8,7 @@ use crate::features::vit::{Precision, StateDict, VitExtractor, VitShape, Weights
 use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
 use crate::model::NetworkConfig;
 use crate::output::write_atomically;
-use crate::tensor::{Device, is_cpu};
+use crate::tensor::{Device, is_cpu, supports_bfloat};
 
 /// How to get deep features, for users of a backbone without weights.
 const HINT: &str = " (for deep features give a ViT's weights with --weights FILE and its settings with --config FILE)";
@@ -110,12 +110,12 @@ fn vit(
     device: &Device,
 ) -> Result<Backbone, PipelineError> {
     if config.vit.precision == Precision::Bf16 {
-        let reason = match (is_cpu(device), bfloat_available()) {
-            (true, true) => None,
-            (true, false) => Some("this processor has no AVX-512 BF16"),
-            (false, _) => Some("a GPU computes in f32 here"),
+        let (available, reason) = if is_cpu(device) {
+            (bfloat_available(), "this processor has no AVX-512 BF16")
+        } else {
+            (supports_bfloat(device), "this GPU has no bfloat16")
         };
-        if let Some(reason) = reason {
+        if !available {
             return Err(PipelineError::Usage(format!("{reason}; bf16 cannot be used: add --precision f32")));
         }
     }

@@ -14,6 +14,11 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// The device; an error says why it cannot be used.
+    pub fn open(self) -> Result<Device, PipelineError> {
+        self.resolve().map(|(device, _)| device)
+    }
+
     /// The device, and its name for the user.
     pub(super) fn resolve(self) -> Result<(Device, &'static str), PipelineError> {
         let cpu = || Ok((tensor::cpu(), "cpu"));
@@ -33,47 +38,88 @@ fn cuda() -> Result<Device, String> {
 /// The first CUDA device, after asking the driver itself: burn panics on threads of its own when there is none.
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Device, String> {
-    driver::probe().map_err(|reason| format!("CUDA cannot be used: {reason}; use --device cpu"))?;
+    cuda::probe().map_err(|reason| format!("CUDA cannot be used: {reason}; use --device cpu"))?;
+    cuda::keep_kernels();
     Ok(Device::Cuda(Default::default()))
 }
 
+/// Bytes of the device's memory that a run may fill with what it computes: half of what is free, for allocators round up
+/// and keep what was freed.
+pub(super) fn usable_bytes(device: &Device) -> u64 {
+    #[cfg(feature = "cuda")]
+    if matches!(device, Device::Cuda(_)) {
+        return cuda::free_bytes() / 2;
+    }
+    // Nobody can be asked.
+    let _ = device;
+    1 << 30
+}
+
 #[cfg(feature = "cuda")]
-mod driver {
-    use std::ffi::c_int;
+mod cuda {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
-    use libloading::{Library, Symbol};
-
-    type Initialise = unsafe extern "C" fn(u32) -> c_int;
-    type CountDevices = unsafe extern "C" fn(*mut c_int) -> c_int;
+    use burn::cubecl::config::cache::CacheConfig;
+    use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+    use cudarc::driver::CudaContext;
 
     /// Loads what burn will load (the driver and the run-time compiler) and counts devices.
-    #[allow(unsafe_code, reason = "foreign libraries can only be probed by loading and calling them")]
+    #[allow(unsafe_code, reason = "foreign libraries can only be probed by loading them")]
     pub(super) fn probe() -> Result<(), String> {
-        let driver = load(&["libcuda.so.1", "libcuda.so", "nvcuda.dll"]).ok_or("no NVIDIA driver was found")?;
-        load(&["libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "nvrtc64_120_0.dll"])
-            .ok_or("the CUDA run-time compiler (libnvrtc) was not found")?;
-        // SAFETY: the names and signatures are those of the CUDA driver API, unchanged since its first version; the
-        // library outlives the symbols, and the count is written to a valid integer.
-        unsafe {
-            let missing = |_| "the NVIDIA driver is incomplete".to_string();
-            let initialise: Symbol<Initialise> = driver.get(b"cuInit\0").map_err(missing)?;
-            let count_devices: Symbol<CountDevices> = driver.get(b"cuDeviceGetCount\0").map_err(missing)?;
-            let status = initialise(0);
-            if status != 0 {
-                return Err(format!("the NVIDIA driver does not start (error {status})"));
-            }
-            let mut devices = 0;
-            match (count_devices(&mut devices), devices) {
-                (0, 1..) => Ok(()),
-                (0, _) => Err("the NVIDIA driver sees no GPU".into()),
-                (status, _) => Err(format!("the NVIDIA driver cannot count its GPUs (error {status})")),
-            }
+        // SAFETY: these are the system's own CUDA libraries, whose initialisers have no requirements of the caller.
+        let (driver, compiler) =
+            unsafe { (cudarc::driver::sys::is_culib_present(), cudarc::nvrtc::sys::is_culib_present()) };
+        if !driver {
+            return Err("no NVIDIA driver was found".into());
+        }
+        if !compiler {
+            return Err("the CUDA run-time compiler (libnvrtc) was not found".into());
+        }
+        match CudaContext::device_count() {
+            Ok(1..) => Ok(()),
+            Ok(_) => Err("the NVIDIA driver sees no GPU".into()),
+            Err(error) => Err(format!("the NVIDIA driver does not start ({error})")),
         }
     }
 
-    #[allow(unsafe_code, reason = "see probe")]
-    fn load(names: &[&str]) -> Option<Library> {
-        // SAFETY: these are the system's own CUDA libraries, whose initialisers have no requirements of the caller.
-        names.iter().find_map(|name| unsafe { Library::new(*name) }.ok())
+    /// Free memory of the first device; none where the driver does not tell.
+    pub(super) fn free_bytes() -> u64 {
+        CudaContext::new(0).and_then(|context| context.mem_get_info()).map_or(0, |(free, _)| free as u64)
+    }
+
+    /// Lets compiled kernels, and which of them are fastest, be kept for the next run; without it every run would begin with
+    /// minutes of compiling. A host program that has configured the runtime already is left alone; configuration files in the
+    /// working folder are not read, so that a run does not depend on where it is started.
+    pub(super) fn keep_kernels() {
+        let mut stored = CubeClRuntimeConfig::storage().lock();
+        if stored.is_some() {
+            return;
+        }
+        let mut config = CubeClRuntimeConfig::default().override_from_env();
+        // The runtime panics where it cannot write what it was told to keep.
+        if let Some(folder) = kernel_folder().filter(|folder| is_writable(folder)) {
+            config.compilation.cache = Some(CacheConfig::File(folder.clone()));
+            config.autotune.cache = CacheConfig::File(folder);
+        }
+        *stored = Some(Arc::new(config));
+    }
+
+    fn is_writable(folder: &Path) -> bool {
+        std::fs::create_dir_all(folder).is_ok() && tempfile::tempfile_in(folder).is_ok()
+    }
+
+    /// `kernels` in `$DEEPCUT_HOME`, or else in `$XDG_CACHE_HOME/deepcut`, or else in `~/.cache/deepcut`, and there a folder
+    /// for this kind of GPU: the runtime would take the kernels of another for its own.
+    fn kernel_folder() -> Option<PathBuf> {
+        let context = CudaContext::new(0).ok()?;
+        let (major, minor) = context.compute_capability().ok()?;
+        let name: String =
+            context.name().ok()?.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = variable("DEEPCUT_HOME")
+            .or_else(|| variable("XDG_CACHE_HOME").map(|caches| caches.join("deepcut")))
+            .or_else(|| variable("HOME").map(|home| home.join(".cache/deepcut")));
+        folder.map(|folder| folder.join("kernels").join(format!("{name}-{major}.{minor}")))
     }
 }

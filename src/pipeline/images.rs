@@ -8,7 +8,7 @@ use crate::features::NodeFeatures;
 use crate::graph::Graph;
 use crate::pixels;
 use crate::raster::RgbImage;
-use crate::tensor::Device;
+use crate::tensor::{Device, is_cpu};
 
 /// An image file's bytes and their hash.
 pub(super) struct ImageFile {
@@ -49,7 +49,7 @@ pub(super) fn graph_to_optimise_on(nodes: &NodeFeatures, config: &RunConfig, dev
 }
 
 /// Identifies everything that a graph follows from besides the image.
-pub(super) fn graph_settings(config: &RunConfig, backbone: &Backbone) -> blake3::Hash {
+pub(super) fn graph_settings(config: &RunConfig, backbone: &Backbone, device: &Device) -> blake3::Hash {
     let settings = serde_json::json!({
         "program": env!("CARGO_PKG_VERSION"),
         "backbone": backbone.name,
@@ -59,6 +59,8 @@ pub(super) fn graph_settings(config: &RunConfig, backbone: &Backbone) -> blake3:
         "superpixel": config.superpixel,
         "pixel": config.pixel,
         "affinity": config.affinity(),
+        // GPUs round the operands of products.
+        "gpu": !is_cpu(device),
     });
     blake3::hash(settings.to_string().as_bytes())
 }

@@ -1,6 +1,7 @@
 //! The hallway: joins the rooms into the runs that a user asks for. Only here do folders meet networks.
 
 mod backbone;
+mod batches;
 mod cluster;
 mod device;
 mod evaluate;
@@ -10,6 +11,8 @@ mod machine;
 mod ordered;
 mod predict;
 mod segment;
+#[cfg(test)]
+mod test_pictures;
 mod train;
 
 pub use crate::features::vit::Precision;

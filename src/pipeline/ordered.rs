@@ -62,6 +62,15 @@ where
     })
 }
 
+/// The threads of a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Crew {
+    /// Those that compute.
+    pub workers: usize,
+    /// Further ones, which wait for a device.
+    pub waiting: usize,
+}
+
 /// Lets a number of workers compute at a time, so that others can read and write files meanwhile without more threads
 /// computing than there are processors.
 pub(super) struct Gate {

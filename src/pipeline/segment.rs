@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::backbone;
 use super::machine::{Machine, workers};
+use super::ordered::Crew;
 use super::predict::{Decision, PredictRequest, PredictSummary, Predictor};
 use super::{PipelineError, images};
 use crate::config::{ObjectiveKind, RunConfig};
@@ -60,14 +61,14 @@ pub fn segment(
         request.predict.data.display(),
         backbone.description_with_hint(),
     )));
-    let segmenter = |clusters: usize, epochs: usize| {
+    let segmenter = |clusters: usize, epochs: usize, objective| {
         let network = backbone.network(&config, clusters);
         let settings = PerImageConfig { epochs, ..config.segment.clone() };
-        PerImageSegmenter::new(&network, config.objective(), settings, device.clone())
+        PerImageSegmenter::new(&network, objective, settings, device.clone())
     };
-    let objects = segmenter(clusters, config.segment.epochs);
-    let [parts_of_foreground, parts_of_background] =
-        [parts.foreground, parts.background].map(|count| (count > 0).then(|| segmenter(count, parts.epochs)));
+    let objects = segmenter(clusters, config.segment.epochs, config.objective());
+    let [parts_of_foreground, parts_of_background] = [parts.foreground, parts.background]
+        .map(|count| (count > 0).then(|| segmenter(count, parts.epochs, config.parts_objective())));
     // Validated with the configuration.
     let labels = Labels::new(clusters - 1, parts.foreground, parts.background)
         .ok_or_else(|| PipelineError::Usage("there are more clusters and parts than masks have values".into()))?;
@@ -76,20 +77,17 @@ pub fn segment(
         background: parts_of_background.as_ref().map(|segmenter| segmenter as &dyn Assign),
         config: parts,
         labels,
-        affinity: config.affinity(),
+        affinity: config.parts_affinity(),
         device: &device,
     };
     let predictor = Predictor {
         request: &request.predict,
         config: &config,
         backbone: &backbone,
-        device: &device,
-        // Only the optimisation on the processor reads W as a whole.
-        build: if spectral || !is_cpu(&device) { images::graph } else { images::graph_to_optimise_on },
         labels,
         description: format!("{clusters} clusters, every image by itself on {} features", backbone.name),
         origin: serde_json::json!([
-            images::graph_settings(&config, &backbone).to_hex().as_str(),
+            images::graph_settings(&config, &backbone, &device).to_hex().as_str(),
             config.model,
             config.objective,
             config.segment,
@@ -97,21 +95,26 @@ pub fn segment(
         ]),
     };
     let rule = config.segment.background;
-    predictor.run(&collection, workers, observer, |graph, layout| {
+    // Only the optimisation on the processor reads W as a whole.
+    let build = if spectral || !is_cpu(&device) { images::graph } else { images::graph_to_optimise_on };
+    predictor.run(&collection, Crew { workers, waiting: 0 }, observer, |image, work| {
+        let (graph, layout) = predictor.graph(image, work, build, &device);
         let (segments, final_loss) = if spectral {
-            (SpectralSegmenter.assign(graph), None)
+            (SpectralSegmenter.assign(&graph), None)
         } else {
-            let optimised = objects.optimise(graph);
+            let optimised = objects.optimise(&graph);
             (optimised.segments, optimised.losses.last().copied())
         };
         let chosen = rule.background(&layout.paint(&segments.clusters), clusters);
         let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
-        Decision {
-            values: second_stage.values(graph, &segments, &background),
+        Ok(Decision {
+            layout,
+            values: second_stage.values(&graph, &segments, &background),
             shares: labels.shares(&segments.probabilities, &background),
             foreground: segments.foreground_probabilities(&background),
             clusters: segments.clusters_in_use(),
+            negative_share: graph.negative_share,
             final_loss,
-        }
+        })
     })
 }

@@ -68,6 +68,15 @@ impl Labels {
         shares
     }
 
+    /// The value of every node, given its cluster and which clusters are background.
+    ///
+    /// # Shapes
+    /// clusters `[N]`, background `[K]` → `[N]`
+    pub fn of_nodes(&self, clusters: &[usize], background: &[bool]) -> Vec<u8> {
+        let of_clusters = self.of_clusters(background);
+        clusters.iter().map(|&cluster| of_clusters[cluster]).collect()
+    }
+
     /// The value of every cluster, given which are background: 0 for these, for the others 1, 2, … in order, or 1 if all
     /// foreground is one.
     pub fn of_clusters(&self, background: &[bool]) -> Vec<u8> {

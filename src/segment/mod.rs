@@ -45,7 +45,7 @@ impl Segments {
     }
 
     /// The most probable cluster of every node, from `[N, K]`.
-    fn from_probabilities(probabilities: Vec<f32>, clusters: usize) -> Segments {
+    pub fn from_probabilities(probabilities: Vec<f32>, clusters: usize) -> Segments {
         Segments { clusters: probabilities.chunks_exact(clusters).map(argmax).collect(), probabilities }
     }
 

@@ -1,9 +1,9 @@
 //! Shared mode: one trained network for every image, one pass each.
 
 use super::{Assign, Segments};
-use crate::graph::{Batch, Graph};
+use crate::graph::{Batch, DeviceGraphs, Graph};
 use crate::model::Network;
-use crate::tensor::Device;
+use crate::tensor::{Device, Tensor};
 
 /// A trained network that assigns the nodes of new graphs.
 #[derive(Debug)]
@@ -15,6 +15,15 @@ pub struct Segmenter {
 impl Segmenter {
     pub fn new(network: Network, device: Device) -> Segmenter {
         Segmenter { network, device }
+    }
+
+    /// The probability of every cluster for every node of a batch, left on the device.
+    ///
+    /// # Shapes
+    /// → `[B, N, K]`
+    pub fn probabilities(&self, graphs: &DeviceGraphs) -> Tensor<3> {
+        let (propagated, features) = (graphs.propagated.clone(), graphs.features.clone());
+        burn::tensor::activation::softmax(self.network.logits(propagated, Some(features), None), 2)
     }
 }
 

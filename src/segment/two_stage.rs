@@ -71,8 +71,7 @@ impl SecondStage<'_> {
     /// # Shapes
     /// clusters `[N]`, which of them are background `[K]` → `[N]`
     pub fn values(&self, graph: &Graph, segments: &Segments, background: &[bool]) -> Vec<u8> {
-        let of_clusters = self.labels.of_clusters(background);
-        let mut values: Vec<u8> = segments.clusters.iter().map(|&cluster| of_clusters[cluster]).collect();
+        let mut values = self.labels.of_nodes(&segments.clusters, background);
         let stages =
             [(self.foreground, false, self.config.foreground), (self.background, true, self.config.background)];
         for (assign, of_background, parts) in stages {

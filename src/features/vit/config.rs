@@ -26,7 +26,7 @@ pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Operands in bfloat16, sums in single precision: twice as fast on processors that have it (AVX-512 BF16).
+    /// Operands in bfloat16, sums in single precision: twice as fast on processors that have it (AVX-512 BF16); also on GPUs.
     Bf16,
 }
 

@@ -27,11 +27,11 @@ pub use config::{Facet, Precision, Resize, VitConfig, VitShape};
 pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
 pub use weights::{StateDict, WeightsError, file_hash};
 
-use super::{Adjacency, Extractor, LOG_BINS, Layout, NodeFeatures, log_binned};
+use super::{Adjacency, BatchExtractor, Extractor, LOG_BINS, Layout, NodeFeatures, Prepared, log_binned};
 use crate::numerics::scale_to_unit_length;
 use crate::pixels::{normalise, resize_lanczos};
 use crate::raster::RgbImage;
-use crate::tensor::Device;
+use crate::tensor::{Device, Tensor};
 
 /// Image → one node per patch, described by a facet of the transformer.
 pub struct VitExtractor {
@@ -42,7 +42,18 @@ pub struct VitExtractor {
 impl VitExtractor {
     /// Builds the transformer on `device` and checks the options against it.
     pub fn new(state: &StateDict, config: VitConfig, device: Device) -> Result<Self, WeightsError> {
-        let vit = Vit::load(state, &config, &device)?;
+        let engine = Engine::fastest(&device);
+        Self::with_engine(state, config, device, engine)
+    }
+
+    /// The same with a given engine.
+    pub fn with_engine(
+        state: &StateDict,
+        config: VitConfig,
+        device: Device,
+        engine: Engine,
+    ) -> Result<Self, WeightsError> {
+        let vit = Vit::load_with(state, &config, &device, engine)?;
         let patch = vit.shape().patch;
         if config.input_side < patch {
             let side = config.input_side;
@@ -112,6 +123,11 @@ impl Extractor for VitExtractor {
         self.vit.shape().width * self.vit.described_by() * if self.config.log_bins { LOG_BINS } else { 1 }
     }
 
+    /// Not with log-bins, which are made on the host.
+    fn batches(&self) -> Option<&dyn BatchExtractor> {
+        (self.vit.is_on_device() && !self.config.log_bins).then_some(self)
+    }
+
     /// The class token after the final normalisation, as the transformer gives it: blocks, facet and scaling of
     /// patch descriptors do not concern it.
     fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
@@ -122,4 +138,84 @@ impl Extractor for VitExtractor {
     fn image_width(&self) -> usize {
         self.vit.shape().width
     }
+}
+
+/// Images of one batch where there is memory enough: tens of thousands of tokens.
+const MOST_IMAGES: u64 = 32;
+
+impl BatchExtractor for VitExtractor {
+    fn prepare(&self, image: &RgbImage) -> Prepared {
+        let (values, height, width) = self.input(image);
+        let Grid { rows, columns, .. } = self.vit.grid(height, width);
+        Prepared { values, height, width, layout: Layout::Grid { rows, columns } }
+    }
+
+    /// One image at a time where every image has a size of its own.
+    fn images_per_batch(&self, bytes: u64) -> usize {
+        if self.config.resize != Resize::Square {
+            return 1;
+        }
+        let side = self.config.input_side;
+        let Grid { rows, columns, .. } = self.vit.grid(side, side);
+        let shape = self.vit.shape();
+        let [nodes, tokens] = [rows * columns, 1 + rows * columns].map(|count| count as u64);
+        let [heads, width, hidden, channels] =
+            [shape.heads, shape.width, shape.mlp_width, self.width()].map(|size| size as u64);
+        // Attention that is not fused holds its scores thrice; the blocks' and the graph's intermediates are counted as
+        // if none were freed before the next.
+        let values = 3 * heads * tokens * tokens
+            + tokens * (12 * width + 3 * hidden)
+            + 3 * nodes * nodes
+            + 6 * nodes * channels
+            + 3 * (side * side) as u64;
+        // A power of two: what else runs on the device changes its free memory a little, and that must not change results.
+        1 << (bytes / (4 * values)).clamp(1, MOST_IMAGES).ilog2()
+    }
+
+    fn describe(&self, batch: &[Prepared], images: usize) -> Tensor<3> {
+        let tokens = self.vit.forward_on_device(&FilledBatch::new(batch, images).images());
+        let [_, count, channels] = tokens.dims();
+        // Token 0 is the class token, which lies nowhere in the image.
+        let mut nodes = tokens.slice([0..images, 1..count, 0..channels]);
+        let blocks = self.vit.described_by();
+        if self.config.normalise && blocks > 1 {
+            let shape = [images, (count - 1) * blocks, channels / blocks];
+            nodes = scaled_to_unit_length(nodes.reshape(shape)).reshape([images, count - 1, channels]);
+        }
+        if self.config.normalise { scaled_to_unit_length(nodes) } else { nodes }
+    }
+
+    fn image_vectors(&self, batch: &[Prepared], images: usize) -> Tensor<2> {
+        self.vit.class_token_on_device(&FilledBatch::new(batch, images).images())
+    }
+}
+
+/// The values of a batch of images, those that are missing zero.
+struct FilledBatch {
+    values: Vec<f32>,
+    images: usize,
+    height: usize,
+    width: usize,
+}
+
+impl FilledBatch {
+    fn new(batch: &[Prepared], images: usize) -> FilledBatch {
+        let Prepared { height, width, .. } = batch[0];
+        assert!(batch.len() <= images, "a batch of {images} cannot hold {} images", batch.len());
+        assert!(batch.iter().all(|image| (image.height, image.width) == (height, width)), "a batch has one size");
+        let mut values = Vec::with_capacity(images * 3 * height * width);
+        batch.iter().for_each(|image| values.extend_from_slice(&image.values));
+        values.resize(images * 3 * height * width, 0.0);
+        FilledBatch { values, images, height, width }
+    }
+
+    fn images(&self) -> ImageBatch<'_> {
+        ImageBatch { values: &self.values, images: self.images, height: self.height, width: self.width }
+    }
+}
+
+/// Divides every row by its Euclidean length; zero rows stay.
+fn scaled_to_unit_length(rows: Tensor<3>) -> Tensor<3> {
+    let length = rows.clone().powi_scalar(2).sum_dim(2).sqrt();
+    rows / length.clamp_min(f32::MIN_POSITIVE)
 }

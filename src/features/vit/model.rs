@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::tensor::{Device, is_cpu};
+use crate::tensor::{Device, Tensor, into_vec, is_cpu, supports_bfloat};
 
 use super::arithmetic::{Bfloat, Single};
 use super::bfloat::{self, PairLinear};
@@ -49,6 +49,13 @@ pub enum Engine {
     Tensors,
 }
 
+impl Engine {
+    /// Own kernels on the processor, tensor operations elsewhere.
+    pub fn fastest(device: &Device) -> Engine {
+        if is_cpu(device) { Engine::Host } else { Engine::Tensors }
+    }
+}
+
 enum Weights {
     Host(VitWeights),
     HostBfloat(VitWeights<PairLinear>),
@@ -72,11 +79,9 @@ pub struct Vit {
 }
 
 impl Vit {
-    /// Builds the transformer with the fastest engine for `device`: own kernels on the processor, tensor operations
-    /// elsewhere.
+    /// Builds the transformer with the fastest engine for `device`.
     pub fn load(state: &StateDict, config: &VitConfig, device: &Device) -> Result<Self, WeightsError> {
-        let engine = if is_cpu(device) { Engine::Host } else { Engine::Tensors };
-        Self::load_with(state, config, device, engine)
+        Self::load_with(state, config, device, Engine::fastest(device))
     }
 
     /// The same with a given engine.
@@ -108,13 +113,13 @@ impl Vit {
                 if !config.head_width.is_multiple_of(2) {
                     return Err(state.option_error("precision = \"bf16\" needs an even head_width".to_string()));
                 }
-                Weights::HostBfloat(weights.kept_as(|linear| PairLinear::new(&linear)))
+                Weights::HostBfloat(weights.with_scaled_queries(&shape).kept_as(|linear| PairLinear::new(&linear)))
             }
-            Engine::Tensors if config.precision == Precision::Bf16 => {
-                return Err(state.option_error("precision = \"bf16\" is for the processor only".to_string()));
+            Engine::Tensors if config.precision == Precision::Bf16 && !supports_bfloat(device) => {
+                return Err(state.option_error("precision = \"bf16\" is not for this device".to_string()));
             }
-            Engine::Host => Weights::Host(weights),
-            Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, device))),
+            Engine::Host => Weights::Host(weights.with_scaled_queries(&shape)),
+            Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, config.precision, device))),
         };
         let facet = config.facet;
         Ok(Self { shape, weights, layers, facet, stride, stored_positions, last_positions: Mutex::new(None) })
@@ -166,10 +171,42 @@ impl Vit {
         self.run(batch, Goal::Embedded)
     }
 
-    fn run(&self, batch: &ImageBatch, goal: Goal) -> Descriptors {
+    /// Whether [`Vit::forward_on_device`] can be called.
+    pub fn is_on_device(&self) -> bool {
+        matches!(self.weights, Weights::Device(_))
+    }
+
+    /// [`Vit::forward`] with its result left on the device; the device may still be computing it.
+    ///
+    /// # Panics
+    /// As [`Vit::forward`], and if the batch is empty or the engine is the host's.
+    pub fn forward_on_device(&self, batch: &ImageBatch) -> Tensor<3> {
+        self.run_on_device(batch, Goal::Facets { layers: &self.layers, facet: self.facet })
+    }
+
+    /// [`Vit::class_token`] with its result, `[B, width]`, left on the device.
+    ///
+    /// # Panics
+    /// As [`Vit::forward_on_device`].
+    pub fn class_token_on_device(&self, batch: &ImageBatch) -> Tensor<2> {
+        self.run_on_device(batch, Goal::ClassToken).flatten(1, 2)
+    }
+
+    fn run_on_device(&self, batch: &ImageBatch, goal: Goal) -> Tensor<3> {
+        let Weights::Device(vit) = &self.weights else { panic!("these weights are not on a device") };
+        let grid = self.checked_grid(batch);
+        vit.forward(&self.shape, batch, grid, &self.positions(grid), goal)
+    }
+
+    fn checked_grid(&self, batch: &ImageBatch) -> Grid {
         let grid = self.grid(batch.height, batch.width);
         assert!(grid.rows > 0 && grid.columns > 0, "an image must hold at least one patch");
         assert_eq!(batch.values.len(), batch.images * 3 * batch.height * batch.width, "a batch holds [B, 3, H, W]");
+        grid
+    }
+
+    fn run(&self, batch: &ImageBatch, goal: Goal) -> Descriptors {
+        let grid = self.checked_grid(batch);
         let width = self.shape.width * if let Goal::Facets { layers, .. } = goal { layers.len() } else { 1 };
         let tokens = if goal == Goal::ClassToken { 1 } else { 1 + grid.rows * grid.columns };
         if batch.images == 0 {
@@ -181,7 +218,7 @@ impl Vit {
             Weights::HostBfloat(weights) => {
                 host::forward::<Bfloat>(&self.shape, weights, batch, grid, &positions, goal)
             }
-            Weights::Device(vit) => vit.forward(&self.shape, batch, grid, &positions, goal),
+            Weights::Device(vit) => into_vec(vit.forward(&self.shape, batch, grid, &positions, goal)),
         };
         Descriptors { values, images: batch.images, tokens, width }
     }

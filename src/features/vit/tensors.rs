@@ -3,10 +3,11 @@
 use burn::tensor::activation::gelu;
 use burn::tensor::module::{attention, conv2d};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
+use burn::tensor::{DType, FloatDType};
 
-use crate::tensor::{Device, Tensor, from_slice, into_vec};
+use crate::tensor::{Device, Tensor, from_slice};
 
-use super::config::{Facet, VitShape};
+use super::config::{Facet, Precision, VitShape};
 use super::host::Goal;
 use super::model::{Grid, ImageBatch};
 use super::weights::{Linear, Norm, VitWeights};
@@ -17,10 +18,20 @@ struct DeviceNorm {
     shift: Tensor<1>,
 }
 
-/// A linear layer on the device: weight `[inputs, outputs]`, bias `[outputs]`.
+/// A linear layer on the device: weight `[inputs, outputs]` as operand of products, bias `[outputs]` in single precision.
 struct DeviceLinear {
     weight: Tensor<2>,
     bias: Tensor<1>,
+}
+
+impl Precision {
+    /// The type of a product's operands.
+    fn operands(self) -> FloatDType {
+        match self {
+            Precision::F32 => FloatDType::F32,
+            Precision::Bf16 => FloatDType::BF16,
+        }
+    }
 }
 
 struct DeviceBlock {
@@ -33,8 +44,12 @@ struct DeviceBlock {
 }
 
 /// The weights of a transformer on a device.
+///
+/// Products and attention take operands of the chosen precision; all else, above all the sum that runs through the blocks,
+/// is in single precision. GPUs may round the operands of products in single precision to their tensor cores' 10 bits (TF32).
 pub struct DeviceVit {
     device: Device,
+    operands: FloatDType,
     patch_weight: Tensor<4>,
     patch_bias: Tensor<1>,
     class_token: Tensor<3>,
@@ -57,7 +72,7 @@ impl DeviceNorm {
 }
 
 impl DeviceLinear {
-    fn new(linear: &Linear, device: &Device) -> Self {
+    fn new(linear: &Linear, operands: FloatDType, device: &Device) -> Self {
         let (inputs, outputs) = (linear.inputs(), linear.outputs());
         // Laid out [inputs, outputs] in memory: a transposed view would be copied at every product.
         let mut weight = vec![0.0; inputs * outputs];
@@ -67,24 +82,25 @@ impl DeviceLinear {
             }
         }
         Self {
-            weight: from_slice(&weight, [inputs, outputs], device),
+            weight: from_slice(&weight, [inputs, outputs], device).cast(operands),
             bias: from_slice(&linear.bias, [outputs], device),
         }
     }
 
     fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
         let [images, count, width] = tokens.dims();
-        let flat = tokens.reshape([images * count, width]).matmul(self.weight.clone());
-        (flat + self.bias.clone().unsqueeze()).reshape([images as i64, count as i64, -1])
+        let flat = tokens.reshape([images * count, width]).cast(self.weight.dtype()).matmul(self.weight.clone());
+        (flat.cast(FloatDType::F32) + self.bias.clone().unsqueeze()).reshape([images as i64, count as i64, -1])
     }
 }
 
 impl DeviceVit {
     /// Copies the weights to `device`.
-    pub fn new(shape: &VitShape, weights: &VitWeights, device: &Device) -> Self {
+    pub fn new(shape: &VitShape, weights: &VitWeights, precision: Precision, device: &Device) -> Self {
         let (width, patch) = (shape.width, shape.patch);
+        let operands = precision.operands();
         let norm = |norm: &Norm| DeviceNorm::new(norm, device);
-        let linear = |linear: &Linear| DeviceLinear::new(linear, device);
+        let linear = |linear: &Linear| DeviceLinear::new(linear, operands, device);
         let blocks = weights.blocks.iter().map(|block| DeviceBlock {
             norm1: norm(&block.norm1),
             qkv: linear(&block.qkv),
@@ -101,11 +117,22 @@ impl DeviceVit {
             norm: norm(&weights.norm),
             facets: weights.facets.iter().map(linear).collect(),
             device: device.clone(),
+            operands,
         }
     }
 
     /// Runs a batch until `goal`; arguments and result as for the processor's forward pass.
-    pub fn forward(&self, shape: &VitShape, batch: &ImageBatch, grid: Grid, positions: &[f32], goal: Goal) -> Vec<f32> {
+    ///
+    /// # Shapes
+    /// → `[images, tokens, width]`, on the device
+    pub fn forward(
+        &self,
+        shape: &VitShape,
+        batch: &ImageBatch,
+        grid: Grid,
+        positions: &[f32],
+        goal: Goal,
+    ) -> Tensor<3> {
         let (width, tokens) = (shape.width, 1 + grid.rows * grid.columns);
         let images = from_slice(batch.values, [batch.images, 3, batch.height, batch.width], &self.device);
         let options = ConvOptions::new([grid.stride; 2], [0; 2], [1; 2], 1);
@@ -123,7 +150,7 @@ impl DeviceVit {
                 for (place, &layer) in layers.iter().enumerate() {
                     let wanted = if facet == Facet::Token { layer + 1 } else { layer };
                     for block in &self.blocks[finished..wanted] {
-                        state = block.forward(shape, state);
+                        state = block.forward(shape, self.operands, state);
                     }
                     finished = wanted;
                     described.push(match self.facets.get(place) {
@@ -135,29 +162,52 @@ impl DeviceVit {
             }
             Goal::ClassToken => {
                 for block in &self.blocks {
-                    state = block.forward(shape, state);
+                    state = block.forward(shape, self.operands, state);
                 }
                 state = self.norm.forward(&state.slice([0..batch.images, 0..1, 0..width]));
             }
         }
-        into_vec(state)
+        state
     }
 }
 
 impl DeviceBlock {
-    fn forward(&self, shape: &VitShape, state: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, shape: &VitShape, operands: FloatDType, state: Tensor<3>) -> Tensor<3> {
         let [images, tokens, width] = state.dims();
-        let qkv = self.qkv.forward(self.norm1.forward(&state));
+        let qkv = self.qkv.forward(self.norm1.forward(&state)).cast(operands);
         let heads = |kind: usize| {
             let part = qkv.clone().slice([0..images, 0..tokens, kind * width..(kind + 1) * width]);
             part.reshape([images, tokens, shape.heads, width / shape.heads]).swap_dims(1, 2)
         };
-        // The scale is part of the query's weights.
-        let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
-        let context = attention(heads(0), heads(1), heads(2), None, None, options);
-        let context = context.swap_dims(1, 2).reshape([images, tokens, width]);
+        let context = attend(heads(0), heads(1), heads(2)).swap_dims(1, 2).reshape([images, tokens, width]);
         let state = state + self.projection.forward(context);
         let hidden = gelu(self.hidden.forward(self.norm2.forward(&state)));
         state + self.output.forward(hidden)
     }
+}
+
+/// Queries that fused attention takes are a multiple of this: eight planes of tiles of 16 rows.
+const FUSED_QUERIES: usize = 128;
+
+/// softmax(Q Kᵀ / √d) V.
+///
+/// In bfloat16 it may be one fused kernel, which needs the usual scale and a number of queries that no grid of patches with
+/// its class token has: zeros are added and their answers dropped. That kernel computes in half precision; where single
+/// precision is asked for, a scale of one's own keeps it away.
+///
+/// # Shapes
+/// Q, K, V `[B, heads, T, d]` → `[B, heads, T, d]`
+fn attend(queries: Tensor<4>, keys: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
+    let [images, heads, tokens, width] = queries.dims();
+    if queries.dtype() == DType::F32 {
+        let options = AttentionModuleOptions { scale: Some((width as f64).sqrt().recip()), ..Default::default() };
+        return attention(queries, keys, values, None, None, options);
+    }
+    let missing = tokens.next_multiple_of(FUSED_QUERIES) - tokens;
+    let mut filled = vec![queries.clone()];
+    if missing > 0 {
+        filled.push(queries.slice([0..images, 0..heads, 0..1, 0..width]).zeros_like().repeat_dim(2, missing));
+    }
+    let context = attention(Tensor::cat(filled, 2), keys, values, None, None, Default::default());
+    context.slice([0..images, 0..heads, 0..tokens, 0..width])
 }

@@ -205,7 +205,7 @@ pub struct Norm {
 #[derive(Debug)]
 pub struct BlockWeights<L> {
     pub norm1: Norm,
-    /// Queries, keys and values, `[3 · width, width]`; the queries carry the attention's 1/√head width.
+    /// Queries, keys and values, `[3 · width, width]`.
     pub qkv: L,
     pub projection: L,
     pub norm2: Norm,
@@ -227,6 +227,17 @@ pub struct VitWeights<L = Linear> {
 }
 
 impl VitWeights {
+    /// The same weights with the attention's 1/√head width in the projection of the queries, which saves a pass over the
+    /// scores.
+    pub fn with_scaled_queries(mut self, shape: &VitShape) -> Self {
+        let scale = ((shape.width / shape.heads) as f32).sqrt().recip();
+        let queries = shape.width;
+        for Linear { weight, bias } in self.blocks.iter_mut().map(|block| &mut block.qkv) {
+            weight[..queries * shape.width].iter_mut().chain(&mut bias[..queries]).for_each(|value| *value *= scale);
+        }
+        self
+    }
+
     /// The same weights with the layers of blocks kept in another way.
     pub fn kept_as<L>(self, keep: impl Fn(Linear) -> L) -> VitWeights<L> {
         let Self { patch, class_token, blocks, norm, facets } = self;
@@ -247,7 +258,7 @@ impl VitWeights {
         layers: &[usize],
         facet: Facet,
     ) -> Result<Self, WeightsError> {
-        let (width, head_width) = (shape.width, shape.width / shape.heads);
+        let width = shape.width;
         let patch_shape = [width, 3, shape.patch, shape.patch];
         let patch = Linear {
             weight: state.values("patch_embed.proj.weight", &patch_shape)?.to_vec(),
@@ -257,12 +268,10 @@ impl VitWeights {
         let mut facets = Vec::new();
         for index in 0..shape.depth {
             let name = |part: &str| format!("blocks.{index}.{part}");
-            let mut qkv = state.linear(&name("attn.qkv"), 3 * width, width)?;
+            let qkv = state.linear(&name("attn.qkv"), 3 * width, width)?;
             if layers.contains(&index) {
                 facets.extend(facet_rows(&qkv, facet, width, shape.heads));
             }
-            let scale = (head_width as f32).sqrt().recip();
-            qkv.weight[..width * width].iter_mut().chain(&mut qkv.bias[..width]).for_each(|value| *value *= scale);
             blocks.push(BlockWeights {
                 norm1: state.norm(&name("norm1"), width)?,
                 qkv,

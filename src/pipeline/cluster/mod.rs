@@ -319,7 +319,9 @@ impl Run<'_> {
         match (backbone, collection) {
             (Some(backbone), Some(collection)) => {
                 let workers = workers(self.request.machine.threads)?;
-                vectors::of_images(self.request, config, backbone, collection, workers, self.observer)
+                let &Run { request, device, observer, .. } = self;
+                let vectoriser = vectors::Vectoriser { request, config, backbone, device, observer };
+                vectors::of_images(&vectoriser, collection, workers)
             }
             _ => vectors::from_file(self.request, collection),
         }

@@ -74,6 +74,7 @@ pub struct PredictSummary {
 pub struct StepMilliseconds {
     /// Reading and decoding.
     pub decode: f64,
+    /// On a GPU everything from the image to the network's answer, waiting for a batch included.
     pub features: f64,
     /// Affinities and propagation.
     pub graph: f64,

@@ -12,7 +12,7 @@ use crate::features::{Layout, NodeFeatures};
 use crate::graph::Graph;
 use crate::output::JsonLines;
 use crate::pipeline::backbone::Backbone;
-use crate::pipeline::ordered::{Gate, for_each_ordered};
+use crate::pipeline::ordered::{Crew, Gate, Turn, for_each_ordered};
 use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 use crate::raster::{Rectangle, RgbImage};
 use crate::refine::Cells;
@@ -21,6 +21,8 @@ use crate::tensor::Device;
 
 /// What a network says of an image.
 pub struct Decision {
+    /// Where the nodes lie, N of them.
+    pub layout: Layout,
     /// The mask value of every node, `[N]`.
     pub values: Vec<u8>,
     /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Labels::shares`]).
@@ -29,7 +31,16 @@ pub struct Decision {
     pub foreground: Vec<f32>,
     /// Clusters of the first stage in use.
     pub clusters: usize,
+    /// Correlation clustering only: share of affinities that are not positive.
+    pub negative_share: Option<f32>,
     pub final_loss: Option<f64>,
+}
+
+/// The work on one image: where its time goes, and its place among those who compute.
+pub struct Work<'a> {
+    clock: Clock,
+    gate: &'a Gate,
+    turn: Option<Turn<'a>>,
 }
 
 /// A segmenting run.
@@ -37,9 +48,6 @@ pub struct Predictor<'a> {
     pub request: &'a PredictRequest,
     pub config: &'a RunConfig,
     pub backbone: &'a Backbone,
-    pub device: &'a Device,
-    /// Builds the graph of an image.
-    pub build: fn(&NodeFeatures, &RunConfig, &Device) -> Graph,
     pub labels: Labels,
     /// How the images are segmented, for people.
     pub description: String,
@@ -48,7 +56,7 @@ pub struct Predictor<'a> {
 }
 
 impl Predictor<'_> {
-    /// Segments every image of `collection`; `decide` goes from a graph and the places of its nodes to mask values.
+    /// Segments every image of `collection`; `decide` goes from an image to mask values.
     ///
     /// Writes what [`super::SaveKinds`] says, `OUT/labels.json`, and, when all images are through,
     /// `OUT/predictions.jsonl`. A mask is written last and tells what it was made from, so a killed run goes on where it
@@ -56,9 +64,9 @@ impl Predictor<'_> {
     pub fn run(
         &self,
         collection: &Collection,
-        workers: usize,
+        crew: Crew,
         observer: &dyn Observer,
-        decide: impl Fn(&Graph, &Layout) -> Decision + Sync,
+        decide: impl Fn(&RgbImage, &mut Work) -> Result<Decision, PipelineError> + Sync,
     ) -> Result<PredictSummary, PipelineError> {
         let started = Instant::now();
         let results = Results::new(self.request, self.config, self.description.clone(), self.labels, &self.origin);
@@ -67,7 +75,7 @@ impl Predictor<'_> {
         let mut totals = Totals::default();
         observer.observe(Event::StageStarted { stage: Stage::Inference, total: None });
         // As many again read the next images and write the last ones.
-        let gate = Gate::new(workers);
+        let gate = Gate::new(crew.workers);
         let process = |record| {
             if observer.interrupted() {
                 return None;
@@ -78,7 +86,7 @@ impl Predictor<'_> {
         let records = collection.records().filter(|record| {
             !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
         });
-        for_each_ordered(records, 2 * workers, process, |outcome| {
+        for_each_ordered(records, 2 * crew.workers + crew.waiting, process, |outcome| {
             let outcome = outcome.ok_or_else(|| {
                 PipelineError::Interrupted("repeat the command to continue; finished masks are kept".into())
             })??;
@@ -110,6 +118,21 @@ impl Predictor<'_> {
         inside.map_or_else(|_| Vec::new(), |out| results::PICTURES.map(|kind| out.join(kind)).to_vec())
     }
 
+    /// The graph of an image, with the places of its nodes.
+    pub fn graph(
+        &self,
+        image: &RgbImage,
+        work: &mut Work,
+        build: fn(&NodeFeatures, &RunConfig, &Device) -> Graph,
+        device: &Device,
+    ) -> (Graph, Layout) {
+        let nodes = self.backbone.extractor.extract(image);
+        work.clock.lap(|spent| &mut spent.features);
+        let graph = build(&nodes, self.config, device);
+        work.clock.lap(|spent| &mut spent.graph);
+        (graph, nodes.layout)
+    }
+
     /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
     /// result an error.
     fn process(
@@ -118,7 +141,7 @@ impl Predictor<'_> {
         results: &Results,
         gate: &Gate,
         observer: &dyn Observer,
-        decide: impl Fn(&Graph, &Layout) -> Decision,
+        decide: impl Fn(&RgbImage, &mut Work) -> Result<Decision, PipelineError>,
     ) -> Result<Option<Outcome>, PipelineError> {
         let mut clock = Clock::start();
         let record = match record {
@@ -147,7 +170,12 @@ impl Predictor<'_> {
             Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
         };
         clock.lap(|spent| &mut spent.decode);
-        let (picture, measures) = self.segment(&image, &mut clock, decide);
+        let mut work = Work { clock, gate, turn: Some(turn) };
+        let decision = decide(&image, &mut work)?;
+        let Work { mut clock, turn, .. } = work;
+        clock.lap(|spent| &mut spent.network);
+        let (picture, measures) = self.refine(&image, decision);
+        clock.lap(|spent| &mut spent.refine);
         let prediction = Prediction {
             path: portable(&record.relative),
             status: Status::Done,
@@ -162,23 +190,13 @@ impl Predictor<'_> {
         Ok(Some(Outcome { source: record.path, prediction, kind: Kind::Segmented(clock.spent) }))
     }
 
-    fn segment(
-        &self,
-        image: &RgbImage,
-        clock: &mut Clock,
-        decide: impl Fn(&Graph, &Layout) -> Decision,
-    ) -> (Segmented, Measures) {
-        let nodes = self.backbone.extractor.extract(image);
-        clock.lap(|spent| &mut spent.features);
-        let graph = (self.build)(&nodes, self.config, self.device);
-        clock.lap(|spent| &mut spent.graph);
-        let Decision { values, shares, foreground, clusters, final_loss } = decide(&graph, &nodes.layout);
-        clock.lap(|spent| &mut spent.network);
-
+    /// From the values of nodes to a mask and its objects.
+    fn refine(&self, image: &RgbImage, decision: Decision) -> (Segmented, Measures) {
+        let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss } = decision;
         let objects = &self.config.objects;
         let object_of = |value| self.labels.object_of(value);
-        let cells = nodes.layout.paint(&values);
-        let mask = match nodes.layout {
+        let cells = layout.paint(&values);
+        let mask = match layout {
             Layout::Grid { .. } => {
                 let cells = Cells { values: &cells, shares: &shares };
                 self.config.refine.upscale.apply(&cells, object_of, image.width, image.height)
@@ -186,7 +204,7 @@ impl Predictor<'_> {
             Layout::Superpixels { .. } => cells.resized_nearest(image.width, image.height),
         };
         let mut mask = self.config.refine.apply(image, mask, |value| object_of(value) > 0);
-        let foreground = nodes.layout.paint(&foreground);
+        let foreground = layout.paint(&foreground);
         let confidence = objects.decide(&mut mask, &foreground, object_of);
         let lists_objects = objects.instances || self.request.save.annotations();
         let listed =
@@ -200,12 +218,23 @@ impl Predictor<'_> {
             foreground_area_px: mask.values.iter().filter(|&&value| object_of(value) > 0).count() as u64,
             confidence,
             clusters,
-            negative_share: graph.negative_share,
+            negative_share,
             final_loss,
             objects: listed,
         };
-        clock.lap(|spent| &mut spent.refine);
         (Segmented { mask, foreground }, measures)
+    }
+}
+
+impl Work<'_> {
+    /// Waits for a device; others compute meanwhile. The time counts as that of the features.
+    pub fn wait<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        self.turn = None;
+        let found = wait();
+        self.clock.lap(|spent| &mut spent.features);
+        self.turn = Some(self.gate.enter());
+        self.clock.resume();
+        found
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::backbone::{self, Backbone};
 use super::machine::{Machine, thread_pool, workers};
 use super::{PipelineError, Skip, images, no_images, read_checkpoint, stored_config};
-use crate::config::{BackboneChoice, ObjectiveKind, RunConfig};
+use crate::config::{BackboneChoice, RunConfig};
 use crate::dataset::{self, Record};
 use crate::event::{Event, Observer};
 use crate::features::cache::Cache;
@@ -22,6 +22,7 @@ use crate::numerics::random;
 use crate::objective::Objective;
 use crate::output::{JsonLog, write_atomically};
 use crate::segment::{Labels, Segmenter};
+use crate::tensor;
 use source::{CachedGraphs, FirstStage, PartGraphs};
 use stages::{StageTrainer, Trainee};
 use teacher::{TaughtGraphs, Teacher};
@@ -76,7 +77,7 @@ pub fn train(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
-    config.objective.kind.get_or_insert(ObjectiveKind::Association);
+    config.objective.choose_for_training();
     let collection = dataset::open(&request.data)?;
     let (device, device_name) = request.machine.device.resolve()?;
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &request.machine, &device)?;
@@ -87,8 +88,10 @@ pub fn train(
     if records.is_empty() && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
-    let parts =
-        if config.parts.foreground > 0 { format!(", {} parts", config.parts.foreground) } else { String::new() };
+    let parts = match config.parts.foreground {
+        0 => String::new(),
+        count => format!(", {count} parts by {}", config.objective.parts().name()),
+    };
     observer.observe(Event::Plan(format!(
         "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters{parts}, {} epochs{}",
         records.len(),
@@ -105,10 +108,10 @@ pub fn train(
     };
     std::fs::create_dir_all(&out).map_err(folder_error)?;
     let mut log = JsonLog::open(&out.join("train.jsonl"))?;
-    let cache = Cache::open(&out.join("cache"), &images::graph_settings(&config, &backbone), &config.cache)
+    let cache = Cache::open(&out.join("cache"), &images::graph_settings(&config, &backbone, &device), &config.cache)
         .map_err(folder_error)?;
     let mut source = CachedGraphs { images: Vec::new(), cache, config: &config, backbone: &backbone, device: &device };
-    source.prepare(records, &mut skipped, workers, observer)?;
+    source.images = source.prepare(records, &mut skipped, workers, observer)?;
     for skip in &skipped {
         log.append(
             &serde_json::json!({"event": "skipped", "path": skip.path.to_string_lossy(), "reason": skip.reason}),
@@ -154,12 +157,20 @@ pub fn train(
     };
     let ObjectNetwork { network, objects, teacher, background, first_stage } =
         train_objects(&mut trainer, &source, workers)?;
-    let segmenter = Segmenter::new(network.clone(), device.clone());
+    // Objects differ in size: one by one, as `infer` divides them, the processor is faster than a device of batches.
+    let parts_device = if backbone.extractor.batches().is_some() { tensor::cpu() } else { device.clone() };
+    let segmenter = Segmenter::new(network.on(&parts_device), parts_device.clone());
     let mut networks = vec![(Stage::Objects, network)];
     let mut second_stage = |stage, count, of_background| {
         let indices = first_stage.with_nodes(&background, of_background, config.parts.least_nodes(count));
-        let graphs =
-            PartGraphs { whole: &source, indices, segmenter: &segmenter, background: &background, of_background };
+        let graphs = PartGraphs {
+            whole: &source,
+            indices,
+            segmenter: &segmenter,
+            background: &background,
+            of_background,
+            device: &parts_device,
+        };
         let found = train_parts(&mut trainer, stage, count, &graphs)?;
         Ok::<_, PipelineError>(found.map(|(network, description)| {
             networks.push((stage, network));
@@ -277,7 +288,7 @@ fn train_parts(
     let images = graphs.indices.len();
     trainer.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
     let network = graphs.whole.backbone.network(trainer.config, count);
-    let objective = trainer.config.objective();
+    let objective = trainer.config.parts_objective();
     let (trained, description) = trainer.train(Trainee::Kept(stage), objective, graphs, network)?;
     Ok(Some((trained.network, description)))
 }

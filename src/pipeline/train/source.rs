@@ -7,9 +7,10 @@ use crate::config::RunConfig;
 use crate::dataset::Record;
 use crate::event::{Event, Observer, Stage};
 use crate::features::cache::Cache;
-use crate::graph::Graph;
+use crate::graph::{DeviceGraphs, Graph};
 use crate::pipeline::backbone::Backbone;
-use crate::pipeline::ordered::for_each_ordered;
+use crate::pipeline::batches::{images_per_batch, waiting_threads, with_batches};
+use crate::pipeline::ordered::{Crew, Gate, Turn, for_each_ordered};
 use crate::pipeline::{PipelineError, Skip, images};
 use crate::raster::RgbImage;
 use crate::refine::BorderStatistics;
@@ -47,25 +48,57 @@ pub struct PartGraphs<'a> {
     pub segmenter: &'a Segmenter,
     pub background: &'a [bool],
     pub of_background: bool,
+    /// Where the graphs are built.
+    pub device: &'a Device,
 }
 
 impl CachedGraphs<'_> {
-    /// Makes sure that every usable image has its graph in the cache, as far as there is room.
+    /// Makes sure that every usable image has its graph in the cache, as far as there is room, and gives these images.
     pub fn prepare(
-        &mut self,
+        &self,
         records: Vec<Record>,
         skipped: &mut Vec<Skip>,
         workers: usize,
         observer: &dyn Observer,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<Vec<TrainingImage>, PipelineError> {
+        let Some(extractor) = self.backbone.extractor.batches() else {
+            let compute = |image, _: Turn| Ok(self.compute(&image));
+            return self.prepare_by(compute, records, skipped, Crew { workers, waiting: 0 }, observer);
+        };
+        let images = images_per_batch(extractor, self.device);
+        let (affinity, width) = (self.config.affinity(), self.backbone.extractor.width());
+        let graphs = |batch: &[_]| DeviceGraphs::build(extractor.describe(batch, images), affinity).rows();
+        with_batches(extractor, images, graphs, |batches| {
+            let compute = |image: RgbImage, turn: Turn| {
+                let input = batches.prepare(&image);
+                let layout = input.layout.clone();
+                // Neither the memory nor the place among those who decode is needed while waiting.
+                drop((image, turn));
+                Ok(DeviceGraphs::from_row(&batches.compute(input)?, width, affinity, layout.coverage()))
+            };
+            let crew = Crew { workers, waiting: waiting_threads(images) };
+            self.prepare_by(compute, records, skipped, crew, observer)
+        })
+    }
+
+    /// The same with a way to compute the graph of an image.
+    fn prepare_by(
+        &self,
+        compute: impl Fn(RgbImage, Turn) -> Result<Graph, PipelineError> + Sync,
+        records: Vec<Record>,
+        skipped: &mut Vec<Skip>,
+        crew: Crew,
+        observer: &dyn Observer,
+    ) -> Result<Vec<TrainingImage>, PipelineError> {
         let total = records.len() as u64;
         observer.observe(Event::StageStarted { stage: Stage::Features, total: Some(total) });
+        let gate = Gate::new(crew.workers);
         let prepare_one = |record: Record| {
-            let prepared = (!observer.interrupted()).then(|| self.prepare_one(&record.path));
+            let prepared = (!observer.interrupted()).then(|| self.prepare_one(&record.path, &gate, &compute));
             (record.path, prepared)
         };
         let (mut usable, mut not_stored, mut done) = (Vec::new(), 0u64, 0u64);
-        for_each_ordered(records.into_iter(), workers, prepare_one, |(path, prepared)| {
+        for_each_ordered(records.into_iter(), crew.workers + crew.waiting, prepare_one, |(path, prepared)| {
             match prepared.ok_or_else(interrupted)? {
                 Ok(Prepared { hash, stored }) => {
                     not_stored += u64::from(!stored);
@@ -78,28 +111,35 @@ impl CachedGraphs<'_> {
                 Err(PrepareError::Cache(error)) => {
                     return Err(PipelineError::InputOutput(format!("cannot write the feature cache: {error}")));
                 }
+                Err(PrepareError::Device(error)) => return Err(error),
             }
             done += 1;
             observer.observe(Event::StageProgress { stage: Stage::Features, done });
             Ok(())
         })?;
         observer.observe(Event::StageFinished { stage: Stage::Features });
-        self.images = usable;
         if not_stored > 0 {
             observer.observe(Event::Warning(format!(
                 "the features of {not_stored} of {total} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes (now {}) or lower data.max_images",
                 self.config.cache.limit_mebibytes
             )));
         }
-        Ok(())
+        Ok(usable)
     }
 
-    fn prepare_one(&self, path: &Path) -> Result<Prepared, PrepareError> {
+    fn prepare_one(
+        &self,
+        path: &Path,
+        gate: &Gate,
+        compute: impl Fn(RgbImage, Turn) -> Result<Graph, PipelineError>,
+    ) -> Result<Prepared, PrepareError> {
         let file = images::read(path, self.config).map_err(PrepareError::Image)?;
         if self.cache.get(&file.hash).is_some() {
             return Ok(Prepared { hash: file.hash, stored: true });
         }
-        let graph = self.compute(&images::decode(&file, self.config).map_err(PrepareError::Image)?);
+        let turn = gate.enter();
+        let image = images::decode(&file, self.config).map_err(PrepareError::Image)?;
+        let graph = compute(image, turn).map_err(PrepareError::Device)?;
         let stored = self.cache.put(&file.hash, &graph.to_bytes()).map_err(PrepareError::Cache)?;
         Ok(Prepared { hash: file.hash, stored })
     }
@@ -171,7 +211,7 @@ impl GraphSource for PartGraphs<'_> {
     fn load(&self, index: usize) -> Result<Graph, LoadError> {
         let (config, graph) = (self.whole.config, self.whole.load(self.indices[index])?);
         let members = members(&self.segmenter.assign(&graph).clusters, self.background, self.of_background);
-        Ok(graph.subgraph(&members, config.affinity(), config.parts.centred, self.whole.device))
+        Ok(graph.subgraph(&members, config.parts_affinity(), config.parts.centred, self.device))
     }
 }
 
@@ -200,4 +240,57 @@ enum PrepareError {
     Image(String),
     /// The cache cannot be written.
     Cache(std::io::Error),
+    /// The device gave up.
+    Device(PipelineError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve;
+    use crate::dataset;
+    use crate::features::cache::CacheConfig;
+    use crate::features::vit::Engine;
+    use crate::pipeline::test_pictures;
+    use crate::tensor;
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn observe(&self, _: Event) {}
+    }
+
+    #[test]
+    fn batches_on_a_device_give_the_graphs_of_single_images() {
+        let folder = tempfile::tempdir().unwrap();
+        test_pictures::write(folder.path());
+        std::fs::write(folder.path().join("bad.jpg"), "no image").unwrap();
+        for kind in ["association", "cc"] {
+            let settings = test_pictures::SETTINGS.map(str::to_string).to_vec();
+            let config = resolve(None, &[settings, vec![format!("objective.kind={kind}")]].concat()).unwrap();
+            let graphs = |engine: Engine| {
+                let backbone = test_pictures::backbone(&config, engine);
+                let settings = images::graph_settings(&config, &backbone, &tensor::cpu());
+                let store = tempfile::tempdir().unwrap();
+                let cache = Cache::open(store.path(), &settings, &CacheConfig::default()).unwrap();
+                let device = tensor::cpu();
+                let mut source =
+                    CachedGraphs { images: vec![], cache, config: &config, backbone: &backbone, device: &device };
+                let records = dataset::open(folder.path()).unwrap().records().map(Result::unwrap).collect();
+                let mut skipped = Vec::new();
+                source.images = source.prepare(records, &mut skipped, 2, &Silent).unwrap();
+                assert_eq!((source.len(), skipped.len()), (test_pictures::COUNT, 1));
+                let stored =
+                    |image: &TrainingImage| Graph::from_bytes(&source.cache.get(&image.hash).unwrap()).unwrap();
+                source.images.iter().map(stored).collect::<Vec<_>>()
+            };
+            for (single, batched) in graphs(Engine::Host).iter().zip(&graphs(Engine::Tensors)) {
+                assert_eq!((&single.area, &single.border), (&batched.area, &batched.border));
+                for (one, other) in [(&single.features, &batched.features), (&single.propagated, &batched.propagated)] {
+                    let worst = one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+                    assert!(one.len() == other.len() && worst < 1e-4, "{kind}: off by {worst}");
+                }
+            }
+        }
+    }
 }

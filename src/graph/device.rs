@@ -1,0 +1,191 @@
+//! Graphs of a whole batch by tensor operations alone: nothing is read back before the caller asks.
+
+use super::{Affinity, Graph, Weights};
+use crate::tensor::Tensor;
+
+/// Entries of W that are held at once, over all graphs of a batch.
+const TILE_ENTRIES: usize = 1 << 27;
+
+/// The complete graphs of B images with N nodes of D channels each, on their device.
+#[derive(Debug, Clone)]
+pub struct DeviceGraphs {
+    /// X, `[B, N, D]`.
+    pub features: Tensor<3>,
+    /// P = Â X, `[B, N, D]`.
+    pub propagated: Tensor<3>,
+    /// Row sums of W, `[B, N, 1]`.
+    degrees: Tensor<3>,
+    /// Scale or offset of W (see [`Weights`]), `[B, 1, 1]`.
+    parameter: Tensor<3>,
+    /// Correlation clustering only: share of affinities that are not positive, `[B, 1, 1]`.
+    negative_share: Option<Tensor<3>>,
+}
+
+impl DeviceGraphs {
+    /// The same as [`Graph::build`] for every image of the batch.
+    ///
+    /// # Shapes
+    /// `[B, N, D]`, without padding
+    pub fn build(features: Tensor<3>, affinity: Affinity) -> DeviceGraphs {
+        DeviceGraphs::build_in_tiles(features, affinity, TILE_ENTRIES)
+    }
+
+    fn build_in_tiles(features: Tensor<3>, affinity: Affinity, tile_entries: usize) -> DeviceGraphs {
+        let [graphs, nodes, width] = features.dims();
+        let squared_norms = features.clone().powi_scalar(2).sum_dim(2);
+        // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
+        let largest = squared_norms.clone().max_dim(1);
+        let parameter = match affinity {
+            // Where all features are zero, so is W.
+            Affinity::NonNegative => largest.clamp_min(f32::MIN_POSITIVE).recip(),
+            Affinity::Correlation { alpha } => largest.div_scalar(alpha),
+        };
+        let weighted = |products: Tensor<3>| match affinity {
+            Affinity::NonNegative => products * parameter.clone(),
+            Affinity::Correlation { .. } => products - parameter.clone(),
+        };
+        let missing_loop = weighted(squared_norms).lower_equal_elem(0.0).float();
+
+        let rows = (tile_entries / (graphs * nodes)).clamp(1, nodes);
+        let transposed = features.clone().swap_dims(1, 2);
+        let part = |of: &Tensor<3>, start: usize| {
+            let [_, _, columns] = of.dims();
+            of.clone().slice([0..graphs, start..(start + rows).min(nodes), 0..columns])
+        };
+        let tile = |start: usize| weighted(part(&features, start).matmul(transposed.clone())).clamp_min(0.0);
+        let (mut row_sums, mut not_positive) = (Vec::new(), Vec::new());
+        let mut whole = None;
+        for start in (0..nodes).step_by(rows) {
+            let tile = tile(start);
+            row_sums.push(tile.clone().sum_dim(2));
+            if matches!(affinity, Affinity::Correlation { .. }) {
+                not_positive.push(tile.clone().equal_elem(0.0).float().mean_dim(2));
+            }
+            whole = (rows == nodes).then_some(tile);
+        }
+        let row_sums = Tensor::cat(row_sums, 1);
+        // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
+        let with_loops = row_sums.clone() + missing_loop.clone();
+        let without = with_loops.clone().lower_equal_elem(0.0);
+        let inverse_roots = with_loops.clamp_min(f32::MIN_POSITIVE).sqrt().recip().mask_fill(without, 0.0);
+
+        let scaled = features.clone() * inverse_roots.clone();
+        let propagate = |start: usize| {
+            let tile = whole.clone().unwrap_or_else(|| tile(start));
+            let loops = part(&missing_loop, start) * part(&scaled, start);
+            (tile.matmul(scaled.clone()) + loops) * part(&inverse_roots, start)
+        };
+        let propagated = Tensor::cat((0..nodes).step_by(rows).map(propagate).collect(), 1);
+
+        let degrees = match affinity {
+            Affinity::NonNegative => row_sums,
+            // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
+            Affinity::Correlation { .. } => {
+                let total = features.clone().sum_dim(1).swap_dims(1, 2);
+                features.clone().matmul(total) - parameter.clone().mul_scalar(nodes as f64)
+            }
+        };
+        let negative_share = (!not_positive.is_empty()).then(|| Tensor::cat(not_positive, 1).mean_dim(1));
+        debug_assert_eq!(propagated.dims(), [graphs, nodes, width]);
+        DeviceGraphs { features, propagated, degrees, parameter, negative_share }
+    }
+
+    /// All values of every graph as one row, to be brought to the host at once.
+    ///
+    /// # Shapes
+    /// → `[B, N·D + N·D + N + 2]`
+    pub fn rows(self) -> Tensor<2> {
+        let graphs = self.features.dims()[0];
+        let shares = self.negative_shares();
+        let rows = |values: Tensor<3>| values.reshape([graphs as i64, -1]);
+        let mut values = [self.features, self.propagated, self.degrees, self.parameter].map(rows).to_vec();
+        values.push(shares);
+        Tensor::cat(values, 1)
+    }
+
+    /// The share of affinities that are not positive, for correlation clustering; else zeros.
+    ///
+    /// # Shapes
+    /// → `[B, 1]`
+    pub fn negative_shares(&self) -> Tensor<2> {
+        let shares = self.negative_share.clone().unwrap_or_else(|| self.parameter.zeros_like());
+        shares.flatten(1, 2)
+    }
+
+    /// The graph that a row of [`DeviceGraphs::rows`] holds.
+    ///
+    /// # Panics
+    /// If the row is none of nodes as many as `area`, with `width` channels.
+    pub fn from_row(row: &[f32], width: usize, affinity: Affinity, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
+        let nodes = area.len();
+        let (features, rest) = row.split_at(nodes * width);
+        let (propagated, rest) = rest.split_at(nodes * width);
+        let (degrees, rest) = rest.split_at(nodes);
+        let &[parameter, share] = rest else { panic!("a row holds one graph of {nodes} nodes") };
+        let (weights, negative_share) = match affinity {
+            Affinity::NonNegative => (Weights::NonNegative { scale: parameter }, None),
+            Affinity::Correlation { .. } => (Weights::Correlation { offset: parameter }, Some(share)),
+        };
+        let [features, propagated, degrees] = [features, propagated, degrees].map(<[f32]>::to_vec);
+        Graph {
+            width,
+            features,
+            propagated,
+            degrees,
+            weights,
+            negative_share,
+            area,
+            border,
+            targets: None,
+            affinities: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::numerics::random;
+    use crate::tensor;
+
+    #[test]
+    fn a_batch_holds_the_graph_of_every_image() {
+        let (nodes, width) = (23, 5);
+        let mut values = random::uniform(&mut random::stream(4, "test", 0), 1.0, 3 * nodes * width);
+        // An image without any content between two others, and a node without any in the last.
+        values[nodes * width..2 * nodes * width].fill(0.0);
+        values[2 * nodes * width..][..width].fill(0.0);
+        let layout = Layout::Grid { rows: 1, columns: nodes };
+        let features = || tensor::from_slice(&values, [3, nodes, width], &tensor::cpu());
+        for affinity in [Affinity::NonNegative, Affinity::Correlation { alpha: 2.0 }] {
+            // All of W at once, bands of four rows, single rows.
+            for tile_entries in [TILE_ENTRIES, 4 * 3 * nodes, 1] {
+                let graphs = DeviceGraphs::build_in_tiles(features(), affinity, tile_entries);
+                let rows = tensor::into_vec(graphs.rows());
+                let row_length = rows.len() / 3;
+                for (row, values) in rows.chunks_exact(row_length).zip(values.chunks_exact(nodes * width)) {
+                    let found = DeviceGraphs::from_row(row, width, affinity, layout.coverage());
+                    let nodes = NodeFeatures {
+                        values: values.to_vec(),
+                        width,
+                        layout: layout.clone(),
+                        adjacency: Adjacency::Complete,
+                    };
+                    let expected = Graph::build(&nodes, affinity, &tensor::cpu());
+                    assert_eq!((&found.features, &found.area), (&expected.features, &expected.area));
+                    let close = |found: &[f32], expected: &[f32], what: &str| {
+                        let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                        assert!(worst < 2e-5, "{what} of {affinity:?} in tiles of {tile_entries}: off by {worst}");
+                        assert!(found.iter().all(|value| value.is_finite()));
+                    };
+                    close(&found.propagated, &expected.propagated, "propagated");
+                    close(&found.degrees, &expected.degrees, "degrees");
+                    let share = |graph: &Graph| graph.negative_share.map_or(vec![], |share| vec![share]);
+                    assert_eq!(share(&found).len(), share(&expected).len());
+                    close(&share(&found), &share(&expected), "negative share");
+                }
+            }
+        }
+    }
+}
