@@ -53,7 +53,7 @@ pub trait Extractor {
 /// Describes the nodes of several images at once and leaves the result where it was computed. Nodes form a grid with an
 /// affinity between every pair.
 pub trait BatchExtractor: Sync {
-    /// An image as the device takes it.
+    /// An image as the transformer takes it.
     fn prepare(&self, image: &RgbImage) -> Prepared;
 
     /// Most images of one batch where so many bytes of the device may be used, at least one; more than one only where all
@@ -77,7 +77,7 @@ pub trait BatchExtractor: Sync {
     fn image_vectors(&self, batch: &[Prepared], images: usize) -> Tensor<2>;
 }
 
-/// An image as a device takes it.
+/// An image as a transformer takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// Row-major `[3, height, width]`.

@@ -97,11 +97,13 @@ mod cuda {
             return;
         }
         let mut config = CubeClRuntimeConfig::default().override_from_env();
-        // The runtime panics where it cannot write what it was told to keep.
-        if let Some(folder) = kernel_folder().filter(|folder| is_writable(folder)) {
-            config.compilation.cache = Some(CacheConfig::File(folder.clone()));
-            config.autotune.cache = CacheConfig::File(folder);
-        }
+        // The runtime panics where it cannot write, and it would take the kernels of another GPU for its own.
+        let gpu = gpu_name().unwrap_or("unknown".into());
+        let folder = kernel_folder().map(|folder| folder.join(&gpu)).filter(|folder| is_writable(folder));
+        config.compilation.cache = folder.clone().map(CacheConfig::File);
+        // Which kernels are fastest cannot but be kept.
+        let elsewhere = || std::env::temp_dir().join("deepcut-kernels").join(gpu);
+        config.autotune.cache = CacheConfig::File(folder.unwrap_or_else(elsewhere));
         *stored = Some(Arc::new(config));
     }
 
@@ -109,17 +111,21 @@ mod cuda {
         std::fs::create_dir_all(folder).is_ok() && tempfile::tempfile_in(folder).is_ok()
     }
 
-    /// `kernels` in `$DEEPCUT_HOME`, or else in `$XDG_CACHE_HOME/deepcut`, or else in `~/.cache/deepcut`, and there a folder
-    /// for this kind of GPU: the runtime would take the kernels of another for its own.
-    fn kernel_folder() -> Option<PathBuf> {
+    /// Name and compute capability of the first GPU, as a folder may be called.
+    fn gpu_name() -> Option<String> {
         let context = CudaContext::new(0).ok()?;
         let (major, minor) = context.compute_capability().ok()?;
         let name: String =
             context.name().ok()?.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
+        Some(format!("{name}-{major}.{minor}"))
+    }
+
+    /// `kernels` in `$DEEPCUT_HOME`, or else in `$XDG_CACHE_HOME/deepcut`, or else in `~/.cache/deepcut`.
+    fn kernel_folder() -> Option<PathBuf> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = variable("DEEPCUT_HOME")
             .or_else(|| variable("XDG_CACHE_HOME").map(|caches| caches.join("deepcut")))
             .or_else(|| variable("HOME").map(|home| home.join(".cache/deepcut")));
-        folder.map(|folder| folder.join("kernels").join(format!("{name}-{major}.{minor}")))
+        folder.map(|folder| folder.join("kernels"))
     }
 }

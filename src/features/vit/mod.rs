@@ -85,38 +85,36 @@ impl VitExtractor {
         self.config.resize.target(self.config.input_side, patches, image.width, image.height)
     }
 
-    /// The image as the transformer takes it, `[3, height, width]`, with its height and width.
-    fn input(&self, image: &RgbImage) -> (Vec<f32>, usize, usize) {
-        let VitConfig { mean, standard_deviation, .. } = self.config;
-        let (width, height) = self.input_size(image);
-        (normalise(&resize_lanczos(image, width, height), mean, standard_deviation), height, width)
+    /// Where the nodes of an input of so many pixels lie.
+    fn layout_of(&self, height: usize, width: usize) -> Layout {
+        let Grid { rows, columns, .. } = self.vit.grid(height, width);
+        Layout::Grid { rows, columns }
     }
 }
 
 impl Extractor for VitExtractor {
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let (input, height, width) = self.input(image);
+        let Prepared { values: input, height, width, layout } = self.prepare(image);
         let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });
-        let Grid { rows, columns, .. } = self.vit.grid(height, width);
         // Token 0 is the class token, which lies nowhere in the image.
         let mut values = descriptors.values[descriptors.width..].to_vec();
         if self.config.normalise && self.vit.described_by() > 1 {
             values.chunks_exact_mut(self.vit.shape().width).for_each(scale_to_unit_length);
         }
         if self.config.log_bins {
+            let Grid { rows, columns, .. } = self.vit.grid(height, width);
             values = log_binned(&values, descriptors.width, rows, columns);
         }
         let width = self.width();
         if self.config.normalise {
             values.chunks_exact_mut(width).for_each(scale_to_unit_length);
         }
-        NodeFeatures { values, width, layout: Layout::Grid { rows, columns }, adjacency: Adjacency::Complete }
+        NodeFeatures { values, width, layout, adjacency: Adjacency::Complete }
     }
 
     fn layout(&self, image: &RgbImage) -> Layout {
         let (width, height) = self.input_size(image);
-        let Grid { rows, columns, .. } = self.vit.grid(height, width);
-        Layout::Grid { rows, columns }
+        self.layout_of(height, width)
     }
 
     fn width(&self) -> usize {
@@ -131,8 +129,8 @@ impl Extractor for VitExtractor {
     /// The class token after the final normalisation, as the transformer gives it: blocks, facet and scaling of
     /// patch descriptors do not concern it.
     fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
-        let (input, height, width) = self.input(image);
-        self.vit.class_token(&ImageBatch { values: &input, images: 1, height, width })
+        let Prepared { values, height, width, .. } = self.prepare(image);
+        self.vit.class_token(&ImageBatch { values: &values, images: 1, height, width })
     }
 
     fn image_width(&self) -> usize {
@@ -145,9 +143,10 @@ const MOST_IMAGES: u64 = 32;
 
 impl BatchExtractor for VitExtractor {
     fn prepare(&self, image: &RgbImage) -> Prepared {
-        let (values, height, width) = self.input(image);
-        let Grid { rows, columns, .. } = self.vit.grid(height, width);
-        Prepared { values, height, width, layout: Layout::Grid { rows, columns } }
+        let VitConfig { mean, standard_deviation, .. } = self.config;
+        let (width, height) = self.input_size(image);
+        let values = normalise(&resize_lanczos(image, width, height), mean, standard_deviation);
+        Prepared { values, height, width, layout: self.layout_of(height, width) }
     }
 
     /// One image at a time where every image has a size of its own.
