@@ -22,7 +22,8 @@ pub struct SettingsArguments {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Clustering objective: normalised association, the paper's normalised cut, or correlation clustering, which
-    /// chooses the number of clusters [default: association for train, its parts by cc; ncut for segment]
+    /// chooses the number of clusters [default: association for train, with a transformer its parts by cc; ncut for
+    /// segment]
     #[arg(long, value_enum)]
     objective: Option<ObjectiveArgument>,
     /// Number of clusters; for cc the most there may be [default: 2, for cc 10]

@@ -109,7 +109,7 @@ impl Default for ModelConfig {
 pub struct ObjectiveConfig {
     /// Default: association for `train`, ncut, the paper's, for `segment`.
     pub kind: Option<ObjectiveKind>,
-    /// Of parts. Default: that of the objects where one is chosen; else cc for `train`, ncut for `segment`.
+    /// Of parts. Default: that of the objects; for `train` with a transformer, where none is chosen, cc.
     pub parts: Option<ObjectiveKind>,
     /// ncut only: weight of the balance term; the paper uses 1.
     pub balance: f64,
@@ -165,11 +165,14 @@ impl ObjectiveConfig {
     }
 
     /// Makes the objectives of a training run explicit where none is chosen: association finds the better objects, correlation
-    /// clustering the better parts.
-    pub fn choose_for_training(&mut self) {
+    /// clustering the better parts in a transformer's features. On superpixels, whose affinities join neighbours only, it
+    /// merges parts.
+    pub fn choose_for_training(&mut self, backbone: BackboneChoice) {
         if self.kind.is_none() {
             self.kind = Some(ObjectiveKind::Association);
-            self.parts.get_or_insert(ObjectiveKind::Cc);
+            if backbone == BackboneChoice::Vit {
+                self.parts.get_or_insert(ObjectiveKind::Cc);
+            }
         }
     }
 

@@ -92,16 +92,18 @@ mod tests {
 
     #[test]
     fn training_chooses_what_is_left_open() {
+        use BackboneChoice::{Superpixel, Vit};
         use ObjectiveKind::{Association, Cc, Ncut};
-        for (assignments, expected) in [
-            (vec![], (Association, Cc)),
-            (vec!["objective.parts=ncut"], (Association, Ncut)),
-            (vec!["objective.kind=ncut"], (Ncut, Ncut)),
-            (vec!["objective.kind=association"], (Association, Association)),
-            (vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
+        for (backbone, assignments, expected) in [
+            (Vit, vec![], (Association, Cc)),
+            (Superpixel, vec![], (Association, Association)),
+            (Vit, vec!["objective.parts=ncut"], (Association, Ncut)),
+            (Vit, vec!["objective.kind=ncut"], (Ncut, Ncut)),
+            (Vit, vec!["objective.kind=association"], (Association, Association)),
+            (Superpixel, vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
         ] {
             let mut objective = set(&assignments).unwrap().objective;
-            objective.choose_for_training();
+            objective.choose_for_training(backbone);
             assert_eq!((objective.kind(), objective.parts()), expected, "{assignments:?}");
         }
     }

@@ -77,10 +77,10 @@ pub fn train(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
-    config.objective.choose_for_training();
     let collection = dataset::open(&request.data)?;
     let (device, device_name) = request.machine.device.resolve()?;
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &request.machine, &device)?;
+    config.objective.choose_for_training(config.backbone);
     let self_training = *config.train.self_training.get_or_insert(config.backbone == BackboneChoice::Vit);
     let (workers, pool) = (workers(request.machine.threads)?, thread_pool(request.machine.threads)?);
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
