@@ -1,5 +1,6 @@
 //! Graphs of a whole batch by tensor operations alone: nothing is read back before the caller asks.
 
+use super::propagation::Propagation;
 use super::{Affinity, Graph, Weights};
 use crate::tensor::Tensor;
 
@@ -115,9 +116,9 @@ impl DeviceGraphs {
     /// The graph that a row of [`DeviceGraphs::rows`] holds.
     ///
     /// # Panics
-    /// If the row is none of nodes as many as `area`, with `width` channels.
-    pub fn from_row(row: &[f32], width: usize, affinity: Affinity, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
-        let nodes = area.len();
+    /// If the row is none of nodes as many as `coverage` is of, with `width` channels.
+    pub fn from_row(row: &[f32], width: usize, affinity: Affinity, coverage: (Vec<f32>, Vec<f32>)) -> Graph {
+        let nodes = coverage.0.len();
         let (features, rest) = row.split_at(nodes * width);
         let (propagated, rest) = rest.split_at(nodes * width);
         let (degrees, rest) = rest.split_at(nodes);
@@ -127,18 +128,8 @@ impl DeviceGraphs {
             Affinity::Correlation { .. } => (Weights::Correlation { offset: parameter }, Some(share)),
         };
         let [features, propagated, degrees] = [features, propagated, degrees].map(<[f32]>::to_vec);
-        Graph {
-            width,
-            features,
-            propagated,
-            degrees,
-            weights,
-            negative_share,
-            area,
-            border,
-            targets: None,
-            affinities: None,
-        }
+        Propagation { propagated, degrees, weights, negative_share, affinities: None }
+            .into_graph(features, width, coverage)
     }
 }
 

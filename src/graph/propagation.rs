@@ -25,8 +25,8 @@ impl Propagation {
 /// Entries of W that are held at once; graphs of up to 2048 nodes form W exactly once.
 const TILE_ENTRIES: usize = 1 << 22;
 
-/// Propagation over the complete graph on the processor, W in tiles of rows so that memory is O(N·tile) at any N; `keep` hands W on where
-/// it is non-negative and was formed in one tile.
+/// Propagation over the complete graph on the processor, W in tiles of rows so that memory is O(N·tile) at any N; `keep`
+/// hands W on where it is non-negative and was formed in one tile.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`

@@ -1,5 +1,6 @@
 //! Graphs as bytes, for the feature cache.
 
+use super::propagation::Propagation;
 use super::{Graph, Weights};
 use crate::features::Edge;
 
@@ -74,18 +75,8 @@ impl Graph {
         if !reader.rest.is_empty() {
             return Err(GraphBytesError("bytes left over"));
         }
-        Ok(Graph {
-            width,
-            features,
-            propagated,
-            degrees,
-            weights,
-            negative_share,
-            area,
-            border,
-            targets: None,
-            affinities: None,
-        })
+        let propagation = Propagation { propagated, degrees, weights, negative_share, affinities: None };
+        Ok(propagation.into_graph(features, width, (area, border)))
     }
 }
 

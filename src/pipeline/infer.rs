@@ -202,13 +202,8 @@ mod tests {
     use crate::features::vit::Engine;
     use crate::output::read_mask;
     use crate::pipeline::predict::{Prediction, SaveKinds};
-    use crate::pipeline::{DeviceChoice, TrainRequest, test_pictures, train};
-
-    struct Silent;
-
-    impl Observer for Silent {
-        fn observe(&self, _: Event) {}
-    }
+    use crate::pipeline::test_pictures::{self, Silent};
+    use crate::pipeline::{DeviceChoice, TrainRequest, train};
 
     #[test]
     fn batches_on_a_device_give_what_single_images_on_the_processor_give() {

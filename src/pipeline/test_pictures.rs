@@ -4,10 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::backbone::Backbone;
 use crate::config::RunConfig;
+use crate::event::{Event, Observer};
 use crate::features::vit::{Engine, StateDict, VitExtractor};
 use crate::output::encode_grey_png;
 use crate::raster::Raster;
 use crate::tensor;
+
+/// Whoever watches a run in a test sees nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _: Event) {}
+}
 
 /// Pictures in the collection.
 pub const COUNT: usize = 5;

@@ -251,14 +251,8 @@ mod tests {
     use crate::dataset;
     use crate::features::cache::CacheConfig;
     use crate::features::vit::Engine;
-    use crate::pipeline::test_pictures;
+    use crate::pipeline::test_pictures::{self, Silent};
     use crate::tensor;
-
-    struct Silent;
-
-    impl Observer for Silent {
-        fn observe(&self, _: Event) {}
-    }
 
     #[test]
     fn batches_on_a_device_give_the_graphs_of_single_images() {
