@@ -13,7 +13,6 @@ use deepcut::objective::Objective;
 use deepcut::output::{encode_jpeg, overlay};
 use deepcut::pixels::{DecodeLimits, decode, resize_lanczos};
 use deepcut::raster::{Mask, RgbImage};
-use deepcut::refine::Keep;
 use deepcut::refine::bilateral::{self, BilateralConfig};
 use deepcut::segment::{Assign, PerImageConfig, PerImageSegmenter, Segmenter};
 use deepcut::tensor;
@@ -124,7 +123,7 @@ fn overlay_with_jpeg(bencher: Bencher) {
 #[divan::bench]
 fn bilateral_solver(bencher: Bencher) {
     let (image, mask) = (image(), disc());
-    bencher.bench(|| bilateral::refine(black_box(&image), &mask, BilateralConfig::default(), Keep::AllComponents));
+    bencher.bench(|| bilateral::refine(black_box(&image), &mask, BilateralConfig::default()));
 }
 
 /// Six well separated groups.

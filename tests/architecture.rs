@@ -65,7 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("signal_hook", &["cli/"]),
     ("image", &["pixels/", "output/"]),
     ("fast_image_resize", &["pixels/"]),
-    ("faer", &["cluster/spectral.rs", "segment/spectral.rs"]),
+    ("faer", &["cluster/spectral.rs", "numerics/normalised_affinity.rs", "segment/spectral.rs"]),
     ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
     ("cudarc", &["pipeline/device.rs"]),
     ("roxmltree", &["dataset/truth/voc.rs"]),

@@ -1,8 +1,8 @@
 //! The bilateral solver against the official pipeline's.
 
 use deepcut::raster::{Mask, RgbImage};
-use deepcut::refine::Keep;
-use deepcut::refine::bilateral::{BilateralConfig, BilateralSolver, refine};
+use deepcut::refine::bilateral::{BilateralConfig, BilateralSolver};
+use deepcut::refine::{RefineConfig, RefineMethod};
 use safetensors::SafeTensors;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/bilateral.safetensors");
@@ -64,8 +64,6 @@ fn solution_is_that_of_the_reference() {
     assert!(difference < 1e-4, "{difference}");
 
     let mask = Mask::from_values(image.width, image.height, target.iter().map(|&value| value as u8).collect());
-    assert_eq!(
-        refine(&image, &mask, BilateralConfig::default(), Keep::LargestComponent).values,
-        golden.tensor("binary").1
-    );
+    let config = RefineConfig { method: RefineMethod::Bilateral, largest_component: true, ..RefineConfig::default() };
+    assert_eq!(config.apply(&image, mask, |label| label > 0).values, golden.tensor("binary").1);
 }

@@ -4,6 +4,7 @@ use faer::{Mat, Side};
 
 use super::vectors::Vectors;
 use super::{ClusterError, k_means};
+use crate::numerics::normalised_affinity::normalise;
 
 /// Most vectors: the eigenvalues of a dense N×N matrix cost N³ operations.
 pub const MOST_VECTORS: usize = 3000;
@@ -69,13 +70,10 @@ fn laplacian(vectors: &Vectors) -> Mat<f64> {
             matrix[(column, row)] = weight;
         }
     }
-    let inverse_roots: Vec<f64> = (0..count)
-        .map(|row| (0..count).map(|column| matrix[(row, column)]).sum::<f64>())
-        .map(|degree| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 })
-        .collect();
+    let (normalised, inverse_roots) = normalise(&matrix);
     Mat::from_fn(count, count, |row, column| {
         let own = if row == column && inverse_roots[row] > 0.0 { 1.0 } else { 0.0 };
-        own - matrix[(row, column)] * inverse_roots[row] * inverse_roots[column]
+        own - normalised[(row, column)]
     })
 }
 

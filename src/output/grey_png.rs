@@ -1,30 +1,16 @@
 //! Grey pictures as PNG.
 
-use png::{BitDepth, ColorType, Compression, Encoder, Filter};
+use png::ColorType;
 
-use super::EncodeError;
+use super::{EncodeError, eight_bit_png};
 use crate::raster::Raster;
 
 /// Encodes 8-bit grey values as a PNG. Fails for an empty raster, which PNG does not allow.
 pub fn encode_grey_png(values: &Raster<u8>) -> Result<Vec<u8>, EncodeError> {
-    let (width, height) = (values.width, values.height);
-    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Err(EncodeError::Size { width, height });
-    };
-    let mut bytes = Vec::new();
-    let mut encode = || -> Result<(), png::EncodingError> {
-        let mut encoder = Encoder::new(&mut bytes, columns, rows);
+    eight_bit_png::encode(values, |encoder| {
         encoder.set_color(ColorType::Grayscale);
-        encoder.set_depth(BitDepth::Eight);
-        encoder.set_compression(Compression::Fast);
-        // Enlarged cells: most rows equal the one above.
-        encoder.set_filter(Filter::Up);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&values.values)?;
-        writer.finish()
-    };
-    encode().map_err(|source| EncodeError::Png { width, height, source })?;
-    Ok(bytes)
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter};
+use png::{ColorType, Decoder};
 
 use super::palette::cluster_colour;
-use super::{EncodeError, MaskError, OutputError};
+use super::{EncodeError, MaskError, OutputError, eight_bit_png};
 use crate::pixels::decode_label_map;
 use crate::raster::Mask;
 
@@ -20,28 +20,11 @@ const END_CHUNK: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x6
 /// [`read_png_text`] finds them without decoding any. A keyword has 1 to 79 Latin-1 characters.
 /// Fails for an empty mask and for bad keywords, which PNG does not allow.
 pub fn encode_indexed_png(mask: &Mask, text: &[(&str, &str)]) -> Result<Vec<u8>, EncodeError> {
-    let (width, height) = (mask.width, mask.height);
-    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Err(EncodeError::Size { width, height });
-    };
-    let mut bytes = Vec::new();
-    let mut encode = || -> Result<(), png::EncodingError> {
-        let mut encoder = Encoder::new(&mut bytes, columns, rows);
+    eight_bit_png::encode(mask, |encoder| {
         encoder.set_color(ColorType::Indexed);
-        encoder.set_depth(BitDepth::Eight);
         encoder.set_palette((0..=255).flat_map(cluster_colour).collect::<Vec<u8>>());
-        encoder.set_compression(Compression::Fast);
-        // Rows of a mask resemble the row above: the differences are almost all zero.
-        encoder.set_filter(Filter::Up);
-        for (keyword, text) in text {
-            encoder.add_itxt_chunk(keyword.to_string(), text.to_string())?;
-        }
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&mask.values)?;
-        writer.finish()
-    };
-    encode().map_err(|source| EncodeError::Png { width, height, source })?;
-    Ok(bytes)
+        text.iter().try_for_each(|(keyword, text)| encoder.add_itxt_chunk(keyword.to_string(), text.to_string()))
+    })
 }
 
 /// Decodes a palette or grey PNG into its raw values: palette indices, not colours. No value may exceed 255.

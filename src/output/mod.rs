@@ -6,6 +6,7 @@ mod annotations;
 mod atomic;
 mod contact_sheet;
 mod csv;
+mod eight_bit_png;
 mod error;
 mod grey_png;
 mod indexed_png;

@@ -43,13 +43,6 @@ pub enum RefineMethod {
     BilateralTokencut,
 }
 
-/// Which connected pieces of a foreground are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    LargestComponent,
-    AllComponents,
-}
-
 impl RefineConfig {
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
@@ -58,11 +51,10 @@ impl RefineConfig {
 
     /// Refines a mask of the size of `image`.
     pub fn apply(&self, image: &RgbImage, mask: Mask, is_foreground: impl Fn(u8) -> bool) -> Mask {
-        let keep = Keep::AllComponents;
         let mask = match self.method {
             RefineMethod::None => mask,
-            RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral, keep),
-            RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut(), keep),
+            RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral),
+            RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
         };
         if self.largest_component { largest_component(&mask, is_foreground) } else { mask }
     }

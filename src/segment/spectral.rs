@@ -4,6 +4,7 @@ use faer::{Mat, Side};
 
 use super::{Assign, Segments};
 use crate::graph::{Graph, Weights};
+use crate::numerics::normalised_affinity::normalise;
 
 /// Splits every graph in two by the second eigenvector of its normalised cut.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,7 +18,7 @@ impl Assign for SpectralSegmenter {
     /// Time grows with the third power of the nodes, memory with the second.
     fn assign(&self, graph: &Graph) -> Segments {
         let nodes = graph.nodes();
-        let vector = second_eigenvector(affinities(graph));
+        let vector = second_eigenvector(&affinities(graph));
         let mean = vector.iter().sum::<f64>() / nodes as f64;
         let clusters: Vec<usize> = vector.iter().map(|&value| usize::from(value > mean)).collect();
         let probabilities = clusters.iter().flat_map(|&cluster| [1.0 - cluster as f32, cluster as f32]).collect();
@@ -46,15 +47,9 @@ fn affinities(graph: &Graph) -> Mat<f64> {
 }
 
 /// D^-½ u, with u the eigenvector of the second largest eigenvalue of D^-½ W D^-½; zeros where there is none.
-fn second_eigenvector(affinities: Mat<f64>) -> Vec<f64> {
+fn second_eigenvector(affinities: &Mat<f64>) -> Vec<f64> {
     let nodes = affinities.nrows();
-    let inverse_roots: Vec<f64> = (0..nodes)
-        .map(|row| (0..nodes).map(|column| affinities[(row, column)]).sum::<f64>())
-        .map(|degree| if degree > 0.0 { degree.sqrt().recip() } else { 0.0 })
-        .collect();
-    let normalised = Mat::from_fn(nodes, nodes, |row, column| {
-        affinities[(row, column)] * inverse_roots[row] * inverse_roots[column]
-    });
+    let (normalised, inverse_roots) = normalise(affinities);
     match normalised.self_adjoint_eigen(Side::Lower) {
         Ok(decomposition) if nodes > 1 => {
             (0..nodes).map(|node| decomposition.U()[(node, nodes - 2)] * inverse_roots[node]).collect()

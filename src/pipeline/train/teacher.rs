@@ -9,7 +9,6 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::ordered::for_each_ordered;
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
-use crate::refine::Keep;
 use crate::refine::bilateral::{self, BilateralConfig};
 use crate::segment::{Assign, Segmenter};
 use crate::train::{GraphSource, LoadError};
@@ -115,7 +114,7 @@ impl TaughtGraphs<'_> {
         let classes: Vec<u8> = clusters.iter().map(|&cluster| self.teacher.class_of_cluster[cluster]).collect();
         let longest = image.width.max(image.height);
         let mask = layout.paint(&classes);
-        let refine = |image: &RgbImage| bilateral::refine(image, &mask, BILATERAL, Keep::AllComponents);
+        let refine = |image: &RgbImage| bilateral::refine(image, &mask, BILATERAL);
         let refined = if longest > LONGEST_SIDE_PX {
             let scaled = |side: usize| (side * LONGEST_SIDE_PX).div_ceil(longest);
             refine(&resize_lanczos(image, scaled(image.width), scaled(image.height)))

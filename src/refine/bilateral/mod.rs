@@ -9,30 +9,29 @@ mod solver;
 pub use config::BilateralConfig;
 pub use solver::BilateralSolver;
 
-use super::{Keep, fill_holes, largest_component};
+use super::fill_holes;
 use crate::raster::{Mask, RgbImage};
 
 /// Fits `mask` to the edges of `image`.
 ///
-/// One label beside the background: the smooth mask's positions above ½, holes filled, and of that what `keep` says; the
-/// largest component is DeepCut's rule (where the official code finds no component it takes the whole image, here the
-/// mask is empty).
+/// One label beside the background: the smooth mask's positions above ½, holes filled. DeepCut keeps the largest component
+/// of that; see [`RefineConfig::largest_component`](super::RefineConfig).
 /// More labels: one smooth mask for each, background included, and every pixel goes to the greatest, the lowest label of
 /// equals. A mask with a single value everywhere, so one without foreground too, stays as it is.
 ///
 /// # Shapes
 /// image `[height, width]`, mask of any size (enlarged with nearest neighbours to the image's) → `[height, width]`
-pub fn refine(image: &RgbImage, mask: &Mask, config: BilateralConfig, keep: Keep) -> Mask {
+pub fn refine(image: &RgbImage, mask: &Mask, config: BilateralConfig) -> Mask {
     // The grid is the expensive part; nothing is smoothed in a mask of one value.
     if mask.values.iter().all(|value| Some(value) == mask.values.first()) {
         return Mask::filled(image.width, image.height, mask.values.first().copied().unwrap_or(0));
     }
-    BilateralSolver::new(image, config).refine(mask, keep)
+    BilateralSolver::new(image, config).refine(mask)
 }
 
 impl BilateralSolver {
     /// [`refine`] for a grid that is already there.
-    pub fn refine(&self, mask: &Mask, keep: Keep) -> Mask {
+    pub fn refine(&self, mask: &Mask) -> Mask {
         let mask = self.mask_of_image(mask);
         let mut labels = mask.values.clone();
         labels.sort_unstable();
@@ -42,11 +41,7 @@ impl BilateralSolver {
             [0, label] => {
                 let soft = self.solve_label(&mask, label);
                 let sharp = soft.iter().map(|&value| if value > 0.5 { label } else { 0 }).collect();
-                let filled = fill_holes(&Mask::from_values(mask.width, mask.height, sharp));
-                match keep {
-                    Keep::LargestComponent => largest_component(&filled, |value| value > 0),
-                    Keep::AllComponents => filled,
-                }
+                fill_holes(&Mask::from_values(mask.width, mask.height, sharp))
             }
             _ => self.greatest(&mask, &labels),
         }
@@ -103,16 +98,16 @@ mod tests {
         ];
         for (coarse, expected) in cases {
             let coarse = columns(90, 40, coarse);
-            let refined = refine(&bands(), &coarse, BilateralConfig::default(), Keep::LargestComponent);
+            let refined = refine(&bands(), &coarse, BilateralConfig::default());
             assert!(refined == columns(90, 40, expected), "{:?}", &refined.values[..90]);
             // The same from a mask that is smaller than the image.
             let small = coarse.resized_nearest(45, 20);
-            assert!(refine(&bands(), &small, BilateralConfig::default(), Keep::LargestComponent) == refined);
+            assert!(refine(&bands(), &small, BilateralConfig::default()) == refined);
         }
     }
 
     #[test]
-    fn binary_masks_lose_their_holes_and_all_but_the_largest_component() {
+    fn binary_masks_lose_their_holes() {
         // A ring of one colour around a square of another, and beside it a smaller square in the ring's colour.
         let within = |at: usize, x: usize, y: usize, side: usize| {
             (x..x + side).contains(&(at % 90)) && (y..y + side).contains(&(at / 90))
@@ -122,12 +117,9 @@ mod tests {
         let pixel = |at: usize| if marked(at) { [220, 60, 40] } else { [40, 90, if inner(at) { 200 } else { 60 }] };
         let image = RgbImage::from_values(90, 40, (0..90 * 40).map(pixel).collect());
         let mask = Mask::from_values(90, 40, (0..90 * 40).map(|at| u8::from(marked(at)) * 6).collect());
-        let expected = Mask::from_values(90, 40, (0..90 * 40).map(|at| u8::from(outer(at)) * 6).collect());
-        assert!(refine(&image, &mask, BilateralConfig::default(), Keep::LargestComponent) == expected);
-        // Several objects keep all of theirs; holes are filled all the same.
-        let both = |at: usize| u8::from(outer(at) || within(at, 60, 10, 16)) * 6;
-        let both = Mask::from_values(90, 40, (0..90 * 40).map(both).collect());
-        assert!(refine(&image, &mask, BilateralConfig::default(), Keep::AllComponents) == both);
+        let filled = |at: usize| u8::from(outer(at) || within(at, 60, 10, 16)) * 6;
+        let filled = Mask::from_values(90, 40, (0..90 * 40).map(filled).collect());
+        assert!(refine(&image, &mask, BilateralConfig::default()) == filled);
     }
 
     #[test]
@@ -136,8 +128,8 @@ mod tests {
             Mask::from_values(90, 40, (0..90 * 40).map(|index| (index / 90 / 9 + index % 90 / 25) as u8 % 4).collect());
         let name = |label: u8| [40, 10, 30, 20][label as usize];
         let solver = BilateralSolver::new(&bands(), BilateralConfig::token_cut());
-        let refined = solver.refine(&coarse, Keep::LargestComponent);
-        assert_eq!(solver.refine(&coarse.map(name), Keep::LargestComponent), refined.map(name));
+        let refined = solver.refine(&coarse);
+        assert_eq!(solver.refine(&coarse.map(name)), refined.map(name));
         assert_ne!(refined, coarse);
     }
 
@@ -148,21 +140,18 @@ mod tests {
             let image = RgbImage::filled(width, height, [120, 7, 255]);
             for label in [0, 1, 255] {
                 let uniform = Mask::filled(width, height, label);
-                assert_eq!(refine(&image, &uniform, config, Keep::LargestComponent), uniform);
-                assert_eq!(BilateralSolver::new(&image, config).refine(&uniform, Keep::LargestComponent), uniform);
+                assert_eq!(refine(&image, &uniform, config), uniform);
+                assert_eq!(BilateralSolver::new(&image, config).refine(&uniform), uniform);
             }
             // In a constant image only the place tells pixels apart.
             let half = columns(width, height, |x| u8::from(2 * x < width));
-            assert_eq!(refine(&image, &half, config, Keep::LargestComponent).values.len(), width * height);
+            assert_eq!(refine(&image, &half, config).values.len(), width * height);
         }
         let image = RgbImage::filled(3, 2, [1, 2, 3]);
-        assert_eq!(refine(&image, &Mask::filled(0, 0, 0), config, Keep::LargestComponent), Mask::filled(3, 2, 0));
+        assert_eq!(refine(&image, &Mask::filled(0, 0, 0), config), Mask::filled(3, 2, 0));
         let solver = BilateralSolver::new(&image, config);
-        assert_eq!(solver.refine(&Mask::filled(0, 5, 0), Keep::LargestComponent), Mask::filled(3, 2, 0));
+        assert_eq!(solver.refine(&Mask::filled(0, 5, 0)), Mask::filled(3, 2, 0));
         let nothing = RgbImage::filled(0, 0, [0; 3]);
-        assert_eq!(
-            refine(&nothing, &columns(4, 4, |x| x as u8), config, Keep::LargestComponent),
-            Mask::filled(0, 0, 0)
-        );
+        assert_eq!(refine(&nothing, &columns(4, 4, |x| x as u8), config), Mask::filled(0, 0, 0));
     }
 }

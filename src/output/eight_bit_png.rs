@@ -1,0 +1,32 @@
+//! What PNGs with one byte per pixel have in common.
+
+use png::{BitDepth, Compression, Encoder, EncodingError, Filter};
+
+use super::EncodeError;
+use crate::raster::Raster;
+
+/// Encodes `values` as a PNG of one byte per pixel; `describe` says what the bytes mean. Fails for an empty raster, which
+/// PNG does not allow.
+pub(super) fn encode(
+    values: &Raster<u8>,
+    describe: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), EncodingError>,
+) -> Result<Vec<u8>, EncodeError> {
+    let (width, height) = (values.width, values.height);
+    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(EncodeError::Size { width, height });
+    };
+    let mut bytes = Vec::new();
+    let encode = || -> Result<(), EncodingError> {
+        let mut encoder = Encoder::new(&mut bytes, columns, rows);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_compression(Compression::Fast);
+        // Rows of a mask and of enlarged cells resemble the row above: the differences are almost all zero.
+        encoder.set_filter(Filter::Up);
+        describe(&mut encoder)?;
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&values.values)?;
+        writer.finish()
+    };
+    encode().map_err(|source| EncodeError::Png { width, height, source })?;
+    Ok(bytes)
+}
