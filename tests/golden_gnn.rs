@@ -99,7 +99,8 @@ fn propagation_matches_the_official_matrix() {
 #[test]
 fn forward_matches() {
     for case in cases() {
-        let batch = Batch::collate(&[case.graph()], &tensor::cpu());
+        let graphs = [case.graph()];
+        let batch = Batch::collate(&graphs, &tensor::cpu());
         let network = Network::from_values(&case.config(), &case.parameters("param0"), &tensor::cpu());
         let logits = tensor::into_vec(network.logits(batch.propagated.clone(), None, None));
         assert_close("logits", &logits, &case.golden.floats("logits"), 1e-5, 1e-5);
@@ -205,7 +206,8 @@ fn ten_steps_match() {
 #[test]
 fn closed_form_correlation_equals_the_dense_formula() {
     let case = &cases()[2];
-    let batch = Batch::collate(&[case.graph()], &tensor::cpu());
+    let graphs = [case.graph()];
+    let batch = Batch::collate(&graphs, &tensor::cpu());
     let affinity = case.golden.floats("affinity");
     let mut generator = random::stream(5, "assignment", 0);
     let raw = random::uniform(&mut generator, 1.0, 60 * 10);
@@ -270,7 +272,8 @@ fn the_order_of_nodes_does_not_matter() {
         let order = random::permutation(&mut random::stream(9, "permutation", 0), 60);
         let network = Network::from_values(&case.config(), &case.parameters("param0"), &tensor::cpu());
         let run = |graph: Graph| {
-            let batch = Batch::collate(&[graph], &tensor::cpu());
+            let graphs = [graph];
+            let batch = Batch::collate(&graphs, &tensor::cpu());
             let assignment = network.assign(&batch, None);
             (tensor::into_vec(assignment.clone()), tensor::into_vec(case.loss(&batch, assignment))[0])
         };

@@ -88,7 +88,8 @@ proptest! {
     #[test]
     fn normalised_cut_stays_in_its_bounds_and_equals_the_dense_formula((nodes, assignment, clusters) in any_case()) {
         let device = tensor::cpu();
-        let batch = Batch::collate(&[Graph::build(&nodes, Affinity::NonNegative, &device)], &device);
+        let graphs = [Graph::build(&nodes, Affinity::NonNegative, &device)];
+        let batch = Batch::collate(&graphs, &device);
         let tensor = tensor::from_slice(&assignment, [1, nodes.nodes(), clusters], &device);
         let terms = normalised_cut(&batch, tensor);
         let (cut, balance) = (tensor::into_vec(terms.cut)[0], tensor::into_vec(terms.balance)[0]);
@@ -110,7 +111,8 @@ proptest! {
     fn correlation_equals_the_dense_formula((nodes, assignment, clusters) in any_case(), alpha in 1.0f64..8.0) {
         let device = tensor::cpu();
         let affinity = Affinity::Correlation { alpha };
-        let batch = Batch::collate(&[Graph::build(&nodes, affinity, &device)], &device);
+        let graphs = [Graph::build(&nodes, affinity, &device)];
+        let batch = Batch::collate(&graphs, &device);
         let tensor = tensor::from_slice(&assignment, [1, nodes.nodes(), clusters], &device);
         let found = f64::from(tensor::into_vec(correlation(&batch, tensor.clone()))[0]);
         let expected = -trace(&dense(&nodes, affinity), &assignment, clusters);

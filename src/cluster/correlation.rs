@@ -186,7 +186,8 @@ mod tests {
         let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
         let device = tensor::cpu();
         let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &device);
-        let batch = Batch::collate(&[graph], &tensor::autodiff(&device));
+        let graphs = [graph];
+        let batch = Batch::collate(&graphs, &tensor::autodiff(&device));
         let largest = vectors.largest_product();
         let problem = Problem {
             features: tensor::from_slice(vectors.values(), [count, width], &device),

@@ -1,8 +1,10 @@
 //! Graphs of unequal size as one set of padded tensors.
 
+use std::cell::OnceCell;
+
 use burn::tensor::{Int, TensorData};
 
-use super::{Graph, Weights};
+use super::{Graph, Weights, symmetric};
 use crate::features::Edge;
 use crate::tensor::{self, Device, Tensor};
 
@@ -14,9 +16,7 @@ const TILE_ENTRIES: usize = 1 << 22;
 /// Padding never changes a result: padded nodes have a zero mask, no affinity, and every product below sums over real
 /// nodes only once the assignment is masked.
 #[derive(Debug)]
-pub struct Batch {
-    /// X of every graph, `[B, N, D]`.
-    pub features: Tensor<3>,
+pub struct Batch<'a> {
     /// P of every graph, `[B, N, D]`.
     pub propagated: Tensor<3>,
     /// 1 for nodes, 0 for padding, `[B, N, 1]`.
@@ -30,6 +30,9 @@ pub struct Batch {
     /// What is taught of the nodes, `[B, N, C]`, where there was a teacher of all graphs.
     pub targets: Option<Tensor<3>>,
     weights: BatchWeights,
+    graphs: &'a [Graph],
+    features: OnceCell<Tensor<3>>,
+    device: Device,
 }
 
 #[derive(Debug)]
@@ -52,24 +55,17 @@ enum BatchWeights {
 /// The neighbour of every node in one slot, `[B, N, 1]`.
 type NeighbourIndex = burn::tensor::Tensor<tensor::Backend, 3, Int>;
 
-impl Batch {
+impl<'a> Batch<'a> {
     /// Pads and joins `graphs` on `device`.
     ///
     /// # Panics
     /// If `graphs` is empty or mixes widths or kinds of weights.
-    pub fn collate(graphs: &[Graph], device: &Device) -> Batch {
+    pub fn collate(graphs: &'a [Graph], device: &Device) -> Batch<'a> {
         let counts: Vec<usize> = graphs.iter().map(Graph::nodes).collect();
         let nodes = counts.iter().copied().max().expect("a batch holds at least one graph");
         let width = graphs[0].width;
         assert!(graphs.iter().all(|graph| graph.width == width), "the graphs of a batch have one width");
-        let padded = |width: usize, values: &dyn Fn(usize) -> Vec<f32>| {
-            let mut all = Vec::with_capacity(graphs.len() * nodes * width);
-            for graph in 0..graphs.len() {
-                all.extend(values(graph));
-                all.resize((graph + 1) * nodes * width, 0.0);
-            }
-            tensor::from_slice(&all, [graphs.len(), nodes, width], device)
-        };
+        let padded = |width, values: fn(&Graph) -> &[f32]| padded(graphs, nodes, width, values, device);
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
         let mixed = "the graphs of a batch have one kind of weights";
         let weights = match &graphs[0].weights {
@@ -95,30 +91,57 @@ impl Batch {
                 neighbour_lists(&lists.collect::<Vec<_>>(), nodes, device)
             }
         };
+        let mut mask = vec![0.0; graphs.len() * nodes];
+        for (mask, &count) in mask.chunks_exact_mut(nodes.max(1)).zip(&counts) {
+            mask[..count].fill(1.0);
+        }
         let classes = graphs.iter().map(|graph| Some(graph.targets.as_ref()?.len() / graph.nodes())).min().flatten();
         Batch {
-            features: padded(width, &|graph| graphs[graph].features.clone()),
-            targets: classes.map(|classes| padded(classes, &|graph| graphs[graph].targets.clone().unwrap_or_default())),
-            propagated: padded(width, &|graph| graphs[graph].propagated.clone()),
-            mask: padded(1, &|graph| vec![1.0; counts[graph]]),
-            degrees: padded(1, &|graph| graphs[graph].degrees.clone()),
+            targets: classes.map(|classes| padded(classes, |graph| graph.targets.as_deref().unwrap_or_default())),
+            propagated: padded(width, |graph| &graph.propagated),
+            mask: tensor::from_vec(mask, [graphs.len(), nodes, 1], device),
+            degrees: padded(1, |graph| &graph.degrees),
             magnitude: per_graph(graphs.iter().map(magnitude).collect()),
             counts,
             weights,
+            graphs,
+            features: OnceCell::new(),
+            device: device.clone(),
         }
     }
 
+    /// X of every graph, `[B, N, D]`; joined when first asked for, as most networks and objectives never do.
+    pub fn features(&self) -> Tensor<3> {
+        let [_, nodes, width] = self.propagated.dims();
+        self.features.get_or_init(|| padded(self.graphs, nodes, width, |graph| &graph.features, &self.device)).clone()
+    }
+
     /// The same batch with non-negative W formed once, for many passes over few graphs; large ones are left as they are.
-    pub fn with_formed_weights(mut self) -> Batch {
+    pub fn with_formed_weights(mut self) -> Batch<'a> {
         if let BatchWeights::NonNegative { scales } = &self.weights {
-            let [graphs, nodes, _] = self.features.dims();
+            let [graphs, nodes, _] = self.propagated.dims();
             if graphs * nodes * nodes <= TILE_ENTRIES {
-                let scales = tensor::from_slice(scales, [graphs, 1, 1], &self.features.device());
-                let products = self.features.clone().matmul(self.features.clone().transpose());
+                let scales = tensor::from_slice(scales, [graphs, 1, 1], &self.device);
+                let products = self.features().matmul(self.features().transpose());
                 self.weights = BatchWeights::Formed(products.clamp_min(0.0) * scales);
             }
         }
         self
+    }
+
+    /// W S with W_ij = max(x_i·x_j, 0) · scale.
+    ///
+    /// # Shapes
+    /// `[B, N, K]` → `[B, N, K]`
+    fn non_negative_product(&self, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
+        if !tensor::is_cpu(&self.device) {
+            return tiled_product(&self.features(), scales, assignment);
+        }
+        let shape = assignment.dims();
+        let [_, nodes, clusters] = shape;
+        let assignment = tensor::into_vec(assignment);
+        let product = symmetric::product(self.graphs, scales, &assignment, nodes, clusters);
+        tensor::from_vec(product, shape, &self.device)
     }
 
     /// Tr(SᵀWS) of every graph, differentiable in S, without keeping any N×N matrix for the backward pass.
@@ -138,13 +161,13 @@ impl Batch {
         match &self.weights {
             BatchWeights::Correlation { offsets } => {
                 // Closed form: W = F Fᵀ − offset · 11ᵀ gives ‖FᵀS_k‖² − offset (S_kᵀ1)².
-                let together = self.features.clone().transpose().matmul(assignment.clone());
+                let together = self.features().transpose().matmul(assignment.clone());
                 let sizes = assignment.sum_dim(1);
                 let squared = |values: Tensor<3>| (values.clone() * values).sum_dim(1);
                 squared(together) - squared(sizes) * offsets.clone()
             }
             BatchWeights::NonNegative { scales } => {
-                from_product(assignment, |constant| non_negative_product(&self.features, scales, constant))
+                from_product(assignment, |constant| self.non_negative_product(scales, constant))
             }
             BatchWeights::Formed(weights) => from_product(assignment, |constant| weights.clone().matmul(constant)),
             BatchWeights::Edges { neighbours, weights } => {
@@ -152,6 +175,19 @@ impl Batch {
             }
         }
     }
+}
+
+/// The values of every graph, padded with zeros to `nodes` rows.
+///
+/// # Shapes
+/// values `[n, width]` each → `[B, N, width]`
+fn padded(graphs: &[Graph], nodes: usize, width: usize, values: fn(&Graph) -> &[f32], device: &Device) -> Tensor<3> {
+    let mut all = Vec::with_capacity(graphs.len() * nodes * width);
+    for (index, graph) in graphs.iter().enumerate() {
+        all.extend_from_slice(values(graph));
+        all.resize((index + 1) * nodes * width, 0.0);
+    }
+    tensor::from_vec(all, [graphs.len(), nodes, width], device)
 }
 
 /// The diagonal of SᵀWS from a function for WS.
@@ -168,12 +204,12 @@ fn from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>)
     inner(assignment).mul_scalar(2.0) - inner(constant)
 }
 
-/// W S with W_ij = max(f_i·f_j, 0) · scale, one graph and one band of rows at a time, so that memory stays bounded at
+/// W S with W_ij = max(x_i·x_j, 0) · scale, one graph and one band of rows at a time, so that memory stays bounded at
 /// any N.
 ///
 /// # Shapes
 /// features `[B, N, D]`, assignment `[B, N, K]` → `[B, N, K]`
-fn non_negative_product(features: &Tensor<3>, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
+fn tiled_product(features: &Tensor<3>, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
     let [graphs, nodes, width] = features.dims();
     let clusters = assignment.dims()[2];
     let band = (TILE_ENTRIES / nodes).max(1);
@@ -246,4 +282,35 @@ fn neighbour_lists(lists: &[(&[Edge], f32)], nodes: usize, device: &Device) -> B
     }
     let weights = tensor::from_slice(&weights, [lists.len(), nodes, degree], device);
     BatchWeights::Edges { neighbours, weights }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::graph::Affinity;
+    use crate::numerics::random;
+
+    #[test]
+    fn tiles_of_tensors_give_what_the_processor_gives() {
+        let (width, clusters, device) = (6, 3, tensor::cpu());
+        // More nodes than one tile has rows.
+        let graphs: Vec<Graph> = [TILE_ENTRIES.isqrt() + 9, 40]
+            .map(|count| {
+                let values = random::uniform(&mut random::stream(4, "features", count as u64), 1.0, count * width);
+                let layout = Layout::Grid { rows: 1, columns: count };
+                let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
+                Graph::build(&nodes, Affinity::NonNegative, &device)
+            })
+            .into();
+        let batch = Batch::collate(&graphs, &device);
+        let shape = [2, graphs[0].nodes(), clusters];
+        let values = random::uniform(&mut random::stream(4, "assignment", 0), 1.0, shape.iter().product());
+        let assignment = tensor::from_vec(values, shape, &device) * batch.mask.clone();
+        let scales = [0.01, 0.02];
+        let tiled = tensor::into_vec(tiled_product(&batch.features(), &scales, assignment.clone()));
+        let product = tensor::into_vec(batch.non_negative_product(&scales, assignment));
+        assert!(tiled.iter().zip(&product).all(|(one, other)| (one - other).abs() < 1e-4));
+        assert!(product.iter().any(|value| value.abs() > 0.1));
+    }
 }

@@ -8,6 +8,7 @@ mod device;
 mod propagation;
 mod storage;
 mod subgraph;
+mod symmetric;
 
 pub use batch::Batch;
 pub use device::DeviceGraphs;

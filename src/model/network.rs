@@ -128,7 +128,8 @@ impl Network {
     /// # Shapes
     /// propagated `[B, N, D]`, mask `[B, N, hidden[1]]` → `[B, N, K]`
     pub fn assign(&self, batch: &Batch, dropout_mask: Option<Tensor<3>>) -> Tensor<3> {
-        let logits = self.logits(batch.propagated.clone(), Some(batch.features.clone()), dropout_mask);
+        let features = self.config.root_weight.then(|| batch.features());
+        let logits = self.logits(batch.propagated.clone(), features, dropout_mask);
         burn::tensor::activation::softmax(logits, 2) * batch.mask.clone()
     }
 

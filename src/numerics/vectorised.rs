@@ -45,19 +45,52 @@ vectorised! {
         let count = vectors.len() / length;
         for (targets, row) in target.chunks_exact_mut(count).zip(rows.chunks_exact(length)) {
             for (target, vector) in targets.iter_mut().zip(vectors.chunks_exact(length)) {
-                let (ones, rest) = row.as_chunks::<64>();
-                let (others, other_rest) = vector.as_chunks::<64>();
-                let mut sums = [0.0f32; 64];
-                for (one, other) in ones.iter().zip(others) {
-                    for lane in 0..64 {
-                        sums[lane] += one[lane] * other[lane];
-                    }
-                }
-                let ends: f32 = rest.iter().zip(other_rest).map(|(one, other)| one * other).sum();
-                *target = sums.iter().sum::<f32>() + ends;
+                *target = inner_product(row, vector);
             }
         }
     }
+}
+
+vectorised! {
+    /// What a band of columns of a symmetric matrix M, taken from the diagonal down, adds to the products of max(M, 0) with
+    /// few vectors: entry (i, j) below the band's square on the diagonal stands for (j, i) too.
+    ///
+    /// The band is left without its negative entries.
+    ///
+    /// # Shapes
+    /// band `[length, n]`, the first n rows being those of the square; vectors `[m, length]` → target `[m, length]`
+    pub fn add_symmetric_products(target: &mut [f32], band: &mut [f32], vectors: &[f32], length: usize) {
+        let square = band.len() / length;
+        for (place, row) in band.chunks_exact_mut(square).enumerate() {
+            for value in row.iter_mut() {
+                *value = value.max(0.0);
+            }
+            for (target, vector) in target.chunks_exact_mut(length).zip(vectors.chunks_exact(length)) {
+                let factor = vector[place];
+                for (target, value) in target.iter_mut().zip(&*row) {
+                    *target += factor * value;
+                }
+                if place >= square {
+                    target[place] += inner_product(row, &vector[..square]);
+                }
+            }
+        }
+    }
+}
+
+/// Sums 64 lanes side by side, so that the order of addition is the same at every vector width.
+#[inline(always)]
+fn inner_product(one: &[f32], other: &[f32]) -> f32 {
+    let (ones, rest) = one.as_chunks::<64>();
+    let (others, other_rest) = other.as_chunks::<64>();
+    let mut sums = [0.0f32; 64];
+    for (one, other) in ones.iter().zip(others) {
+        for lane in 0..64 {
+            sums[lane] += one[lane] * other[lane];
+        }
+    }
+    let ends: f32 = rest.iter().zip(other_rest).map(|(one, other)| one * other).sum();
+    sums.iter().sum::<f32>() + ends
 }
 
 vectorised! {
