@@ -12,7 +12,9 @@ mod symmetric;
 
 pub use batch::Batch;
 pub use device::DeviceGraphs;
+pub use propagation::MOST_FORMED_NODES;
 pub use storage::GraphBytesError;
+pub use symmetric::SymmetricMatrix;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +59,8 @@ pub struct Graph {
     /// What a network is taught of every node, the share of each of C classes, row-major `[N, C]`; none unless there was
     /// a teacher.
     pub targets: Option<Vec<f32>>,
-    /// W itself, row-major `[N, N]`, where it was to be kept and is non-negative and not larger than one tile.
-    pub affinities: Option<Vec<f32>>,
+    /// W itself, where it was to be kept, is non-negative and of at most [`MOST_FORMED_NODES`].
+    pub affinities: Option<SymmetricMatrix>,
 }
 
 /// The affinity matrix of a graph without forming it.

@@ -1,7 +1,8 @@
 //! W, its row sums, and P = Â X.
 
-use super::{Affinity, Graph, Weights};
+use super::{Affinity, Graph, SymmetricMatrix, Weights};
 use crate::features::Edge;
+use crate::numerics::vectorised::add_squared_norms;
 use crate::tensor::{self, Tensor};
 
 /// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
@@ -10,7 +11,7 @@ pub(super) struct Propagation {
     pub degrees: Vec<f32>,
     pub weights: Weights,
     pub negative_share: Option<f32>,
-    pub affinities: Option<Vec<f32>>,
+    pub affinities: Option<SymmetricMatrix>,
 }
 
 impl Propagation {
@@ -22,19 +23,20 @@ impl Propagation {
     }
 }
 
-/// Entries of W that are held at once; graphs of up to 2048 nodes form W exactly once.
+/// Most nodes of a graph whose W is formed at once, in 8 MiB; of a larger one it is formed in tiles, twice.
+pub const MOST_FORMED_NODES: usize = 2048;
+
+/// Entries of W in a tile.
 const TILE_ENTRIES: usize = 1 << 22;
 
-/// Propagation over the complete graph on the processor, W in tiles of rows so that memory is O(N·tile) at any N; `keep`
-/// hands W on where it is non-negative and was formed in one tile.
+/// Propagation over the complete graph on the processor; `keep` hands W on where it is non-negative and was formed at once.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
 pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, keep: bool) -> Propagation {
-    let device = &tensor::cpu();
     let count = values.len() / width;
-    let squared_norms: Vec<f32> =
-        values.chunks_exact(width).map(|row| row.iter().map(|value| value * value).sum()).collect();
+    let mut squared_norms = vec![0.0; count];
+    add_squared_norms(&mut squared_norms, values, width);
     // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
     let largest = squared_norms.iter().copied().fold(0.0f32, f32::max);
     let weights = match affinity {
@@ -44,62 +46,38 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
         }
         Affinity::Correlation { alpha } => Weights::Correlation { offset: (f64::from(largest) / alpha) as f32 },
     };
-    let positive = |products: Tensor<2>| match &weights {
-        Weights::NonNegative { scale } => products.clamp_min(0.0).mul_scalar(*scale),
-        Weights::Correlation { offset } => products.sub_scalar(*offset).clamp_min(0.0),
-        Weights::Edges { .. } => products,
+    // W's positive part is max(x_i·x_j − offset, 0) · scale.
+    let (offset, scale) = match &weights {
+        Weights::NonNegative { scale } => (0.0, *scale),
+        Weights::Correlation { offset } => (*offset, 1.0),
+        Weights::Edges { .. } => unreachable!("the graph is complete"),
     };
-    let missing_loop: Vec<f32> = squared_norms
-        .iter()
-        .map(|&norm| {
-            let diagonal = match &weights {
-                Weights::NonNegative { scale } => norm * scale,
-                Weights::Correlation { offset } => norm - offset,
-                Weights::Edges { .. } => 0.0,
-            };
-            if diagonal > 0.0 { 0.0 } else { 1.0 }
-        })
-        .collect();
+    let missing_loop: Vec<f32> =
+        squared_norms.iter().map(|norm| if (norm - offset) * scale > 0.0 { 0.0 } else { 1.0 }).collect();
 
-    let features = tensor::from_slice(values, [count, width], device);
-    let transposed = features.clone().transpose();
-    let tile_rows = (TILE_ENTRIES / count.max(1)).max(1);
-    let tile = |start: usize| {
-        let end = (start + tile_rows).min(count);
-        positive(features.clone().slice([start..end, 0..width]).matmul(transposed.clone()))
+    let positive = if count <= MOST_FORMED_NODES {
+        Positive::Formed(SymmetricMatrix::of_products(values, width, offset, scale))
+    } else {
+        Positive::Tiled(Tiles { features: tensor::from_slice(values, [count, width], &tensor::cpu()), offset, scale })
     };
-    let starts: Vec<usize> = (0..count).step_by(tile_rows).collect();
-    let mut row_sums: Vec<f32> = Vec::with_capacity(count);
-    let mut not_positive = 0.0f64;
-    let mut kept_tile = None;
-    for &start in &starts {
-        let rows = tile(start);
-        row_sums.extend(tensor::into_vec(rows.clone().sum_dim(1)));
-        if matches!(affinity, Affinity::Correlation { .. }) {
-            let per_row = tensor::into_vec(rows.clone().equal_elem(0.0).float().sum_dim(1));
-            not_positive += per_row.iter().map(|&count| f64::from(count)).sum::<f64>();
-        }
-        kept_tile = (starts.len() == 1).then_some(rows);
-    }
+    let (row_sums, not_positive) = positive.row_sums_and_zeros(count);
     // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
     let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
     let inverse_roots: Vec<f32> =
         row_sums.iter().zip(&missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
-    let inverse_roots = tensor::from_slice(&inverse_roots, [count, 1], device);
-    let missing_loop = tensor::from_slice(&missing_loop, [count, 1], device);
-
-    let keep = keep && affinity == Affinity::NonNegative;
-    let scaled = features.clone() * inverse_roots.clone();
-    let mut propagated = Vec::with_capacity(count * width);
-    for &start in &starts {
-        let rows = kept_tile.clone().unwrap_or_else(|| tile(start));
-        let end = start + rows.dims()[0];
-        let loops = missing_loop.clone().slice([start..end, 0..1]) * scaled.clone().slice([start..end, 0..width]);
-        let result = (rows.matmul(scaled.clone()) + loops) * inverse_roots.clone().slice([start..end, 0..1]);
-        propagated.extend(tensor::into_vec(result));
+    let mut scaled = values.to_vec();
+    for (row, inverse) in scaled.chunks_exact_mut(width).zip(&inverse_roots) {
+        row.iter_mut().for_each(|value| *value *= inverse);
     }
-
-    let affinities = kept_tile.filter(|_| keep).map(tensor::into_vec);
+    let mut propagated = positive.times(&scaled, width);
+    let rows = propagated.chunks_exact_mut(width).zip(scaled.chunks_exact(width));
+    for ((row, own), (missing, inverse)) in rows.zip(missing_loop.iter().zip(&inverse_roots)) {
+        row.iter_mut().zip(own).for_each(|(value, own)| *value = (*value + missing * own) * inverse);
+    }
+    let affinities = match positive {
+        Positive::Formed(matrix) if keep && affinity == Affinity::NonNegative => Some(matrix),
+        _ => None,
+    };
 
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
@@ -121,6 +99,62 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
     let negative_share = matches!(affinity, Affinity::Correlation { .. })
         .then(|| (not_positive / (count as f64 * count as f64).max(1.0)) as f32);
     Propagation { propagated, degrees, weights, negative_share, affinities }
+}
+
+/// The positive part of W, max(x_i·x_j − offset, 0) · scale.
+enum Positive {
+    Formed(SymmetricMatrix),
+    Tiled(Tiles),
+}
+
+/// A matrix that is formed in tiles of rows whenever it is needed, so that memory is O(N·tile) at any N.
+struct Tiles {
+    /// X `[N, D]`.
+    features: Tensor<2>,
+    offset: f32,
+    scale: f32,
+}
+
+impl Positive {
+    /// The sum of every row, and how many entries are zero.
+    fn row_sums_and_zeros(&self, count: usize) -> (Vec<f32>, f64) {
+        match self {
+            Positive::Formed(matrix) => (matrix.times_few(&vec![1.0; count], 1), matrix.zeros() as f64),
+            Positive::Tiled(tiles) => {
+                let (mut sums, mut zeros) = (Vec::with_capacity(count), 0.0);
+                for rows in tiles.rows() {
+                    sums.extend(tensor::into_vec(rows.clone().sum_dim(1)));
+                    let per_row = tensor::into_vec(rows.equal_elem(0.0).float().sum_dim(1));
+                    zeros += per_row.iter().map(|&count| f64::from(count)).sum::<f64>();
+                }
+                (sums, zeros)
+            }
+        }
+    }
+
+    /// The product with V `[N, D]`.
+    fn times(&self, values: &[f32], width: usize) -> Vec<f32> {
+        match self {
+            Positive::Formed(matrix) => matrix.times_many(values, width),
+            Positive::Tiled(tiles) => {
+                let columns = tensor::from_slice(values, [values.len() / width, width], &tensor::cpu());
+                tiles.rows().flat_map(|rows| tensor::into_vec(rows.matmul(columns.clone()))).collect()
+            }
+        }
+    }
+}
+
+impl Tiles {
+    /// The rows of one tile after the other.
+    fn rows(&self) -> impl Iterator<Item = Tensor<2>> {
+        let [count, width] = self.features.dims();
+        let tile_rows = (TILE_ENTRIES / count).max(1);
+        (0..count).step_by(tile_rows).map(move |start| {
+            let rows = self.features.clone().slice([start..(start + tile_rows).min(count), 0..width]);
+            let products = rows.matmul(self.features.clone().transpose());
+            products.sub_scalar(self.offset).clamp_min(0.0).mul_scalar(self.scale)
+        })
+    }
 }
 
 /// Propagation over listed edges.
@@ -221,8 +255,7 @@ mod tests {
 
     #[test]
     fn tiles_give_the_same_as_the_full_matrix() {
-        // More nodes than one tile, so that the second pass recomputes its tiles.
-        let features = nodes(TILE_ENTRIES.isqrt() + 60, 3, Adjacency::Complete);
+        let features = nodes(MOST_FORMED_NODES + 60, 3, Adjacency::Complete);
         let largest = (0..features.nodes()).map(|i| product(&features, i, i)).fold(0.0, f64::max);
         for (affinity, offset) in [(Affinity::NonNegative, 0.0), (Affinity::Correlation { alpha: 3.0 }, largest / 3.0)]
         {

@@ -1,18 +1,89 @@
-//! Products with non-negative W on the processor, without W.
+//! Symmetric matrices on the processor, of which only half is ever formed.
 
 use rayon::prelude::*;
 
 use super::Graph;
 use crate::numerics::product::{Matrix, add_product};
-use crate::numerics::vectorised::add_symmetric_products;
+use crate::numerics::vectorised::{add_symmetric_products, shift_and_clamp};
 
-/// Columns of W that are formed at once: those of a usual graph stay in the cache of one core.
+/// Columns that are formed at once: those of a usual graph stay in the cache of one core.
 const BAND: usize = 128;
 
-/// W S with W_ij = max(x_i·x_j, 0) · scale, for graphs padded to `nodes`, each with its scale.
+/// A symmetric matrix `[N, N]`, as bands of columns from the diagonal down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SymmetricMatrix {
+    order: usize,
+    /// Row-major, `[N − start, columns]` each.
+    bands: Vec<Vec<f32>>,
+}
+
+impl SymmetricMatrix {
+    /// M_ij = max(x_i·x_j − offset, 0) · scale.
+    ///
+    /// # Shapes
+    /// features X `[N, D]`
+    pub fn of_products(features: &[f32], width: usize, offset: f32, scale: f32) -> SymmetricMatrix {
+        let order = features.len() / width;
+        let starts: Vec<usize> = (0..order).step_by(BAND).collect();
+        let bands = starts.into_par_iter().map(|start| band(features, width, start, offset, scale)).collect();
+        SymmetricMatrix { order, bands }
+    }
+
+    /// How many entries are zero.
+    pub fn zeros(&self) -> usize {
+        let of_band = |band: &[f32], columns: usize| {
+            let zeros = |values: &[f32]| values.iter().filter(|&&value| value == 0.0).count();
+            let (square, below) = band.split_at(columns * columns);
+            zeros(square) + 2 * zeros(below)
+        };
+        self.bands.iter().enumerate().map(|(index, band)| of_band(band, self.columns(index))).sum()
+    }
+
+    /// M V for few columns: every entry is read once.
+    ///
+    /// # Shapes
+    /// V `[N, K]` → `[N, K]`
+    pub fn times_few(&self, values: &[f32], columns: usize) -> Vec<f32> {
+        let parts = self.bands.par_iter().enumerate();
+        let parts: Vec<Vec<f32>> =
+            parts.map(|(index, band)| part_of_product(band, &values[index * BAND * columns..], columns)).collect();
+        let mut product = vec![0.0; values.len()];
+        for (index, part) in parts.into_iter().enumerate() {
+            add_part(&mut product[index * BAND * columns..], &part, columns, 1.0);
+        }
+        product
+    }
+
+    /// M V for many columns, every row by one thread.
+    ///
+    /// # Shapes
+    /// V `[N, D]` → `[N, D]`
+    pub fn times_many(&self, values: &[f32], width: usize) -> Vec<f32> {
+        let mut product = vec![0.0; values.len()];
+        product.par_chunks_mut(BAND * width).enumerate().for_each(|(index, target)| {
+            let (start, columns) = (index * BAND, self.columns(index));
+            // What lies left of the diagonal, in the bands before, and then what lies above it, as the mirrored band.
+            for (before, band) in self.bands[..index].iter().enumerate() {
+                let first = before * BAND;
+                let rows = &band[(start - first) * BAND..(start - first + columns) * BAND];
+                let values = &values[first * width..(first + BAND) * width];
+                add_product(target, Matrix::of_rows(rows, BAND), Matrix::of_rows(values, width));
+            }
+            let mirrored = Matrix::of_rows(&self.bands[index], columns).transposed();
+            add_product(target, mirrored, Matrix::of_rows(&values[start * width..], width));
+        });
+        product
+    }
+
+    /// Columns of a band.
+    fn columns(&self, index: usize) -> usize {
+        (self.order - index * BAND).min(BAND)
+    }
+}
+
+/// W S with W_ij = max(x_i·x_j, 0) · scale, for graphs padded to `nodes`, each with its scale; no W is kept.
 ///
-/// W is symmetric, so only what lies on and below its diagonal is formed. Bands of columns are worked on by all threads
-/// and added in their order, so that the sums do not depend on the number of threads.
+/// Bands are worked on by all threads and added in their order, so that the sums do not depend on the number of threads.
 ///
 /// # Shapes
 /// assignment `[B, N, K]` → `[B, N, K]`
@@ -20,33 +91,51 @@ pub(super) fn product(graphs: &[Graph], scales: &[f32], assignment: &[f32], node
     let bands = graphs.iter().enumerate();
     let bands: Vec<(usize, usize)> =
         bands.flat_map(|(index, graph)| (0..graph.nodes()).step_by(BAND).map(move |start| (index, start))).collect();
+    let rows = |index: usize, start: usize| (index * nodes + start) * clusters;
     let of_band = |&(index, start): &(usize, usize)| {
         let graph = &graphs[index];
-        let count = graph.nodes();
-        let length = count - start;
-        let width = length.min(BAND);
-        let features = &graph.features[start * graph.width..];
-        let own = Matrix::of_rows(&features[..width * graph.width], graph.width);
-        let mut band = vec![0.0; length * width];
-        add_product(&mut band, Matrix::of_rows(features, graph.width), own.transposed());
-        let assigned = &assignment[(index * nodes + start) * clusters..(index * nodes + count) * clusters];
-        let column = |cluster| assigned.iter().skip(cluster).step_by(clusters).copied();
-        let columns: Vec<f32> = (0..clusters).flat_map(column).collect();
-        let mut part = vec![0.0; columns.len()];
-        add_symmetric_products(&mut part, &mut band, &columns, length);
-        part
+        let band = band(&graph.features, graph.width, start, 0.0, 1.0);
+        part_of_product(&band, &assignment[rows(index, start)..rows(index, graph.nodes())], clusters)
     };
     let parts: Vec<Vec<f32>> = bands.par_iter().map(of_band).collect();
 
     let mut product = vec![0.0; assignment.len()];
     for ((index, start), part) in bands.into_iter().zip(parts) {
-        let length = part.len() / clusters;
-        let target = &mut product[(index * nodes + start) * clusters..];
-        for (place, value) in part.into_iter().enumerate() {
-            target[place % length * clusters + place / length] += value * scales[index];
-        }
+        add_part(&mut product[rows(index, start)..], &part, clusters, scales[index]);
     }
     product
+}
+
+/// The columns from `start` on, of max(X Xᵀ − offset, 0) · scale from the diagonal down.
+fn band(features: &[f32], width: usize, start: usize, offset: f32, scale: f32) -> Vec<f32> {
+    let features = &features[start * width..];
+    let own = &features[..features.len().min(BAND * width)];
+    let mut band = vec![0.0; features.len() / width * (own.len() / width)];
+    add_product(&mut band, Matrix::of_rows(features, width), Matrix::of_rows(own, width).transposed());
+    shift_and_clamp(&mut band, offset, scale);
+    band
+}
+
+/// What a band adds to M V, by columns: `[K, N − start]`.
+///
+/// # Shapes
+/// V from the band's first column on, `[N − start, K]`
+fn part_of_product(band: &[f32], values: &[f32], columns: usize) -> Vec<f32> {
+    let length = values.len() / columns;
+    let column = |column| values.iter().skip(column).step_by(columns).copied();
+    let vectors: Vec<f32> = (0..columns).flat_map(column).collect();
+    let mut part = vec![0.0; vectors.len()];
+    add_symmetric_products(&mut part, band, &vectors, length);
+    part
+}
+
+fn add_part(target: &mut [f32], part: &[f32], columns: usize, scale: f32) {
+    let length = part.len() / columns;
+    for (column, part) in part.chunks_exact(length).enumerate() {
+        for (target, value) in target.iter_mut().skip(column).step_by(columns).zip(part) {
+            *target += value * scale;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,33 +146,73 @@ mod tests {
     use crate::numerics::random;
     use crate::tensor;
 
+    /// Random values in ±1.
+    fn values(count: usize, purpose: &str) -> Vec<f32> {
+        random::uniform(&mut random::stream(1, purpose, count as u64), 1.0, count)
+    }
+
+    /// max(x_i·x_j − offset, 0) · scale times V, written out.
+    fn reference(features: &[f32], width: usize, offset: f64, scale: f64, values: &[f32], columns: usize) -> Vec<f64> {
+        let row = |node: usize| &features[node * width..(node + 1) * width];
+        let count = features.len() / width;
+        let mut product = vec![0.0; count * columns];
+        for i in 0..count {
+            for j in 0..count {
+                let sum: f64 = row(i).iter().zip(row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                for k in 0..columns {
+                    product[i * columns + k] += (sum - offset).max(0.0) * scale * f64::from(values[j * columns + k]);
+                }
+            }
+        }
+        product
+    }
+
+    fn assert_close(found: &[f32], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} is not {expected}");
+        }
+    }
+
     #[test]
-    fn the_product_is_that_of_the_whole_matrix() {
+    fn half_a_matrix_does_what_the_whole_does() {
+        let (width, offset, scale) = (5, 0.25, 0.5);
+        // One node, whole bands, and a last band that is cut short.
+        for count in [1, BAND, 2 * BAND + 77] {
+            let features = values(count * width, "features");
+            let matrix = SymmetricMatrix::of_products(&features, width, offset, scale);
+            let reference = |values: &[f32], columns| {
+                reference(&features, width, f64::from(offset), f64::from(scale), values, columns)
+            };
+            let (few, many) = (values(count * 3, "few"), values(count * 40, "many"));
+            assert_close(&matrix.times_few(&few, 3), &reference(&few, 3));
+            assert_close(&matrix.times_many(&many, 40), &reference(&many, 40));
+            let identity: Vec<f32> =
+                (0..count * count).map(|place| f32::from(u8::from(place % (count + 1) == 0))).collect();
+            let whole = matrix.times_many(&identity, count);
+            assert_eq!(matrix.zeros(), whole.iter().filter(|&&value| value == 0.0).count());
+        }
+    }
+
+    #[test]
+    fn the_product_of_a_batch_is_that_of_its_graphs() {
         let (width, clusters) = (5, 3);
-        let graph = |nodes: usize| {
-            let values = random::uniform(&mut random::stream(1, "features", nodes as u64), 1.0, nodes * width);
-            let layout = Layout::Grid { rows: 1, columns: nodes };
+        let graph = |count: usize| {
+            let layout = Layout::Grid { rows: 1, columns: count };
+            let values = values(count * width, "features");
             let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
             Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
         };
-        // One node, whole bands, and a last band that is cut short.
         let graphs: Vec<Graph> = [1, BAND, 2 * BAND + 77].map(graph).into();
         let (nodes, scales) = (2 * BAND + 77, [0.5, 1.0, 2.0]);
-        let assignment = random::uniform(&mut random::stream(1, "assignment", 0), 1.0, 3 * nodes * clusters);
+        let assignment = values(3 * nodes * clusters, "assignment");
         let found = product(&graphs, &scales, &assignment, nodes, clusters);
         for (index, graph) in graphs.iter().enumerate() {
-            let row = |node: usize| &graph.features[node * width..(node + 1) * width];
-            let affinity = |i, j| row(i).iter().zip(row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-            for place in 0..nodes * clusters {
-                let (i, k) = (place / clusters, place % clusters);
-                let entry =
-                    |j: usize| affinity(i, j).max(0.0) * f64::from(assignment[(index * nodes + j) * clusters + k]);
-                let within = i < graph.nodes();
-                let sum =
-                    if within { (0..graph.nodes()).map(entry).sum::<f64>() * f64::from(scales[index]) } else { 0.0 };
-                let found = f64::from(found[index * nodes * clusters + place]);
-                assert!((found - sum).abs() < 1e-4, "graph {index}, node {i}, cluster {k}: {found} is not {sum}");
-            }
+            let own = index * nodes * clusters..(index + 1) * nodes * clusters;
+            let (found, padding) = found[own.clone()].split_at(graph.nodes() * clusters);
+            let scale = f64::from(scales[index]);
+            assert_close(found, &reference(&graph.features, width, 0.0, scale, &assignment[own], clusters));
+            assert!(padding.iter().all(|&value| value == 0.0));
         }
     }
 }

@@ -4,14 +4,16 @@
 //! Nodes are worked on in blocks that stay in cache, each by one thread; sums over blocks are taken in their order, so that
 //! results do not depend on the number of threads.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::PerImageConfig;
-use crate::graph::{Graph, Weights};
+use crate::graph::{Graph, MOST_FORMED_NODES, SymmetricMatrix, Weights};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::product::{Matrix, add_product};
 use crate::numerics::random;
-use crate::numerics::vectorised::{elu, elu_backward, inner_products};
+use crate::numerics::vectorised::{elu, elu_backward};
 use crate::objective::Objective;
 
 /// Nodes that go through the network together.
@@ -26,10 +28,11 @@ const EPSILON: f32 = 1e-8;
 
 /// A graph's W as products with it need it.
 enum Affinities<'a> {
-    /// Row-major `[N, N]`.
-    Formed(std::borrow::Cow<'a, [f32]>),
+    Formed(Cow<'a, SymmetricMatrix>),
     /// W = X Xᵀ − offset.
-    Correlation { offset: f32 },
+    Correlation {
+        offset: f32,
+    },
 }
 
 /// One graph with a network that is optimised on it.
@@ -58,13 +61,10 @@ struct Activations {
 }
 
 impl<'a> DenseOptimiser<'a> {
-    /// Most nodes of a graph whose W is formed: of more, 16 MiB a worker would not be enough.
-    pub const MOST_NODES: usize = 2048;
-
     /// Whether a graph and an objective can be treated so.
     pub fn handles(graph: &Graph, network: &NetworkConfig, objective: Objective) -> bool {
         let complete = match graph.weights {
-            Weights::NonNegative { .. } => graph.nodes() <= Self::MOST_NODES,
+            Weights::NonNegative { .. } => graph.nodes() <= MOST_FORMED_NODES,
             Weights::Correlation { .. } => true,
             Weights::Edges { .. } => false,
         };
@@ -78,8 +78,8 @@ impl<'a> DenseOptimiser<'a> {
     pub fn new(graph: &'a Graph, network: &'a Network) -> Self {
         let affinities = match &graph.weights {
             Weights::NonNegative { scale } => Affinities::Formed(match &graph.affinities {
-                Some(formed) => formed.into(),
-                None => non_negative(graph, *scale).into(),
+                Some(formed) => Cow::Borrowed(formed),
+                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.width, 0.0, *scale)),
             }),
             Weights::Correlation { offset } => Affinities::Correlation { offset: *offset },
             Weights::Edges { .. } => panic!("listed edges are no complete graph"),
@@ -164,18 +164,7 @@ impl<'a> DenseOptimiser<'a> {
     fn product(&self, assignment: &[f32]) -> Vec<f32> {
         let (count, clusters) = (self.graph.nodes(), self.config.clusters);
         match &self.affinities {
-            Affinities::Formed(affinities) => {
-                let columns: Vec<f32> = (0..clusters)
-                    .flat_map(|cluster| assignment.iter().skip(cluster).step_by(clusters).copied())
-                    .collect();
-                let mut product = vec![0.0; count * clusters];
-                let rows = affinities.par_chunks(BLOCK * count);
-                product
-                    .par_chunks_mut(BLOCK * clusters)
-                    .zip(rows)
-                    .for_each(|(product, rows)| inner_products(product, rows, &columns, count));
-                product
-            }
+            Affinities::Formed(affinities) => affinities.times_few(assignment, clusters),
             Affinities::Correlation { offset } => {
                 // W S = X (Xᵀ S) − offset · 1 (1ᵀ S).
                 let features = Matrix::of_rows(&self.graph.features, self.graph.width);
@@ -274,18 +263,6 @@ impl<'a> DenseOptimiser<'a> {
             }
         }
     }
-}
-
-/// W_ij = max(x_i·x_j, 0) · scale, row-major `[N, N]`.
-fn non_negative(graph: &Graph, scale: f32) -> Vec<f32> {
-    let (count, features) = (graph.nodes(), Matrix::of_rows(&graph.features, graph.width));
-    let mut affinities = vec![0.0; count * count];
-    let rows = affinities.par_chunks_mut(BLOCK * count).zip(graph.features.par_chunks(BLOCK * graph.width));
-    rows.for_each(|(target, rows)| {
-        add_product(target, Matrix::of_rows(rows, graph.width), features.transposed());
-        target.iter_mut().for_each(|value| *value = value.max(0.0) * scale);
-    });
-    affinities
 }
 
 /// Adds every row of `values` to `sums`.
