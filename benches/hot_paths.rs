@@ -4,19 +4,21 @@ use std::path::Path;
 
 use deepcut::cluster::{ClusterConfig, Vectors, cluster};
 use deepcut::event::Silent;
-use deepcut::features::vit::{Precision, StateDict, VitConfig, VitExtractor};
-use deepcut::features::{Adjacency, Extractor, Layout, NodeFeatures, SuperpixelConfig, SuperpixelExtractor};
+use deepcut::features::vit::{Precision, VitConfig, VitExtractor};
+use deepcut::features::{Extractor, SuperpixelConfig, SuperpixelExtractor};
 use deepcut::graph::{Affinity, Batch, Graph};
 use deepcut::model::{Network, NetworkConfig};
+use deepcut::nodes::{Adjacency, Layout, NodeFeatures};
 use deepcut::numerics::random;
 use deepcut::objective::Objective;
 use deepcut::output::{encode_jpeg, overlay};
 use deepcut::pixels::{DecodeLimits, decode, resize_lanczos};
 use deepcut::raster::{Mask, RgbImage};
 use deepcut::refine::bilateral::{self, BilateralConfig};
-use deepcut::segment::{Assign, PerImageConfig, PerImageSegmenter, Segmenter};
+use deepcut::segment::{PerImageConfig, PerImageSegmenter, Segmenter, SharedSegmenter};
 use deepcut::tensor;
 use deepcut::train::{ResumeState, Setup, TrainConfig, train};
+use deepcut::weights::StateDict;
 use divan::{Bencher, black_box};
 
 /// The program's own.
@@ -174,8 +176,8 @@ fn graph_1225_nodes(bencher: Bencher, objective: &str) {
 fn shared_inference_1225_nodes(bencher: Bencher) {
     let device = tensor::cpu();
     let graph = Graph::build(&nodes(), Affinity::NonNegative, &device);
-    let segmenter = Segmenter::new(network_config().init(0, &device), device);
-    bencher.bench(|| segmenter.assign(black_box(&graph)));
+    let segmenter = SharedSegmenter::new(network_config().init(0, &device), device);
+    bencher.bench(|| segmenter.segment(black_box(&graph)));
 }
 
 #[divan::bench(args = ["association", "ncut", "cc"], sample_count = 10)]

@@ -14,13 +14,14 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use deepcut::cluster::{ClusterConfig, Method, Scaling, Vectors, cluster};
-use deepcut::config::{self, RunConfig};
+use deepcut::config::{self, Settings};
 use deepcut::dataset::truth::{image_key, labels};
 use deepcut::event::Silent;
-use deepcut::features::vit::{StateDict, VitExtractor};
+use deepcut::features::vit::VitExtractor;
 use deepcut::features::{Extractor, SuperpixelExtractor};
 use deepcut::metrics::Contingency;
 use deepcut::numerics::random;
+use deepcut::weights::StateDict;
 use deepcut::{dataset, pixels, tensor};
 use rayon::prelude::*;
 
@@ -90,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 type Described = (Vec<f32>, usize, Vec<PathBuf>);
 
 /// Describes every image of a collection.
-fn image_vectors(data: &Path, weights: Option<&Path>, config: &RunConfig) -> Result<Described, Box<dyn Error>> {
+fn image_vectors(data: &Path, weights: Option<&Path>, config: &Settings) -> Result<Described, Box<dyn Error>> {
     let extractor: Box<dyn Extractor + Send + Sync> = match weights {
         Some(path) => Box::new(VitExtractor::new(&StateDict::open(path)?, config.vit.clone(), tensor::cpu())?),
         None => Box::new(SuperpixelExtractor::new(config.superpixel)),

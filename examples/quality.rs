@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use deepcut::config::{self, RunConfig};
+use deepcut::config::{self, Settings};
 use deepcut::event::{Event, Observer};
 use deepcut::pipeline::{
     self, EvaluateRequest, EvaluateTask, InferRequest, Machine, PredictRequest, SaveKinds, SegmentRequest, TrainRequest,
@@ -40,7 +40,7 @@ struct Arguments {
     config: Option<PathBuf>,
     /// A setting for all modes; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    assignments: Vec<String>,
+    overrides: Vec<String>,
     #[arg(long, default_value_t = 5)]
     seeds: u64,
     /// Only these modes, by their names; may be repeated
@@ -233,12 +233,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The settings of a mode; the seed is that of training or of the per-image start.
-fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<RunConfig, pipeline::PipelineError> {
+fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<Settings, pipeline::PipelineError> {
     let room = if mode.how == PerImage { "segment" } else { "train" };
     let sample = if let TrainedOn(_, images) = mode.how { Some(format!("data.max_images={images}")) } else { None };
     let own = mode.settings.iter().map(ToString::to_string).chain([format!("{room}.seed={seed}")]).chain(sample);
-    let assignments: Vec<String> = arguments.assignments.iter().cloned().chain(own).collect();
-    Ok(config::resolve(arguments.config.as_deref(), &assignments)?)
+    let overrides: Vec<String> = arguments.overrides.iter().cloned().chain(own).collect();
+    Ok(config::resolve(arguments.config.as_deref(), &overrides)?)
 }
 
 fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run, pipeline::PipelineError> {
@@ -258,7 +258,7 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
     let summary = if mode.how == PerImage {
         let mut config = resolve(arguments, mode, seed)?;
         let refinement: Vec<String> = mode.refinement.iter().map(ToString::to_string).collect();
-        config = config::with_assignments(&config, &refinement)?;
+        config = config::with_overrides(&config, &refinement)?;
         let request = SegmentRequest { predict, weights: arguments.weights.clone(), machine: Machine::default() };
         pipeline::segment(config, &request, &Warnings)?
     } else {
@@ -267,7 +267,7 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
             checkpoint: train(arguments, mode, seed, &folder(base).join("training"))?,
             predict,
             weights: arguments.weights.clone(),
-            assignments: mode.refinement.iter().map(ToString::to_string).collect(),
+            overrides: mode.refinement.iter().map(ToString::to_string).collect(),
             machine: Machine::default(),
         };
         pipeline::infer(&request, &Warnings)?

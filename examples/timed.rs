@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use deepcut::features::Extractor;
-use deepcut::features::vit::{ImageBatch, Precision, StateDict, Vit, VitConfig, VitExtractor};
+use deepcut::features::vit::{ImageBatch, Precision, Vit, VitConfig, VitExtractor};
 use deepcut::graph::{Affinity, Graph};
 use deepcut::model::NetworkConfig;
 use deepcut::objective::Objective;
@@ -27,8 +27,9 @@ use deepcut::output::{encode_indexed_png, write_atomically};
 use deepcut::pipeline::DeviceChoice;
 use deepcut::pixels::{DecodeLimits, decode};
 use deepcut::refine::{Cells, Upscale};
-use deepcut::segment::{Labels, PerImageConfig, PerImageSegmenter};
+use deepcut::segment::{Legend, PerImageConfig, PerImageSegmenter};
 use deepcut::tensor;
+use deepcut::weights::StateDict;
 
 /// The program's own.
 #[global_allocator]
@@ -57,7 +58,7 @@ struct PerImage {
     extractor: VitExtractor,
     segmenter: PerImageSegmenter,
     config: PerImageConfig,
-    labels: Labels,
+    labels: Legend,
 }
 
 impl PerImage {
@@ -73,7 +74,7 @@ impl PerImage {
         let config = PerImageConfig::default();
         let segmenter =
             PerImageSegmenter::new(&network, Objective::Ncut { balance: 1.0 }, config.clone(), tensor::cpu());
-        Ok(PerImage { extractor, segmenter, config, labels: Labels::new(1, 0, 0).ok_or("two clusters have labels")? })
+        Ok(PerImage { extractor, segmenter, config, labels: Legend::new(1, 0, 0).ok_or("two clusters have labels")? })
     }
 
     /// Milliseconds of the whole and of every step.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A step of a run that takes long enough to show progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum Phase {
     /// Decoding images and computing their graphs.
     Features,
     /// Propagating the vectors of a collection, counted in tiles.
@@ -26,12 +26,12 @@ pub enum Stage {
 pub enum Event {
     /// What the run is about to do, in one line.
     Plan(String),
-    /// A stage begins; `total` is unknown for collections that are read as a stream.
-    StageStarted { stage: Stage, total: Option<u64> },
-    /// `done` items of the stage are finished.
-    StageProgress { stage: Stage, done: u64 },
-    /// The stage is over.
-    StageFinished { stage: Stage },
+    /// A phase begins; `total` is unknown for collections that are read as a stream.
+    PhaseStarted { phase: Phase, total: Option<u64> },
+    /// `done` items of the phase are finished.
+    PhaseProgress { phase: Phase, done: u64 },
+    /// The phase is over.
+    PhaseFinished { phase: Phase },
     /// One epoch of training is over.
     Epoch(EpochReport),
     /// One input was left out; the run goes on.

@@ -33,7 +33,7 @@
 //! # Example
 //!
 //! ```no_run
-//! use deepcut::config::RunConfig;
+//! use deepcut::config::Settings;
 //! use deepcut::event::Silent;
 //! use deepcut::pipeline::{self, Machine, TrainRequest};
 //!
@@ -44,7 +44,7 @@
 //!     machine: Machine::default(),
 //!     resume: false,
 //! };
-//! let summary = pipeline::train(RunConfig::default(), &request, &Silent)?;
+//! let summary = pipeline::train(Settings::default(), &request, &Silent)?;
 //! println!("{}", summary.checkpoint.display());
 //! # Ok::<(), pipeline::PipelineError>(())
 //! ```
@@ -59,9 +59,11 @@ pub mod features;
 pub mod graph;
 pub mod metrics;
 pub mod model;
+pub mod nodes;
 pub mod numerics;
 pub mod objective;
 pub mod output;
+pub mod parallel;
 pub mod pipeline;
 pub mod pixels;
 pub mod raster;
@@ -69,3 +71,4 @@ pub mod refine;
 pub mod segment;
 pub mod tensor;
 pub mod train;
+pub mod weights;

@@ -8,9 +8,9 @@ mod common;
 
 use common::Golden;
 use deepcut::event::Silent;
-use deepcut::features::{Adjacency, Layout, NodeFeatures};
 use deepcut::graph::{Affinity, Batch, Graph};
 use deepcut::model::{Network, NetworkConfig};
+use deepcut::nodes::{Adjacency, Layout, NodeFeatures};
 use deepcut::numerics::random;
 use deepcut::objective::{Objective, correlation, normalised_cut};
 use deepcut::tensor::{self, Tensor};

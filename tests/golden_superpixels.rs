@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use deepcut::features::{Adjacency, SlicParameters, region_graph, slic};
+use deepcut::features::{SlicParameters, region_graph, slic};
+use deepcut::nodes::Adjacency;
 use deepcut::raster::{LabelMap, RgbImage};
 use safetensors::SafeTensors;
 

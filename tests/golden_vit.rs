@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use deepcut::features::vit::{Engine, Facet, ImageBatch, Precision, Resize, StateDict, Vit, VitConfig, VitExtractor};
+use deepcut::features::vit::{Engine, Facet, ImageBatch, Precision, Resize, Vit, VitConfig, VitExtractor};
 use deepcut::features::{Extractor, log_binned};
 use deepcut::raster::RgbImage;
 use deepcut::tensor::{cpu, into_vec};
+use deepcut::weights::StateDict;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 

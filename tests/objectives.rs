@@ -1,8 +1,8 @@
 //! Objectives without golden numbers of the official code, against their formulas written out.
 
-use deepcut::features::{Adjacency, Edge, Layout, NodeFeatures};
 use deepcut::graph::{Affinity, Batch, Graph, Weights};
 use deepcut::model::NetworkConfig;
+use deepcut::nodes::{Adjacency, Edge, Layout, NodeFeatures};
 use deepcut::numerics::random;
 use deepcut::objective::Objective;
 use deepcut::tensor;

@@ -1,7 +1,7 @@
 //! What holds for every input: bounds of the losses, closed forms, and the equality of batches and single graphs.
 
-use deepcut::features::{Adjacency, Edge, Layout, NodeFeatures};
 use deepcut::graph::{Affinity, Batch, Graph};
+use deepcut::nodes::{Adjacency, Edge, Layout, NodeFeatures};
 use deepcut::objective::{Objective, correlation, normalised_cut};
 use deepcut::tensor;
 use proptest::prelude::*;

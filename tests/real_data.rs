@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use deepcut::config;
 use deepcut::event::Silent;
 use deepcut::features::Extractor;
-use deepcut::features::vit::{StateDict, VitExtractor};
+use deepcut::features::vit::VitExtractor;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{DeviceChoice, InferRequest, Machine, PredictRequest, SaveKinds, TrainRequest, infer, train};
 use deepcut::pixels::{DecodeLimits, decode};
 use deepcut::raster::Mask;
 use deepcut::tensor;
+use deepcut::weights::StateDict;
 
 /// The path below the test data, or a visible note that the test is skipped.
 fn test_data(path: &str) -> Option<PathBuf> {
@@ -47,8 +48,8 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
     let truth = test_data("data/weizmann_horses/masks")?;
     let folder = tempfile::tempdir().unwrap();
     let preset = preset.map(|preset| Path::new(env!("CARGO_MANIFEST_DIR")).join(preset));
-    let assignments: Vec<String> = config.iter().map(|text| text.to_string()).collect();
-    let config = config::resolve(preset.as_deref(), &assignments).unwrap();
+    let overrides: Vec<String> = config.iter().map(|text| text.to_string()).collect();
+    let config = config::resolve(preset.as_deref(), &overrides).unwrap();
     let request = TrainRequest {
         data: sod,
         out: Some(folder.path().join("run")),
@@ -67,7 +68,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
             overwrite: false,
         },
         weights,
-        assignments: Vec::new(),
+        overrides: Vec::new(),
         machine: Machine { device: DeviceChoice::Cpu, ..Machine::default() },
     };
     let summary = infer(&request, &Silent).unwrap();

@@ -6,12 +6,12 @@ use clap::{Args, ValueEnum};
 use deepcut::config;
 use deepcut::pipeline::{self, ClusterRequest, ClusterSummary, LayOut, PipelineError};
 
-use super::settings::{BackboneArgument, ResizeAssignments, name, resize_assignments};
+use super::settings::{BackboneArgument, ResizeOverrides, name, resize_overrides};
 use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 
 /// Group a collection of images without saying into how many groups
 ///
-/// Writes under OUT: assignments.csv (path, cluster, confidence), summary.json, report.html (clusters, their images and a
+/// Writes under OUT: overrides.csv (path, cluster, confidence), summary.json, report.html (clusters, their images and a
 /// map of the collection: open it in a browser) and clusters.safetensors, which puts new
 /// images into the same clusters: deepcut cluster --ckpt OUT/clusters.safetensors --data NEW --out OUT2. Vectors of
 /// images are kept in OUT/cache, so that a repeated run is quick.
@@ -34,7 +34,7 @@ pub struct ClusterArguments {
     config: Option<PathBuf>,
     /// Any setting by its key, for example --set cluster.restarts=8; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "ckpt")]
-    assignments: Vec<String>,
+    overrides: Vec<String>,
     /// What turns images into vectors; auto is vit when weights are given or installed, else superpixel
     /// [default: auto]
     #[arg(long, value_enum, conflicts_with_all = ["ckpt", "features"])]
@@ -43,8 +43,8 @@ pub struct ClusterArguments {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
-    #[arg(long, value_name = "HOW", value_parser = resize_assignments, conflicts_with_all = ["ckpt", "features"])]
-    resize: Option<ResizeAssignments>,
+    #[arg(long, value_name = "HOW", value_parser = resize_overrides, conflicts_with_all = ["ckpt", "features"])]
+    resize: Option<ResizeOverrides>,
     /// What groups images [default: correlation]
     #[arg(long, value_enum, conflicts_with = "ckpt")]
     method: Option<MethodArgument>,
@@ -98,7 +98,7 @@ enum MethodArgument {
 
 impl ClusterArguments {
     /// The configuration that was asked for; the checkpoint's own replaces it where there is one.
-    fn resolve(&self) -> Result<config::RunConfig, PipelineError> {
+    fn resolve(&self) -> Result<config::Settings, PipelineError> {
         let setting = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
         let flags = [
             setting("backbone", self.backbone.as_ref().map(name)),
@@ -111,8 +111,8 @@ impl ClusterArguments {
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let flags = flags.into_iter().flatten().chain(resize);
-        let assignments: Vec<String> = self.assignments.iter().cloned().chain(flags).collect();
-        config::resolve(self.config.as_deref(), &assignments).map_err(PipelineError::from)
+        let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
+        config::resolve(self.config.as_deref(), &overrides).map_err(PipelineError::from)
     }
 }
 

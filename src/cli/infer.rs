@@ -24,7 +24,7 @@ pub struct InferArguments {
     /// A setting under refine, objects, output or pixels, for example --set refine.largest_component=true; may be
     /// repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    assignments: Vec<String>,
+    overrides: Vec<String>,
     #[command(flatten)]
     predict: PredictArguments,
 }
@@ -34,7 +34,7 @@ pub fn run(arguments: &InferArguments) -> anyhow::Result<Done> {
         checkpoint: arguments.ckpt.clone(),
         predict: arguments.predict.request(),
         weights: arguments.weights.clone(),
-        assignments: arguments.assignments.iter().cloned().chain(arguments.predict.assignments()).collect(),
+        overrides: arguments.overrides.iter().cloned().chain(arguments.predict.overrides()).collect(),
         machine: (&arguments.predict.machine).into(),
     };
     let reporter = Reporter::new(&arguments.predict.talk);

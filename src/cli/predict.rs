@@ -86,7 +86,7 @@ impl PredictArguments {
     }
 
     /// The settings that the flags stand for.
-    pub fn assignments(&self) -> impl Iterator<Item = String> {
+    pub fn overrides(&self) -> impl Iterator<Item = String> {
         let flags = [
             self.refine.map(|method| format!("refine.method={}", name(&method))),
             self.instances.then(|| "objects.instances=true".to_string()),

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deepcut::event::{EpochReport, Event, Observer, Stage};
+use deepcut::event::{EpochReport, Event, Observer, Phase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{TalkArguments, complain, say};
@@ -68,7 +68,7 @@ impl Reporter {
         }
     }
 
-    fn start_bar(&self, stage: Stage, total: Option<u64>) {
+    fn start_bar(&self, phase: Phase, total: Option<u64>) {
         let show = !self.arguments.quiet && !self.arguments.json && std::io::stderr().is_terminal();
         let target = if show { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(total, target);
@@ -79,14 +79,14 @@ impl Reporter {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(match stage {
-            Stage::Features => "features",
-            Stage::Propagation => "propagation",
-            Stage::Training => "epochs",
-            Stage::Background => "background",
-            Stage::Teaching => "teaching",
-            Stage::Inference => "images",
-            Stage::Evaluation => "scores",
+        bar.set_message(match phase {
+            Phase::Features => "features",
+            Phase::Propagation => "propagation",
+            Phase::Training => "epochs",
+            Phase::Background => "background",
+            Phase::Teaching => "teaching",
+            Phase::Inference => "images",
+            Phase::Evaluation => "scores",
         });
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
@@ -111,17 +111,17 @@ impl Observer for Reporter {
                     self.detail(&epoch_line(&report));
                 }
             }
-            Event::StageStarted { stage, total } => {
-                tracing::info!(?stage, total, "started");
-                self.start_bar(stage, total);
+            Event::PhaseStarted { phase, total } => {
+                tracing::info!(?phase, total, "started");
+                self.start_bar(phase, total);
             }
-            Event::StageProgress { done, .. } => {
+            Event::PhaseProgress { done, .. } => {
                 if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
                     bar.set_position(done);
                 }
             }
-            Event::StageFinished { stage } => {
-                tracing::info!(?stage, "finished");
+            Event::PhaseFinished { phase } => {
+                tracing::info!(?phase, "finished");
                 if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     bar.finish_and_clear();
                 }

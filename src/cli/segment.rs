@@ -36,7 +36,7 @@ enum MethodArgument {
 pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let method = arguments.method.map(|method| format!("segment.method={}", name(&method)));
     let epochs = arguments.epochs.map(|epochs| format!("segment.epochs={epochs}"));
-    let further = method.into_iter().chain(epochs).chain(arguments.predict.assignments());
+    let further = method.into_iter().chain(epochs).chain(arguments.predict.overrides());
     let config = arguments.settings.resolve("segment", further)?;
     if config.segment.method == PerImageMethod::Spectral && arguments.epochs.is_some() {
         return Err(PipelineError::Usage("--method spectral has no epochs; leave out --epochs".into()).into());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use deepcut::config::{self, RunConfig};
+use deepcut::config::{self, Settings};
 use deepcut::pipeline::PipelineError;
 
 #[derive(Debug, Args)]
@@ -13,7 +13,7 @@ pub struct SettingsArguments {
     config: Option<PathBuf>,
     /// Any setting by its key, for example --set vit.stride=4; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    assignments: Vec<String>,
+    overrides: Vec<String>,
     /// What turns images into features; auto is vit when weights are given or installed, else superpixel
     /// [default: auto]
     #[arg(long, value_enum)]
@@ -37,8 +37,8 @@ pub struct SettingsArguments {
     background_parts: Option<usize>,
     /// How a transformer's input is resized: square:280 (280×280 pixels), short:224 (shorter side 224, aspect kept) or
     /// keep [default: square:280]
-    #[arg(long, value_name = "HOW", value_parser = resize_assignments)]
-    resize: Option<ResizeAssignments>,
+    #[arg(long, value_name = "HOW", value_parser = resize_overrides)]
+    resize: Option<ResizeOverrides>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -61,7 +61,7 @@ enum ObjectiveArgument {
 
 impl SettingsArguments {
     /// The configuration that was asked for. `room` holds the seed; `further` flags come last.
-    pub fn resolve(&self, room: &str, further: impl IntoIterator<Item = String>) -> Result<RunConfig, PipelineError> {
+    pub fn resolve(&self, room: &str, further: impl IntoIterator<Item = String>) -> Result<Settings, PipelineError> {
         let flags = [
             self.backbone.map(|backbone| format!("backbone={}", name(&backbone))),
             self.objective.map(|objective| format!("objective.kind={}", name(&objective))),
@@ -72,22 +72,22 @@ impl SettingsArguments {
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let flags = flags.into_iter().flatten().chain(resize).chain(further);
-        let assignments: Vec<String> = self.assignments.iter().cloned().chain(flags).collect();
-        config::resolve(self.config.as_deref(), &assignments).map_err(PipelineError::from)
+        let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
+        config::resolve(self.config.as_deref(), &overrides).map_err(PipelineError::from)
     }
 }
 
 /// The settings that a --resize flag stands for.
 #[derive(Debug, Clone)]
-pub struct ResizeAssignments(pub Vec<String>);
+pub struct ResizeOverrides(pub Vec<String>);
 
-pub fn resize_assignments(text: &str) -> Result<ResizeAssignments, String> {
+pub fn resize_overrides(text: &str) -> Result<ResizeOverrides, String> {
     let (how, side) = text.split_once(':').map_or((text, None), |(how, side)| (how, Some(side)));
     match (how, side) {
         ("square" | "short", Some(side)) if side.parse::<usize>().is_ok() => {
-            Ok(ResizeAssignments(vec![format!("vit.resize={how}"), format!("vit.input_side={side}")]))
+            Ok(ResizeOverrides(vec![format!("vit.resize={how}"), format!("vit.input_side={side}")]))
         }
-        ("keep", None) => Ok(ResizeAssignments(vec!["vit.resize=keep".into()])),
+        ("keep", None) => Ok(ResizeOverrides(vec!["vit.resize=keep".into()])),
         _ => Err("write square:280, short:224 or keep".into()),
     }
 }

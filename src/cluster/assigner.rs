@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::partition::{largest, scores};
 use super::vectors::{FittedScaling, Vectors};
 use super::{Clustering, Method};
-use crate::model::sealed::{self, Kind, NamedMatrix, SealError};
+use crate::model::container::{self, ContainerError, Kind, NamedMatrix};
 
 const KIND: Kind = Kind { name: "clustering", format: 1 };
 
@@ -143,7 +143,7 @@ impl Assigner {
     }
 
     /// The file's bytes; the same clusters always give the same bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, SealError> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ContainerError> {
         let matrix = |name: &str, rows: usize, values: Vec<f32>| NamedMatrix {
             name: name.to_string(),
             shape: [rows, self.header.width],
@@ -155,23 +155,23 @@ impl Assigner {
             matrices.push(matrix("scaling.shifts", 1, shifts.clone()));
             matrices.push(matrix("scaling.factors", 1, factors.clone()));
         }
-        sealed::seal(KIND, &self.header, &matrices)
+        container::write(KIND, &self.header, &matrices)
     }
 
     /// Reads and checks the bytes of a file of clusters.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Assigner, SealError> {
-        let (header, mut matrices): (AssignerHeader, _) = sealed::unseal(KIND, bytes)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Assigner, ContainerError> {
+        let (header, mut matrices): (AssignerHeader, _) = container::read(KIND, bytes)?;
         if header.width == 0 || header.sizes.is_empty() || header.sizes.contains(&0) || !header.offset.is_finite() {
-            return Err(SealError::Content("it describes no clusters".into()));
+            return Err(ContainerError::Content("it describes no clusters".into()));
         }
-        let sums = sealed::take(&mut matrices, "cluster.sums", [header.sizes.len(), header.width])?;
+        let sums = container::remove(&mut matrices, "cluster.sums", [header.sizes.len(), header.width])?;
         let mut channels = None;
         if header.standardised {
-            let mut take = |name: &str| sealed::take(&mut matrices, name, [1, header.width]);
+            let mut take = |name: &str| container::remove(&mut matrices, name, [1, header.width]);
             channels = Some([take("scaling.shifts")?, take("scaling.factors")?]);
         }
         if !channels.iter().flatten().chain([&sums]).flatten().all(|value| value.is_finite()) {
-            return Err(SealError::Content("its clusters have no finite places".into()));
+            return Err(ContainerError::Content("its clusters have no finite places".into()));
         }
         let scaling = FittedScaling { channels, unit_length: header.unit_length };
         Ok(Assigner { scaling, sums: sums.into_iter().map(f64::from).collect(), header })

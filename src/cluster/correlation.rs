@@ -6,7 +6,7 @@ use super::neighbours::Neighbours;
 use super::partition::Partition;
 use super::vectors::Vectors;
 use super::{ClusterConfig, ClusterError, Propagation, Restart, propagation};
-use crate::event::{Event, Observer, Stage};
+use crate::event::{Event, Observer, Phase};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::{argmax, random};
 use crate::tensor::{self, Device, Tensor};
@@ -71,7 +71,7 @@ pub(super) fn correlation(
     let smallest = ((config.smallest_share * count as f64).ceil() as usize).max(2);
 
     let steps = (config.restarts * epochs) as u64;
-    observer.observe(Event::StageStarted { stage: Stage::Training, total: Some(steps) });
+    observer.observe(Event::PhaseStarted { phase: Phase::Training, total: Some(steps) });
     let mut restarts = Vec::new();
     let mut best: Option<(f64, usize, Vec<u32>)> = None;
     for restart in 0..config.restarts {
@@ -82,7 +82,7 @@ pub(super) fn correlation(
         for epoch in 0..epochs {
             let dropout = random::stream(seed, "dropout", epoch as u64);
             curve.push(problem.step(&mut trained, &mut optimiser, dropout, learning_rate));
-            observer.observe(Event::StageProgress { stage: Stage::Training, done: (restart * epochs + epoch) as u64 });
+            observer.observe(Event::PhaseProgress { phase: Phase::Training, done: (restart * epochs + epoch) as u64 });
             if observer.interrupted() {
                 return Err(ClusterError::Interrupted);
             }
@@ -98,7 +98,7 @@ pub(super) fn correlation(
             best = Some((objective, restart, partition.clusters));
         }
     }
-    observer.observe(Event::StageFinished { stage: Stage::Training });
+    observer.observe(Event::PhaseFinished { phase: Phase::Training });
     let Some((objective, best_restart, clusters)) = best else { return Err(ClusterError::Empty) };
     let propagation = if exact { "exact" } else { "sparse" };
     Ok(Found { clusters, objective, restarts, best_restart, propagation })
@@ -173,8 +173,8 @@ mod tests {
     use super::*;
     use crate::cluster::vectors::Scaling;
     use crate::event::Silent;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::{Affinity, Batch, Graph};
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::objective::Objective;
 
     #[test]

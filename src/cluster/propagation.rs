@@ -6,7 +6,7 @@
 
 use super::neighbours::Neighbours;
 use super::vectors::{Vectors, squared_length};
-use crate::event::{Event, Observer, Stage};
+use crate::event::{Event, Observer, Phase};
 use crate::tensor::{self, Device, Tensor};
 
 /// Rows and columns of a tile of W: 16 MiB.
@@ -24,11 +24,11 @@ pub(super) fn exact(vectors: &Vectors, offset: f64, device: &Device, observer: &
     let mut features = blocks(vectors.values(), width, device);
     let pairs: Vec<(usize, usize)> =
         (0..features.len()).flat_map(|row| (row..features.len()).map(move |column| (row, column))).collect();
-    observer.observe(Event::StageStarted { stage: Stage::Propagation, total: Some(2 * pairs.len() as u64) });
+    observer.observe(Event::PhaseStarted { phase: Phase::Propagation, total: Some(2 * pairs.len() as u64) });
     let mut done = 0;
     let mut step = || {
         done += 1;
-        observer.observe(Event::StageProgress { stage: Stage::Propagation, done });
+        observer.observe(Event::PhaseProgress { phase: Phase::Propagation, done });
         observer.interrupted()
     };
     let tile = |row: &Tensor<2>, column: &Tensor<2>| {
@@ -76,7 +76,7 @@ pub(super) fn exact(vectors: &Vectors, offset: f64, device: &Device, observer: &
             return None;
         }
     }
-    observer.observe(Event::StageFinished { stage: Stage::Propagation });
+    observer.observe(Event::PhaseFinished { phase: Phase::Propagation });
     features.clear();
     let finished = propagated.into_iter().flatten().zip(inverse_roots).map(|(block, roots)| block * roots);
     Some(Tensor::cat(finished.collect(), 0))
@@ -134,8 +134,8 @@ pub(super) fn over_neighbours(vectors: &Vectors, offset: f64, neighbours: &Neigh
 mod tests {
     use super::*;
     use crate::event::Silent;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::{Affinity, Graph};
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
 
     fn assert_same_as_graph(count: usize, width: usize, alpha: f64) {

@@ -2,25 +2,25 @@
 
 mod resolve;
 
-pub use resolve::{ConfigError, resolve, with_assignments};
+pub use resolve::{ConfigError, resolve, with_overrides};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterConfig;
-use crate::features::cache::CacheConfig;
 use crate::features::vit::VitConfig;
 use crate::features::{PixelConfig, SuperpixelConfig};
 use crate::graph::Affinity;
 use crate::objective::Objective;
+use crate::output::CacheConfig;
 use crate::pixels::DecodeLimits;
 use crate::refine::{ObjectsConfig, RefineConfig};
-use crate::segment::{Labels, PartsConfig, PerImageConfig};
+use crate::segment::{Legend, PartsConfig, PerImageConfig};
 use crate::train::TrainConfig;
 
 /// Every setting of a run. A configuration file holds the same keys in TOML; what it leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RunConfig {
+pub struct Settings {
     /// What turns images into features.
     pub backbone: BackboneChoice,
     pub data: DataConfig,
@@ -182,7 +182,7 @@ impl ObjectiveConfig {
     }
 }
 
-impl RunConfig {
+impl Settings {
     /// Number of clusters, K.
     pub fn clusters(&self) -> usize {
         self.model.clusters.unwrap_or(match self.objective.kind() {
@@ -324,7 +324,7 @@ impl RunConfig {
         self.superpixel.validate().map_err(|error| ConfigError::Value(format!("[superpixel] {error}")))?;
         self.pixel.validate().map_err(|error| ConfigError::Value(format!("[pixel] {error}")))?;
         self.parts.validate().map_err(|error| ConfigError::Value(format!("[parts] {error}")))?;
-        if Labels::new(clusters - 1, self.parts.foreground, self.parts.background).is_none() {
+        if Legend::new(clusters - 1, self.parts.foreground, self.parts.background).is_none() {
             return Err(ConfigError::Value(
                 "model.clusters, parts.foreground and parts.background are more than the 255 values of a mask".into(),
             ));

@@ -1,10 +1,10 @@
-//! Defaults, configuration file, `--set` and flags → one [`RunConfig`].
+//! Defaults, configuration file, `--set` and flags → one [`Settings`].
 
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::RunConfig;
+use super::Settings;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,15 +14,15 @@ pub enum ConfigError {
     #[error("{path} is not valid: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
     #[error("--set {0}: write it as key=value, for example --set train.epochs=20")]
-    Assignment(String),
+    Override(String),
     #[error("{0}")]
     Value(String),
 }
 
-/// Resolves a configuration: `file` over the defaults, then `assignments` (`room.key=value`) in order, later ones win.
+/// Resolves a configuration: `file` over the defaults, then `overrides` (`room.key=value`) in order, later ones win.
 ///
 /// Values are TOML; what is not TOML counts as text, so `--set objective.kind=cc` needs no quotes.
-pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<RunConfig, ConfigError> {
+pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
     let mut table = Table::new();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)
@@ -30,33 +30,33 @@ pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<RunConfig,
         let invalid = |reason: String| ConfigError::File { path: path.to_path_buf(), reason };
         table = text.parse::<Table>().map_err(|error| invalid(one_line(&error)))?;
         // The file alone first, so that its mistakes are not blamed on the command line.
-        Value::Table(table.clone()).try_into::<RunConfig>().map_err(|error| invalid(one_line(&error)))?;
+        Value::Table(table.clone()).try_into::<Settings>().map_err(|error| invalid(one_line(&error)))?;
     }
-    resolve_table(table, assignments)
+    resolve_table(table, overrides)
 }
 
 /// A complete configuration with some settings (`room.key=value`) changed.
-pub fn with_assignments(config: &RunConfig, assignments: &[String]) -> Result<RunConfig, ConfigError> {
+pub fn with_overrides(config: &Settings, overrides: &[String]) -> Result<Settings, ConfigError> {
     let table = Table::try_from(config).map_err(|error| ConfigError::Value(one_line(&error)))?;
-    resolve_table(table, assignments)
+    resolve_table(table, overrides)
 }
 
-fn resolve_table(mut table: Table, assignments: &[String]) -> Result<RunConfig, ConfigError> {
-    for assignment in assignments {
-        assign(&mut table, assignment)?;
+fn resolve_table(mut table: Table, overrides: &[String]) -> Result<Settings, ConfigError> {
+    for override_ in overrides {
+        set(&mut table, override_)?;
         Value::Table(table.clone())
-            .try_into::<RunConfig>()
-            .map_err(|error| ConfigError::Value(format!("{assignment}: {}", one_line(&error))))?;
+            .try_into::<Settings>()
+            .map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
     }
-    let config: RunConfig = Value::Table(table).try_into().map_err(|error| ConfigError::Value(one_line(&error)))?;
+    let config: Settings = Value::Table(table).try_into().map_err(|error| ConfigError::Value(one_line(&error)))?;
     config.validate()?;
     Ok(config)
 }
 
 /// Sets the value at a dotted key, creating the tables on the way.
-fn assign(table: &mut Table, assignment: &str) -> Result<(), ConfigError> {
-    let malformed = || ConfigError::Assignment(assignment.to_string());
-    let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
+fn set(table: &mut Table, override_: &str) -> Result<(), ConfigError> {
+    let malformed = || ConfigError::Override(override_.to_string());
+    let (key, text) = override_.split_once('=').ok_or_else(malformed)?;
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(text.to_string()));
     let mut names: Vec<&str> = key.trim().split('.').collect();
@@ -79,8 +79,8 @@ mod tests {
     use super::*;
     use crate::config::{BackboneChoice, ObjectiveKind};
 
-    fn set(assignments: &[&str]) -> Result<RunConfig, ConfigError> {
-        resolve(None, &assignments.iter().map(|text| text.to_string()).collect::<Vec<_>>())
+    fn set(overrides: &[&str]) -> Result<Settings, ConfigError> {
+        resolve(None, &overrides.iter().map(|text| text.to_string()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
     fn training_chooses_what_is_left_open() {
         use BackboneChoice::{Superpixel, Vit};
         use ObjectiveKind::{Association, Cc, Ncut};
-        for (backbone, assignments, expected) in [
+        for (backbone, overrides, expected) in [
             (Vit, vec![], (Association, Cc)),
             (Superpixel, vec![], (Association, Association)),
             (Vit, vec!["objective.parts=ncut"], (Association, Ncut)),
@@ -102,15 +102,15 @@ mod tests {
             (Vit, vec!["objective.kind=association"], (Association, Association)),
             (Superpixel, vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
         ] {
-            let mut objective = set(&assignments).unwrap().objective;
+            let mut objective = set(&overrides).unwrap().objective;
             objective.choose_for_training(backbone);
-            assert_eq!((objective.kind(), objective.parts()), expected, "{assignments:?}");
+            assert_eq!((objective.kind(), objective.parts()), expected, "{overrides:?}");
         }
     }
 
     #[test]
     fn mistakes_name_the_key() {
-        for (assignment, expected) in [
+        for (override_, expected) in [
             ("train.epoch=3", "epoch"),
             ("trian.epochs=3", "trian"),
             ("train.epochs=many", "many"),
@@ -120,9 +120,9 @@ mod tests {
             ("superpixel.regions=1", "regions"),
             ("backbone.name=vit", "backbone"),
         ] {
-            let message = set(&[assignment]).unwrap_err().to_string();
-            assert!(message.contains(expected), "{assignment}: {message}");
-            assert!(!message.contains('\n'), "{assignment}: {message}");
+            let message = set(&[override_]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{override_}: {message}");
+            assert!(!message.contains('\n'), "{override_}: {message}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use serde::{Deserialize, Serialize};
 
 use super::region_graph::REGION_WIDTH;
-use super::{Adjacency, NodeFeatures};
+use crate::nodes::{Adjacency, NodeFeatures};
 
 /// How a node of a colour graph is described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ fn background_distance(nodes: &NodeFeatures) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Edge, Layout};
+    use crate::nodes::{Edge, Layout};
 
     /// A 3×n strip of grey nodes, the middle row as given and the border black, joined to the four neighbours.
     fn strip(middle: &[f32]) -> NodeFeatures {

@@ -1,7 +1,7 @@
 //! One vector for a whole image, from nothing but its colours and where they lie.
 
-use super::NodeFeatures;
 use super::region_graph::REGION_WIDTH;
+use crate::nodes::NodeFeatures;
 
 /// Moments of place that every colour is held against: down, right, and distance from the centre.
 const PLACES: usize = 3;
@@ -61,7 +61,7 @@ pub(super) fn colour_statistics(nodes: &NodeFeatures) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout};
+    use crate::nodes::{Adjacency, Layout};
 
     #[test]
     fn statistics_of_a_black_and_a_red_half() {

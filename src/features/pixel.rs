@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::image_vector::{STATISTICS, colour_statistics};
 use super::region_graph::{REGION_WIDTH, colour_affinity, region_values};
-use super::{Adjacency, Descriptor, Edge, Extractor, Layout, NodeFeatures};
+use super::{Descriptor, Extractor};
+use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
 use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;

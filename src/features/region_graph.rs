@@ -1,6 +1,6 @@
 //! Mean colour and place of every region of an image, and the colour affinity between regions that touch.
 
-use super::{Adjacency, Edge, Layout, NodeFeatures};
+use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
 use crate::raster::{LabelMap, RgbImage};
 
 /// Channels of a region: mean red, green, blue, then the centroid's y and x.

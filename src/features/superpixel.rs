@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::image_vector::{STATISTICS, colour_statistics};
 use super::region_graph::region_graph;
 use super::slic::{SlicParameters, slic};
-use super::{Descriptor, Extractor, NodeFeatures};
+use super::{Descriptor, Extractor};
+use crate::nodes::NodeFeatures;
 use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
@@ -92,7 +93,7 @@ impl Extractor for SuperpixelExtractor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Adjacency;
+    use crate::nodes::Adjacency;
     use crate::raster::Raster;
 
     #[test]

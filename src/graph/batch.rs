@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use burn::tensor::{Int, TensorData};
 
 use super::{Graph, Weights, symmetric};
-use crate::features::Edge;
+use crate::nodes::Edge;
 use crate::tensor::{self, Device, Tensor};
 
 /// Entries of W formed at once while applying it.
@@ -287,8 +287,8 @@ fn neighbour_lists(lists: &[(&[Edge], f32)], nodes: usize, device: &Device) -> B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::Affinity;
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
 
     #[test]

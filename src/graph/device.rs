@@ -136,7 +136,7 @@ impl DeviceGraphs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
     use crate::tensor;
 

@@ -18,7 +18,7 @@ pub use symmetric::SymmetricMatrix;
 
 use serde::{Deserialize, Serialize};
 
-use crate::features::{Adjacency, Edge, NodeFeatures};
+use crate::nodes::{Adjacency, Edge, NodeFeatures};
 use crate::tensor::{self, Device};
 
 /// How affinities follow from features.

@@ -1,7 +1,7 @@
 //! W, its row sums, and P = Â X.
 
 use super::{Affinity, Graph, SymmetricMatrix, Weights};
-use crate::features::Edge;
+use crate::nodes::Edge;
 use crate::numerics::vectorised::add_squared_norms;
 use crate::tensor::{self, Tensor};
 
@@ -208,8 +208,8 @@ pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::Graph;
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
 
     fn nodes(count: usize, width: usize, adjacency: Adjacency) -> NodeFeatures {

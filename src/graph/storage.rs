@@ -2,7 +2,7 @@
 
 use super::propagation::Propagation;
 use super::{Graph, Weights};
-use crate::features::Edge;
+use crate::nodes::Edge;
 
 /// Begins every stored graph; the number is the format's version.
 const MAGIC: &[u8; 8] = b"dcgraph3";

@@ -1,7 +1,7 @@
 //! The graph of some of an image's nodes only, for clustering within a cluster.
 
 use super::{Affinity, Graph, Weights, propagation};
-use crate::features::Edge;
+use crate::nodes::Edge;
 use crate::numerics::scale_to_unit_length;
 use crate::tensor::Device;
 
@@ -62,7 +62,7 @@ fn centre(values: &mut [f32], width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
     use crate::tensor;
 

@@ -141,8 +141,8 @@ fn add_part(target: &mut [f32], part: &[f32], columns: usize, scale: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::Affinity;
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
     use crate::tensor;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{MetricError, mean, same_size};
-use crate::numerics::assignment::maximum_assignment;
+use crate::numerics::optimal_assignment::maximum_assignment;
 use crate::raster::LabelMap;
 
 /// Most pairs of segments that are matched, so that a broken file cannot ask for all memory.

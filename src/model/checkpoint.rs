@@ -1,8 +1,8 @@
-//! The checkpoint: everything that inference needs except the backbone's weights, in one sealed file.
+//! The checkpoint: everything that inference needs except the backbone's weights, in one container file.
 
 use serde::{Deserialize, Serialize};
 
-use super::sealed::{self, Kind, NamedMatrix, SealError};
+use super::container::{self, ContainerError, Kind, NamedMatrix};
 use super::{Network, NetworkConfig};
 use crate::tensor::{self, Device};
 
@@ -122,28 +122,28 @@ impl Checkpoint {
     }
 
     /// The file's bytes; the same checkpoint always gives the same bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, SealError> {
-        sealed::seal(KIND, &self.header, &self.parameters)
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ContainerError> {
+        container::write(KIND, &self.header, &self.parameters)
     }
 
     /// Reads and checks the bytes of a checkpoint file.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, SealError> {
-        let (header, mut matrices): (CheckpointHeader, _) = sealed::unseal(KIND, bytes)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, ContainerError> {
+        let (header, mut matrices): (CheckpointHeader, _) = container::read(KIND, bytes)?;
         let mut parameters = Vec::new();
         for stage in Stage::ALL {
             if header.stage(stage).is_some_and(|trained| !trained.network.is_possible()) {
-                return Err(SealError::Content("its network has impossible sizes".into()));
+                return Err(ContainerError::Content("its network has impossible sizes".into()));
             }
             let shapes = header.stage(stage).map_or(Vec::new(), |trained| trained.network.parameter_shapes());
             for (name, shape) in shapes {
                 let name = format!("{}{name}", stage.prefix());
-                let values = sealed::take(&mut matrices, &name, shape)?;
+                let values = container::remove(&mut matrices, &name, shape)?;
                 parameters.push(NamedMatrix { name, shape, values });
             }
         }
         let clusters = header.objects.network.clusters;
         if [header.background.len(), header.border_shares.len(), header.area_shares.len()] != [clusters; 3] {
-            return Err(SealError::Content("its background rule is for another number of clusters".into()));
+            return Err(ContainerError::Content("its background rule is for another number of clusters".into()));
         }
         Ok(Checkpoint { header, parameters })
     }
@@ -217,7 +217,7 @@ mod tests {
                 values: vec![0.0; shape[0] * shape[1]],
             };
             let matrices: Vec<NamedMatrix> = shapes.into_iter().map(matrix).collect();
-            let bytes = sealed::seal(KIND, &header(network.clone(), vec![true; clusters]), &matrices).unwrap();
+            let bytes = container::write(KIND, &header(network.clone(), vec![true; clusters]), &matrices).unwrap();
             assert_eq!(Checkpoint::from_bytes(&bytes).is_ok(), accepted, "{network:?}");
         }
     }

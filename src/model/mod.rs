@@ -1,7 +1,7 @@
 //! The network that assigns nodes to clusters, and the file that keeps it.
 
 pub mod checkpoint;
+pub mod container;
 mod network;
-pub mod sealed;
 
 pub use network::{Network, NetworkConfig, Parameter};

@@ -1,7 +1,7 @@
 //! Numbers without a domain.
 
-pub mod assignment;
 pub mod normalised_affinity;
+pub mod optimal_assignment;
 #[allow(unsafe_code, reason = "the product is called by addresses; the block says why it is sound")]
 pub mod product;
 pub mod random;

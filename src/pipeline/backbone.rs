@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::{Machine, PipelineError};
-use crate::config::{BackboneChoice, RunConfig};
-use crate::features::vit::{Precision, StateDict, VitExtractor, VitShape, WeightsError, bfloat_available, file_hash};
+use crate::config::{BackboneChoice, Settings};
+use crate::features::vit::{Precision, VitExtractor, VitShape, bfloat_available};
 use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
 use crate::model::NetworkConfig;
 use crate::output::write_atomically;
 use crate::tensor::{Device, is_cpu, supports_bfloat};
+use crate::weights::{StateDict, WeightsError, file_hash};
 
 /// How to get deep features, for users of a backbone without weights.
 const HINT: &str = " (for deep features give a ViT's weights with --weights FILE and its settings with --config FILE)";
@@ -32,7 +33,7 @@ impl Backbone {
     }
 
     /// The network that `config` puts on these features, with so many clusters.
-    pub fn network(&self, config: &RunConfig, clusters: usize) -> NetworkConfig {
+    pub fn network(&self, config: &Settings, clusters: usize) -> NetworkConfig {
         NetworkConfig {
             input: self.extractor.width(),
             hidden: config.model.hidden,
@@ -47,7 +48,7 @@ impl Backbone {
 ///
 /// `expected_hash` is that of the weights a checkpoint was trained with.
 pub(super) fn open(
-    config: &mut RunConfig,
+    config: &mut Settings,
     weights: Option<&Path>,
     expected_hash: Option<&str>,
     machine: &Machine,
@@ -104,7 +105,7 @@ pub(super) fn open(
 }
 
 fn vit(
-    config: &RunConfig,
+    config: &Settings,
     path: &Path,
     expected_hash: Option<&str>,
     device: &Device,

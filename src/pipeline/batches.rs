@@ -14,7 +14,7 @@ const UNDER_WAY: usize = 2;
 
 /// Most images of one batch of `extractor` on `device`: as many as its free memory takes.
 pub(super) fn images_per_batch(extractor: &dyn BatchExtractor, device: &Device) -> usize {
-    extractor.images_per_batch(super::device::usable_bytes(device) / UNDER_WAY as u64)
+    extractor.images_per_batch(tensor::usable_bytes(device) / UNDER_WAY as u64)
 }
 
 /// Threads that wait for the device when it is never idle: those of the batches under way, and of one that fills.
@@ -117,8 +117,8 @@ fn serve(requests: &Mutex<Receiver<Request>>, images: usize, compute: impl Fn(&[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::Layout;
-    use crate::pipeline::ordered::for_each_ordered;
+    use crate::nodes::Layout;
+    use crate::parallel::parallel_map;
 
     /// One node with one channel for every image: its only value.
     struct Values;
@@ -158,7 +158,7 @@ mod tests {
         let found = with_batches(&Values, 3, compute, |batches| {
             let mut found = Vec::new();
             let one = |number: u8| batches.compute(batches.prepare(&image(number)));
-            for_each_ordered(0..100, 11, one, |row| {
+            parallel_map(0..100, 11, one, |row| {
                 found.push(row?.to_vec());
                 Ok::<(), PipelineError>(())
             })?;
@@ -176,7 +176,7 @@ mod tests {
         };
         let result = with_batches(&Values, 3, fail, |batches| {
             let one = |number: u8| batches.compute(batches.prepare(&image(number)));
-            for_each_ordered(0..100, 7, one, |row| row.map(drop))
+            parallel_map(0..100, 7, one, |row| row.map(drop))
         });
         assert!(matches!(result, Err(PipelineError::InputOutput(message)) if message.contains("--device cpu")));
     }

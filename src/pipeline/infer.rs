@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use super::backbone::{self, Backbone};
 use super::batches::{images_per_batch, waiting_threads, with_batches};
 use super::machine::{Machine, workers};
-use super::ordered::Crew;
 use super::predict::{Decision, PredictRequest, PredictSummary, Predictor};
 use super::{PipelineError, images, read_checkpoint};
-use crate::config::{RunConfig, with_assignments};
+use crate::config::{Settings, with_overrides};
 use crate::dataset::{self, Collection};
 use crate::event::{Event, Observer};
 use crate::features::Prepared;
 use crate::graph::{Affinity, DeviceGraphs};
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage};
-use crate::segment::{Assign, Labels, SecondStage, Segmenter, Segments};
+use crate::parallel::Crew;
+use crate::segment::{Legend, SecondStage, Segmenter, Segments, SharedSegmenter};
 use crate::tensor::{self, Device, Tensor};
 
 /// What to segment with a trained network.
@@ -25,7 +25,7 @@ pub struct InferRequest {
     /// The weights of the checkpoint's backbone, where it needs any.
     pub weights: Option<PathBuf>,
     /// Settings (`key=value`) that differ from the checkpoint's; only those that come after the network.
-    pub assignments: Vec<String>,
+    pub overrides: Vec<String>,
     pub machine: Machine,
 }
 
@@ -36,20 +36,21 @@ const ADJUSTABLE: [&str; 4] = ["refine.", "objects.", "output.", "pixels."];
 pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
     let (checkpoint, checkpoint_hash) = read_checkpoint(&request.checkpoint)?;
     let header = &checkpoint.header;
-    let stored: RunConfig = serde_json::from_value(header.config.clone()).map_err(|error| {
+    let stored: Settings = serde_json::from_value(header.config.clone()).map_err(|error| {
         PipelineError::Untrusted(format!(
             "{} was made by another version of deepcut ({error}); train again",
             request.checkpoint.display()
         ))
     })?;
-    if let Some(fixed) = request.assignments.iter().find(|key| !ADJUSTABLE.iter().any(|room| key.starts_with(room))) {
+    if let Some(fixed) = request.overrides.iter().find(|key| !ADJUSTABLE.iter().any(|room| key.starts_with(room))) {
         return Err(PipelineError::Usage(format!(
             "--set {fixed}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference, and --precision"
         )));
     }
-    let mut config = with_assignments(&stored, &request.assignments)?;
+    let mut config = with_overrides(&stored, &request.overrides)?;
     let collection = dataset::open(&request.predict.data)?;
-    let (device, device_name) = request.machine.device.resolve()?;
+    let device = request.machine.device.open()?;
+    let device_name = tensor::name(&device);
     let backbone = backbone::open(
         &mut config,
         request.weights.as_deref(),
@@ -74,7 +75,7 @@ struct Inference<'a> {
     request: &'a InferRequest,
     checkpoint: &'a Checkpoint,
     checkpoint_hash: blake3::Hash,
-    config: &'a RunConfig,
+    config: &'a Settings,
     backbone: &'a Backbone,
     device: &'a Device,
     device_name: &'static str,
@@ -96,7 +97,7 @@ impl Inference<'_> {
             header.objects.network.clusters,
         )));
         let segmenter = |stage, device: &Device| {
-            checkpoint.network(stage, device).map(|network| Segmenter::new(network, device.clone()))
+            checkpoint.network(stage, device).map(|network| SharedSegmenter::new(network, device.clone()))
         };
         let objects = segmenter(Stage::Objects, device).ok_or_else(|| unusable(&request.checkpoint))?;
         let batch_extractor = backbone.extractor.batches();
@@ -105,8 +106,8 @@ impl Inference<'_> {
         let (parts, background_parts) =
             (segmenter(Stage::Parts, &parts_device), segmenter(Stage::BackgroundParts, &parts_device));
         let second_stage = SecondStage {
-            foreground: parts.as_ref().map(|segmenter| segmenter as &dyn Assign),
-            background: background_parts.as_ref().map(|segmenter| segmenter as &dyn Assign),
+            foreground: parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
+            background: background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
             config: &config.parts,
             labels,
             affinity: config.parts_affinity(),
@@ -135,7 +136,7 @@ impl Inference<'_> {
         let Some(extractor) = batch_extractor else {
             return predictor.run(collection, Crew { workers, waiting: 0 }, observer, |image, work| {
                 let (graph, layout) = predictor.graph(image, work, images::graph, device);
-                let segments = objects.assign(&graph);
+                let segments = objects.segment(&graph);
                 let values = second_stage.values(&graph, &segments, &header.background);
                 Ok(decision(layout, &segments, values, graph.negative_share))
             });
@@ -174,7 +175,7 @@ impl Inference<'_> {
 }
 
 /// What the mask values of a checkpoint mean, once its networks fit each other and the backbone.
-fn labels(header: &CheckpointHeader, width: usize, path: &Path) -> Result<Labels, PipelineError> {
+fn labels(header: &CheckpointHeader, width: usize, path: &Path) -> Result<Legend, PipelineError> {
     let second_stages = [&header.parts, &header.background_parts];
     let networks = std::iter::once(&header.objects).chain(second_stages.into_iter().flatten());
     for network in networks.map(|stage| &stage.network) {
@@ -188,7 +189,7 @@ fn labels(header: &CheckpointHeader, width: usize, path: &Path) -> Result<Labels
     }
     let [parts, background_parts] = second_stages.map(|stage| stage.as_ref().map_or(0, |stage| stage.network.clusters));
     let clusters = header.background.iter().filter(|&&is_background| !is_background).count();
-    Labels::new(clusters, parts, background_parts).ok_or_else(|| unusable(path))
+    Legend::new(clusters, parts, background_parts).ok_or_else(|| unusable(path))
 }
 
 fn unusable(path: &Path) -> PipelineError {
@@ -243,7 +244,7 @@ mod tests {
                     overwrite: false,
                 };
                 let request =
-                    InferRequest { checkpoint: path.clone(), predict, weights: None, assignments: vec![], machine };
+                    InferRequest { checkpoint: path.clone(), predict, weights: None, overrides: vec![], machine };
                 let inference = Inference {
                     request: &request,
                     checkpoint: &checkpoint,

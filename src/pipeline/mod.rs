@@ -3,12 +3,10 @@
 mod backbone;
 mod batches;
 mod cluster;
-mod device;
 mod evaluate;
 mod images;
 mod infer;
 mod machine;
-mod ordered;
 mod predict;
 mod segment;
 #[cfg(test)]
@@ -18,12 +16,12 @@ mod train;
 pub use crate::features::vit::Precision;
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::segment::PerImageMethod;
+pub use crate::tensor::DeviceChoice;
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
 pub use cluster::{
     AlphaSweep, ClusterRequest, ClusterResult, ClusterSummary, ClusteredImage, LabelScores, LayOut, StableRange,
     SweepPoint, cluster,
 };
-pub use device::DeviceChoice;
 pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};
 pub use machine::Machine;
@@ -36,11 +34,12 @@ pub use train::{StageSummary, TrainRequest, TrainSummary, train};
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, RunConfig};
+use crate::config::{ConfigError, Settings};
 use crate::dataset::DatasetError;
-use crate::features::cache::CacheConfig;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
+use crate::output::CacheConfig;
 use crate::output::OutputError;
+use crate::tensor::DeviceError;
 
 /// Why a run ended early. Each variant is one exit code of the program.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +66,12 @@ impl From<ConfigError> for PipelineError {
 
 impl From<DatasetError> for PipelineError {
     fn from(error: DatasetError) -> Self {
+        PipelineError::Usage(error.to_string())
+    }
+}
+
+impl From<DeviceError> for PipelineError {
+    fn from(error: DeviceError) -> Self {
         PipelineError::Usage(error.to_string())
     }
 }
@@ -100,8 +105,8 @@ fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok,
 }
 
 /// The configuration as a file of results keeps it: without what cannot change the result.
-fn stored_config(config: &RunConfig) -> serde_json::Value {
-    let kept = RunConfig { cache: CacheConfig::default(), ..config.clone() };
+fn stored_config(config: &Settings) -> serde_json::Value {
+    let kept = Settings { cache: CacheConfig::default(), ..config.clone() };
     serde_json::to_value(kept).unwrap_or_default()
 }
 

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use super::backbone;
 use super::machine::{Machine, workers};
-use super::ordered::Crew;
 use super::predict::{Decision, PredictRequest, PredictSummary, Predictor};
 use super::{PipelineError, images};
-use crate::config::{ObjectiveKind, RunConfig};
+use crate::config::{ObjectiveKind, Settings};
 use crate::dataset;
 use crate::event::{Event, Observer};
+use crate::parallel::Crew;
 use crate::segment::{
-    Assign, Labels, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, SpectralSegmenter,
+    Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,
 };
-use crate::tensor::is_cpu;
+use crate::tensor::{self, is_cpu};
 
 /// What to segment image by image.
 #[derive(Debug, Clone)]
@@ -25,12 +25,13 @@ pub struct SegmentRequest {
 
 /// Segments every image of a collection in the paper's per-image mode.
 pub fn segment(
-    mut config: RunConfig,
+    mut config: Settings,
     request: &SegmentRequest,
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
     let collection = dataset::open(&request.predict.data)?;
-    let (device, device_name) = request.machine.device.resolve()?;
+    let device = request.machine.device.open()?;
+    let device_name = tensor::name(&device);
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &request.machine, &device)?;
     let workers = workers(request.machine.threads)?;
     config.objective.kind.get_or_insert(ObjectiveKind::Ncut);
@@ -70,11 +71,11 @@ pub fn segment(
     let [parts_of_foreground, parts_of_background] = [parts.foreground, parts.background]
         .map(|count| (count > 0).then(|| segmenter(count, parts.epochs, config.parts_objective())));
     // Validated with the configuration.
-    let labels = Labels::new(clusters - 1, parts.foreground, parts.background)
+    let labels = Legend::new(clusters - 1, parts.foreground, parts.background)
         .ok_or_else(|| PipelineError::Usage("there are more clusters and parts than masks have values".into()))?;
     let second_stage = SecondStage {
-        foreground: parts_of_foreground.as_ref().map(|segmenter| segmenter as &dyn Assign),
-        background: parts_of_background.as_ref().map(|segmenter| segmenter as &dyn Assign),
+        foreground: parts_of_foreground.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
+        background: parts_of_background.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
         config: parts,
         labels,
         affinity: config.parts_affinity(),
@@ -100,7 +101,7 @@ pub fn segment(
     predictor.run(&collection, Crew { workers, waiting: 0 }, observer, |image, work| {
         let (graph, layout) = predictor.graph(image, work, build, &device);
         let (segments, final_loss) = if spectral {
-            (SpectralSegmenter.assign(&graph), None)
+            (SpectralSegmenter.segment(&graph), None)
         } else {
             let optimised = objects.optimise(&graph);
             (optimised.segments, optimised.losses.last().copied())

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::backbone::Backbone;
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::event::{Event, Observer};
-use crate::features::vit::{Engine, StateDict, VitExtractor};
+use crate::features::vit::{Engine, VitExtractor};
 use crate::output::encode_grey_png;
 use crate::raster::Raster;
 use crate::tensor;
+use crate::weights::StateDict;
 
 /// Whoever watches a run in a test sees nothing.
 pub struct Silent;
@@ -29,7 +30,7 @@ pub fn weights() -> PathBuf {
 }
 
 /// The transformer on the processor, computed by `engine`.
-pub fn backbone(config: &RunConfig, engine: Engine) -> Backbone {
+pub fn backbone(config: &Settings, engine: Engine) -> Backbone {
     let state = StateDict::open(&weights()).unwrap();
     let extractor = VitExtractor::with_engine(&state, config.vit.clone(), tensor::cpu(), engine).unwrap();
     Backbone { extractor: Box::new(extractor), name: "vit", hash: None, description: String::new() }

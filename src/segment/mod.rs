@@ -2,15 +2,15 @@
 //! in a second stage which parts they are of.
 
 mod dense;
-mod labels;
+mod legend;
 mod per_image;
 mod shared;
 mod spectral;
 mod two_stage;
 
-pub use labels::{Label, Labels, Role};
+pub use legend::{Label, Legend, Role};
 pub use per_image::{Optimised, PerImageConfig, PerImageMethod, PerImageSegmenter};
-pub use shared::Segmenter;
+pub use shared::SharedSegmenter;
 pub use spectral::SpectralSegmenter;
 pub use two_stage::{PartsConfig, SecondStage, members};
 
@@ -30,8 +30,8 @@ pub struct Segments {
 }
 
 /// Something that assigns the nodes of a graph to clusters.
-pub trait Assign: Sync {
-    fn assign(&self, graph: &Graph) -> Segments;
+pub trait Segmenter: Sync {
+    fn segment(&self, graph: &Graph) -> Segments;
 }
 
 impl Segments {

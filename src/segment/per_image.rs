@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::dense::DenseOptimiser;
-use super::{Assign, Segments};
+use super::{Segmenter, Segments};
 use crate::graph::{Batch, Graph};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
@@ -109,8 +109,8 @@ impl PerImageSegmenter {
     }
 }
 
-impl Assign for PerImageSegmenter {
-    fn assign(&self, graph: &Graph) -> Segments {
+impl Segmenter for PerImageSegmenter {
+    fn segment(&self, graph: &Graph) -> Segments {
         self.optimise(graph).segments
     }
 }
@@ -118,8 +118,8 @@ impl Assign for PerImageSegmenter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
     use crate::graph::Affinity;
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
 
     /// Two groups of features with noise, of more than two blocks of nodes.
     fn nodes() -> NodeFeatures {

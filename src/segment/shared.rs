@@ -1,20 +1,20 @@
 //! Shared mode: one trained network for every image, one pass each.
 
-use super::{Assign, Segments};
+use super::{Segmenter, Segments};
 use crate::graph::{Batch, DeviceGraphs, Graph};
 use crate::model::Network;
 use crate::tensor::{Device, Tensor};
 
 /// A trained network that assigns the nodes of new graphs.
 #[derive(Debug)]
-pub struct Segmenter {
+pub struct SharedSegmenter {
     network: Network,
     device: Device,
 }
 
-impl Segmenter {
-    pub fn new(network: Network, device: Device) -> Segmenter {
-        Segmenter { network, device }
+impl SharedSegmenter {
+    pub fn new(network: Network, device: Device) -> SharedSegmenter {
+        SharedSegmenter { network, device }
     }
 
     /// The probability of every cluster for every node of a batch, left on the device.
@@ -27,9 +27,9 @@ impl Segmenter {
     }
 }
 
-impl Assign for Segmenter {
+impl Segmenter for SharedSegmenter {
     /// Assigns every node of `graph`, dropout off.
-    fn assign(&self, graph: &Graph) -> Segments {
+    fn segment(&self, graph: &Graph) -> Segments {
         let batch = Batch::collate(std::slice::from_ref(graph), &self.device);
         Segments::from_assignment(self.network.assign(&batch, None))
     }

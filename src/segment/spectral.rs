@@ -2,7 +2,7 @@
 
 use faer::{Mat, Side};
 
-use super::{Assign, Segments};
+use super::{Segmenter, Segments};
 use crate::graph::{Graph, Weights};
 use crate::numerics::normalised_affinity::normalise;
 
@@ -10,13 +10,13 @@ use crate::numerics::normalised_affinity::normalise;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpectralSegmenter;
 
-impl Assign for SpectralSegmenter {
+impl Segmenter for SpectralSegmenter {
     /// Cluster 1 is where the solution y of (D − W) y = λ D y with the second smallest λ is above its mean over nodes.
     ///
     /// Source: Shi and Malik, "Normalized Cuts and Image Segmentation", PAMI 2000; split at the mean as in TokenCut, Wang
     /// et al., CVPR 2022, arXiv 2202.11539. Negative affinities count as none.
     /// Time grows with the third power of the nodes, memory with the second.
-    fn assign(&self, graph: &Graph) -> Segments {
+    fn segment(&self, graph: &Graph) -> Segments {
         let nodes = graph.nodes();
         let vector = second_eigenvector(&affinities(graph));
         let mean = vector.iter().sum::<f64>() / nodes as f64;
@@ -61,14 +61,14 @@ fn second_eigenvector(affinities: &Mat<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Edge, Layout, NodeFeatures};
     use crate::graph::Affinity;
+    use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
     use crate::tensor;
 
     fn clusters(values: Vec<f32>, width: usize, adjacency: Adjacency) -> Vec<usize> {
         let layout = Layout::Grid { rows: 1, columns: values.len() / width };
         let nodes = NodeFeatures { values, width, layout, adjacency };
-        let segments = SpectralSegmenter.assign(&Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu()));
+        let segments = SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu()));
         assert_eq!(segments.probabilities.len(), 2 * segments.clusters.len());
         segments.clusters
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assign, Labels, Segments};
+use super::{Legend, Segmenter, Segments};
 use crate::graph::{Affinity, Graph};
 use crate::numerics::range::{InvalidSetting, within};
 use crate::tensor::Device;
@@ -56,11 +56,11 @@ pub fn members(clusters: &[usize], background: &[bool], of_background: bool) -> 
 /// Divides what a first stage has found.
 pub struct SecondStage<'a> {
     /// What the foreground is divided by; none leaves it whole.
-    pub foreground: Option<&'a dyn Assign>,
+    pub foreground: Option<&'a dyn Segmenter>,
     /// What the background is divided by; none leaves it whole.
-    pub background: Option<&'a dyn Assign>,
+    pub background: Option<&'a dyn Segmenter>,
     pub config: &'a PartsConfig,
-    pub labels: Labels,
+    pub labels: Legend,
     pub affinity: Affinity,
     pub device: &'a Device,
 }
@@ -74,10 +74,12 @@ impl SecondStage<'_> {
         let mut values = self.labels.of_nodes(&segments.clusters, background);
         let stages =
             [(self.foreground, false, self.config.foreground), (self.background, true, self.config.background)];
-        for (assign, of_background, parts) in stages {
+        for (segmenter, of_background, parts) in stages {
             let members = members(&segments.clusters, background, of_background);
-            let Some(assign) = assign.filter(|_| members.len() >= self.config.least_nodes(parts)) else { continue };
-            let divided = assign.assign(&graph.subgraph(&members, self.affinity, self.config.centred, self.device));
+            let Some(segmenter) = segmenter.filter(|_| members.len() >= self.config.least_nodes(parts)) else {
+                continue;
+            };
+            let divided = segmenter.segment(&graph.subgraph(&members, self.affinity, self.config.centred, self.device));
             for (node, part) in members.into_iter().zip(divided.clusters) {
                 values[node] =
                     if of_background { self.labels.of_background_part(part) } else { self.labels.of_part(part) };
@@ -90,14 +92,14 @@ impl SecondStage<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{Adjacency, Layout, NodeFeatures};
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::tensor;
 
     /// Divides by the sign of the first feature.
     struct BySign;
 
-    impl Assign for BySign {
-        fn assign(&self, graph: &Graph) -> Segments {
+    impl Segmenter for BySign {
+        fn segment(&self, graph: &Graph) -> Segments {
             let clusters: Vec<usize> =
                 graph.features.chunks_exact(graph.width).map(|row| usize::from(row[0] > 0.0)).collect();
             Segments { probabilities: vec![0.5; 2 * clusters.len()], clusters }
@@ -131,7 +133,7 @@ mod tests {
                 foreground: Some(&BySign),
                 background: with_background.then_some(&BySign),
                 config: &config,
-                labels: Labels::new(1, 2, 2).unwrap(),
+                labels: Legend::new(1, 2, 2).unwrap(),
                 affinity: Affinity::NonNegative,
                 device: &tensor::cpu(),
             };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::optimiser::Moments;
 use crate::model::NetworkConfig;
 use crate::model::checkpoint::CurvePoint;
-use crate::model::sealed::{self, Kind, NamedMatrix, SealError};
+use crate::model::container::{self, ContainerError, Kind, NamedMatrix};
 
 const KIND: Kind = Kind { name: "resume state", format: 1 };
 
@@ -29,7 +29,7 @@ pub struct ResumeState {
 }
 
 /// Why a resume file cannot be used.
-pub type ResumeError = SealError;
+pub type ResumeError = ContainerError;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,12 +63,12 @@ impl ResumeState {
                 values: values.clone(),
             }));
         }
-        sealed::seal(KIND, &header, &matrices)
+        container::write(KIND, &header, &matrices)
     }
 
     /// Reads and checks the bytes of a resume file for a network of these sizes.
     pub fn from_bytes(bytes: &[u8], network: &NetworkConfig) -> Result<ResumeState, ResumeError> {
-        let (header, mut matrices): (Header, _) = sealed::unseal(KIND, bytes)?;
+        let (header, mut matrices): (Header, _) = container::read(KIND, bytes)?;
         let mut state = ResumeState {
             fingerprint: header.fingerprint,
             steps: header.steps,
@@ -79,7 +79,7 @@ impl ResumeState {
             moments: Vec::new(),
         };
         for (name, shape) in network.parameter_shapes() {
-            let mut take = |role: &str| sealed::take(&mut matrices, &format!("{role}.{name}"), shape);
+            let mut take = |role: &str| container::remove(&mut matrices, &format!("{role}.{name}"), shape);
             state.parameters.push(take("last")?);
             state.best_parameters.push(take("best")?);
             state.moments.push(Moments { first: take("first_moment")?, second: take("second_moment")? });

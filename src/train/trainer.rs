@@ -1,7 +1,7 @@
 //! Epochs over a collection of graphs.
 
 use super::{GraphSource, LoadError, Optimiser, ResumeState, TrainConfig};
-use crate::event::{EpochReport, Event, Observer, Stage};
+use crate::event::{EpochReport, Event, Observer, Phase};
 use crate::graph::{Batch, Graph};
 use crate::model::checkpoint::CurvePoint;
 use crate::model::{Network, NetworkConfig};
@@ -87,7 +87,7 @@ pub fn train(
         },
     };
 
-    observer.observe(Event::StageStarted { stage: Stage::Training, total: Some(config.epochs as u64) });
+    observer.observe(Event::PhaseStarted { phase: Phase::Training, total: Some(config.epochs as u64) });
     while state.curve.len() < config.epochs && !exhausted(&state, config) {
         let epoch = state.curve.len();
         let learning_rate = config.learning_rate * config.schedule.factor(epoch, config.epochs);
@@ -133,9 +133,9 @@ pub fn train(
             learning_rate,
             best,
         }));
-        observer.observe(Event::StageProgress { stage: Stage::Training, done: epoch as u64 + 1 });
+        observer.observe(Event::PhaseProgress { phase: Phase::Training, done: epoch as u64 + 1 });
     }
-    observer.observe(Event::StageFinished { stage: Stage::Training });
+    observer.observe(Event::PhaseFinished { phase: Phase::Training });
 
     let collapsed =
         state.best_epoch.checked_sub(1).is_some_and(|best| state.curve[best].largest_cluster_share >= COLLAPSED_SHARE);

@@ -2,7 +2,7 @@
 
 use super::bfloat::{self, Pair, PairLinear};
 use super::kernels::{self, LANES};
-use super::weights::Linear;
+use super::layers::Linear;
 
 /// How products are computed, and how their left operands lie in memory.
 ///

@@ -8,7 +8,7 @@
 //! Sequential and without any other state, as the kernels in single precision are.
 
 use super::kernels::LANES;
-use super::weights::Linear;
+use super::layers::Linear;
 
 /// Two neighbouring values in bfloat16, the first in the lower half.
 pub type Pair = u32;

@@ -10,22 +10,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::arithmetic::{Arithmetic, first};
+use super::batch::{Grid, ImageBatch};
 use super::bfloat::Pair;
-use super::config::{Facet, VitShape};
+use super::config::Facet;
 use super::kernels::{self, LANES};
-use super::model::{Grid, ImageBatch};
-use super::weights::{BlockWeights, Norm, VitWeights};
-
-/// What is read off the transformer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal<'a> {
-    /// The tokens as they enter the first block.
-    Embedded,
-    /// The facet of some blocks, ascending, for every token.
-    Facets { layers: &'a [usize], facet: Facet },
-    /// The class token after the last block and the final normalisation.
-    ClassToken,
-}
+use super::layers::{BlockWeights, Norm, VitWeights};
+use super::readout::Readout;
+use super::shape::VitShape;
 
 /// Tokens of one image that travel together.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +43,9 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Runs a batch until `goal`; `positions` is `[1 + patches, width]`.
+/// Runs a batch until `readout`; `positions` is `[1 + patches, width]`.
 ///
-/// Returns `[images, tokens, width]`, for [`Goal::Facets`] `[images, tokens, blocks · width]`, for [`Goal::ClassToken`]
+/// Returns `[images, tokens, width]`, for [`Readout::Facets`] `[images, tokens, blocks · width]`, for [`Readout::ClassToken`]
 /// `[images, 1, width]`.
 pub fn forward<A: Arithmetic>(
     shape: &VitShape,
@@ -62,7 +53,7 @@ pub fn forward<A: Arithmetic>(
     batch: &ImageBatch,
     grid: Grid,
     positions: &[f32],
-    goal: Goal<'_>,
+    readout: Readout<'_>,
 ) -> Vec<f32> {
     let tokens = 1 + grid.rows * grid.columns;
     let strips: Vec<Strip> = (0..batch.images)
@@ -73,17 +64,18 @@ pub fn forward<A: Arithmetic>(
     let strips_per_image = tokens.div_ceil(LANES);
 
     // How many blocks run to their end.
-    let full_blocks = match goal {
-        Goal::Embedded => 0,
-        Goal::Facets { layers, facet } => {
+    let full_blocks = match readout {
+        Readout::Embedded => 0,
+        Readout::Facets { layers, facet } => {
             layers.last().map_or(0, |&last| if facet == Facet::Token { last + 1 } else { last })
         }
-        Goal::ClassToken => shape.depth,
+        Readout::ClassToken => shape.depth,
     };
     // The block whose queries, keys and values are needed next, if any is.
     let following = |block: usize| weights.blocks[..full_blocks].get(block);
-    let mut described: Described<A> = Described { goal, shape, weights, strips: &strips, tokens, values: Vec::new() };
-    if let Goal::Facets { layers, .. } = goal {
+    let mut described: Described<A> =
+        Described { readout, shape, weights, strips: &strips, tokens, values: Vec::new() };
+    if let Readout::Facets { layers, .. } = readout {
         described.values = vec![0.0; batch.images * tokens * layers.len() * shape.width];
     }
 
@@ -99,7 +91,7 @@ pub fn forward<A: Arithmetic>(
     let mut upcoming: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
     for (index, block) in weights.blocks[..full_blocks].iter().enumerate() {
         // The class token's last block needs no other token's output.
-        let class_only = goal == Goal::ClassToken && index + 1 == full_blocks;
+        let class_only = readout == Readout::ClassToken && index + 1 == full_blocks;
         (&strips, &mut states, &mut upcoming).into_par_iter().for_each(|(&strip, state, upcoming)| {
             if class_only && strip.first != 0 {
                 return;
@@ -117,8 +109,8 @@ pub fn forward<A: Arithmetic>(
         described.read(index + 1, &states);
     }
 
-    match goal {
-        Goal::ClassToken => {
+    match readout {
+        Readout::ClassToken => {
             let mut normed = vec![0.0; shape.width * LANES];
             let mut classes = Vec::with_capacity(batch.images * shape.width);
             for image in 0..batch.images {
@@ -128,18 +120,18 @@ pub fn forward<A: Arithmetic>(
             }
             classes
         }
-        Goal::Embedded => {
+        Readout::Embedded => {
             let mut rows = vec![0.0; batch.images * tokens * shape.width];
             collect(shape, &strips, &states, tokens, &mut rows, 0..shape.width);
             rows
         }
-        Goal::Facets { .. } => described.values,
+        Readout::Facets { .. } => described.values,
     }
 }
 
 /// What has been read off the wanted blocks.
 struct Described<'a, A: Arithmetic> {
-    goal: Goal<'a>,
+    readout: Readout<'a>,
     shape: &'a VitShape,
     weights: &'a VitWeights<A::Linear>,
     strips: &'a [Strip],
@@ -152,7 +144,7 @@ impl<A: Arithmetic> Described<'_, A> {
     /// Reads what is wanted of the tokens between two blocks, `finished` of which are over: they are the last one's
     /// output, and the next one's keys, queries and values follow from them.
     fn read(&mut self, finished: usize, states: &[Vec<f32>]) {
-        let Goal::Facets { layers, facet } = self.goal else { return };
+        let Readout::Facets { layers, facet } = self.readout else { return };
         let of_tokens = facet == Facet::Token;
         let Some(place) = layers.iter().position(|&layer| layer + usize::from(of_tokens) == finished) else { return };
         let width = self.shape.width;

@@ -1,10 +1,10 @@
 //! Descriptors of image patches from a frozen vision transformer.
 //!
-//! [`StateDict`] reads the weights, their shapes and [`VitConfig`] make a [`Vit`], and [`VitExtractor`] puts it to
+//! The weights, their shapes and [`VitConfig`] make a [`Vit`], and [`VitExtractor`] puts it to
 //! work on images.
 
-mod archive;
 mod arithmetic;
+mod batch;
 #[allow(
     unsafe_code,
     reason = "the processor's instructions for bfloat16 are called directly; each block says why it is sound"
@@ -14,24 +14,28 @@ mod config;
 mod host;
 #[allow(unsafe_code, reason = "products and instruction sets are called directly; each block says why it is sound")]
 mod kernels;
+mod layers;
 mod model;
-mod pickle;
 mod positions;
+mod readout;
+mod shape;
 mod tensors;
-mod weights;
 
 use config::Patches;
 
+pub use batch::{Descriptors, Grid, ImageBatch};
 pub use bfloat::available as bfloat_available;
-pub use config::{Facet, Precision, Resize, VitConfig, VitShape};
-pub use model::{Descriptors, Engine, Grid, ImageBatch, Vit};
-pub use weights::{StateDict, WeightsError, file_hash};
+pub use config::{Facet, Precision, Resize, VitConfig};
+pub use model::{Engine, Vit};
+pub use shape::VitShape;
 
-use super::{Adjacency, BatchExtractor, Extractor, LOG_BINS, Layout, NodeFeatures, Prepared, log_binned};
+use super::{BatchExtractor, Extractor, LOG_BINS, Prepared, log_binned};
+use crate::nodes::{Adjacency, Layout, NodeFeatures};
 use crate::numerics::scale_to_unit_length;
 use crate::pixels::{normalise, resize_lanczos};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
+use crate::weights::{StateDict, WeightsError};
 
 /// Image → one node per patch, described by a facet of the transformer.
 pub struct VitExtractor {

@@ -5,40 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::tensor::{Device, Tensor, into_vec, is_cpu, supports_bfloat};
 
 use super::arithmetic::{Bfloat, Single};
+use super::batch::{Descriptors, Grid, ImageBatch};
 use super::bfloat::{self, PairLinear};
-use super::config::{Facet, Precision, VitConfig, VitShape};
-use super::host::{self, Goal};
+use super::config::{Facet, Precision, VitConfig};
+use super::host;
+use super::layers::VitWeights;
 use super::positions;
+use super::readout::Readout;
+use super::shape::VitShape;
 use super::tensors::DeviceVit;
-use super::weights::{StateDict, VitWeights, WeightsError};
-
-/// Normalised images of one size.
-#[derive(Debug, Clone, Copy)]
-pub struct ImageBatch<'a> {
-    /// Row-major `[images, 3, height, width]`.
-    pub values: &'a [f32],
-    pub images: usize,
-    pub height: usize,
-    pub width: usize,
-}
-
-/// Vectors of every token of a batch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Descriptors {
-    /// Row-major `[images, tokens, width]`; token 0 is the class token, then the patches row by row.
-    pub values: Vec<f32>,
-    pub images: usize,
-    pub tokens: usize,
-    pub width: usize,
-}
-
-/// The patches of an image: `rows` × `columns`, every `stride` pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grid {
-    pub rows: usize,
-    pub columns: usize,
-    pub stride: usize,
-}
+use crate::weights::{StateDict, WeightsError};
 
 /// How the forward pass is computed; both ways agree to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +128,7 @@ impl Vit {
     /// # Panics
     /// If the batch does not hold the values it states, or an image is smaller than one patch.
     pub fn forward(&self, batch: &ImageBatch) -> Descriptors {
-        self.run(batch, Goal::Facets { layers: &self.layers, facet: self.facet })
+        self.run(batch, Readout::Facets { layers: &self.layers, facet: self.facet })
     }
 
     /// The class token after all blocks and the final normalisation, `[B, width]`: one vector per image.
@@ -160,7 +136,7 @@ impl Vit {
     /// # Panics
     /// As [`Vit::forward`].
     pub fn class_token(&self, batch: &ImageBatch) -> Vec<f32> {
-        self.run(batch, Goal::ClassToken).values
+        self.run(batch, Readout::ClassToken).values
     }
 
     /// The tokens as they enter the first block: patch embeddings with the class token and positions.
@@ -168,7 +144,7 @@ impl Vit {
     /// # Panics
     /// As [`Vit::forward`].
     pub fn embed(&self, batch: &ImageBatch) -> Descriptors {
-        self.run(batch, Goal::Embedded)
+        self.run(batch, Readout::Embedded)
     }
 
     /// Whether [`Vit::forward_on_device`] can be called.
@@ -181,7 +157,7 @@ impl Vit {
     /// # Panics
     /// As [`Vit::forward`], and if the batch is empty or the engine is the host's.
     pub fn forward_on_device(&self, batch: &ImageBatch) -> Tensor<3> {
-        self.run_on_device(batch, Goal::Facets { layers: &self.layers, facet: self.facet })
+        self.run_on_device(batch, Readout::Facets { layers: &self.layers, facet: self.facet })
     }
 
     /// [`Vit::class_token`] with its result, `[B, width]`, left on the device.
@@ -189,13 +165,13 @@ impl Vit {
     /// # Panics
     /// As [`Vit::forward_on_device`].
     pub fn class_token_on_device(&self, batch: &ImageBatch) -> Tensor<2> {
-        self.run_on_device(batch, Goal::ClassToken).flatten(1, 2)
+        self.run_on_device(batch, Readout::ClassToken).flatten(1, 2)
     }
 
-    fn run_on_device(&self, batch: &ImageBatch, goal: Goal) -> Tensor<3> {
+    fn run_on_device(&self, batch: &ImageBatch, readout: Readout) -> Tensor<3> {
         let Weights::Device(vit) = &self.weights else { panic!("these weights are not on a device") };
         let grid = self.checked_grid(batch);
-        vit.forward(&self.shape, batch, grid, &self.positions(grid), goal)
+        vit.forward(&self.shape, batch, grid, &self.positions(grid), readout)
     }
 
     fn checked_grid(&self, batch: &ImageBatch) -> Grid {
@@ -205,20 +181,20 @@ impl Vit {
         grid
     }
 
-    fn run(&self, batch: &ImageBatch, goal: Goal) -> Descriptors {
+    fn run(&self, batch: &ImageBatch, readout: Readout) -> Descriptors {
         let grid = self.checked_grid(batch);
-        let width = self.shape.width * if let Goal::Facets { layers, .. } = goal { layers.len() } else { 1 };
-        let tokens = if goal == Goal::ClassToken { 1 } else { 1 + grid.rows * grid.columns };
+        let width = self.shape.width * if let Readout::Facets { layers, .. } = readout { layers.len() } else { 1 };
+        let tokens = if readout == Readout::ClassToken { 1 } else { 1 + grid.rows * grid.columns };
         if batch.images == 0 {
             return Descriptors { values: Vec::new(), images: 0, tokens, width };
         }
         let positions = self.positions(grid);
         let values = match &self.weights {
-            Weights::Host(weights) => host::forward::<Single>(&self.shape, weights, batch, grid, &positions, goal),
+            Weights::Host(weights) => host::forward::<Single>(&self.shape, weights, batch, grid, &positions, readout),
             Weights::HostBfloat(weights) => {
-                host::forward::<Bfloat>(&self.shape, weights, batch, grid, &positions, goal)
+                host::forward::<Bfloat>(&self.shape, weights, batch, grid, &positions, readout)
             }
-            Weights::Device(vit) => into_vec(vit.forward(&self.shape, batch, grid, &positions, goal)),
+            Weights::Device(vit) => into_vec(vit.forward(&self.shape, batch, grid, &positions, readout)),
         };
         Descriptors { values, images: batch.images, tokens, width }
     }

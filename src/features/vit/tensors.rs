@@ -7,10 +7,11 @@ use burn::tensor::{DType, FloatDType};
 
 use crate::tensor::{Device, Tensor, from_slice};
 
-use super::config::{Facet, Precision, VitShape};
-use super::host::Goal;
-use super::model::{Grid, ImageBatch};
-use super::weights::{Linear, Norm, VitWeights};
+use super::batch::{Grid, ImageBatch};
+use super::config::{Facet, Precision};
+use super::layers::{Linear, Norm, VitWeights};
+use super::readout::Readout;
+use super::shape::VitShape;
 
 /// Layer normalisation on the device: scale and shift `[width]`.
 struct DeviceNorm {
@@ -121,7 +122,7 @@ impl DeviceVit {
         }
     }
 
-    /// Runs a batch until `goal`; arguments and result as for the processor's forward pass.
+    /// Runs a batch until `readout`; arguments and result as for the processor's forward pass.
     ///
     /// # Shapes
     /// → `[images, tokens, width]`, on the device
@@ -131,7 +132,7 @@ impl DeviceVit {
         batch: &ImageBatch,
         grid: Grid,
         positions: &[f32],
-        goal: Goal,
+        readout: Readout,
     ) -> Tensor<3> {
         let (width, tokens) = (shape.width, 1 + grid.rows * grid.columns);
         let images = from_slice(batch.values, [batch.images, 3, batch.height, batch.width], &self.device);
@@ -142,9 +143,9 @@ impl DeviceVit {
         let positions: Tensor<3> = from_slice(positions, [1, tokens, width], &self.device);
         let mut state = Tensor::cat(vec![class, patches], 1) + positions;
 
-        match goal {
-            Goal::Embedded => {}
-            Goal::Facets { layers, facet } => {
+        match readout {
+            Readout::Embedded => {}
+            Readout::Facets { layers, facet } => {
                 let mut finished = 0;
                 let mut described = Vec::new();
                 for (place, &layer) in layers.iter().enumerate() {
@@ -160,7 +161,7 @@ impl DeviceVit {
                 }
                 state = Tensor::cat(described, 2);
             }
-            Goal::ClassToken => {
+            Readout::ClassToken => {
                 for block in &self.blocks {
                     state = block.forward(shape, self.operands, state);
                 }

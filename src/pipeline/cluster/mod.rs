@@ -20,11 +20,11 @@ use super::{PipelineError, Skip, remove_outdated, stored_config};
 use crate::cluster::{
     self, Assigner, AssignerHeader, ClusterError, Clustering, Method, Propagation, Restart, Scaling, Vectors,
 };
-use crate::config::{RunConfig, with_assignments};
+use crate::config::{Settings, with_overrides};
 use crate::dataset::{self, Collection};
 use crate::event::{Event, Observer};
 use crate::output::{csv_line, write_atomically};
-use crate::tensor::Device;
+use crate::tensor::{self, Device};
 use vectors::Gathered;
 
 /// What to group and where to put the result.
@@ -120,22 +120,23 @@ struct Grouped {
     sweep: Option<AlphaSweep>,
 }
 
-const ASSIGNMENTS: &str = "assignments.csv";
+const ASSIGNMENTS: &str = "overrides.csv";
 const REPORT: &str = "report.html";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINT: &str = "clusters.safetensors";
 
 /// Groups a collection, or lets images join the clusters of a checkpoint.
 ///
-/// Writes `OUT/assignments.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
+/// Writes `OUT/overrides.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
 /// asked for `OUT/clusters/`. Vectors of images are kept in `OUT/cache/`, so that a repeated run is quick.
 pub fn cluster(
-    config: RunConfig,
+    config: Settings,
     request: &ClusterRequest,
     observer: &dyn Observer,
 ) -> Result<ClusterResult, PipelineError> {
     let pool = thread_pool(request.machine.threads)?;
-    let (device, device_name) = request.machine.device.resolve()?;
+    let device = request.machine.device.open()?;
+    let device_name = tensor::name(&device);
     let collection = request.data.as_deref().map(dataset::open).transpose()?;
     if collection.is_none() && (request.features.is_none() || request.lay_out.is_some()) {
         return Err(PipelineError::Usage("there are no images to work on; give them with --data PATH".into()));
@@ -163,7 +164,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Finds clusters.
-    fn group(&self, mut config: RunConfig, collection: Option<&Collection>) -> Result<Grouped, PipelineError> {
+    fn group(&self, mut config: Settings, collection: Option<&Collection>) -> Result<Grouped, PipelineError> {
         // Told before any vector is computed.
         if self.request.features.is_some() && self.request.machine.precision.is_some() {
             return Err(PipelineError::Usage(
@@ -243,9 +244,9 @@ impl Run<'_> {
             untrusted(format!("holds no usable clusters: {error}; run `deepcut cluster` again or copy it anew"))
         })?;
         let header = &assigner.header;
-        let stored: RunConfig = serde_json::from_value(header.config.clone())
+        let stored: Settings = serde_json::from_value(header.config.clone())
             .map_err(|error| untrusted(format!("was made by another version of deepcut ({error}); group again")))?;
-        let mut config = with_assignments(&stored, &[])?;
+        let mut config = with_overrides(&stored, &[])?;
         let backbone = match (&header.backbone, &self.request.features) {
             (Some(name), Some(_)) => {
                 return Err(PipelineError::Usage(format!(
@@ -290,7 +291,7 @@ impl Run<'_> {
         })
     }
 
-    fn plan(&self, doing: &str, config: &RunConfig, backbone: Option<&Backbone>) {
+    fn plan(&self, doing: &str, config: &Settings, backbone: Option<&Backbone>) {
         let settings = &config.cluster;
         let data = self.request.data.as_ref().or(self.request.features.as_ref());
         let method = match (settings.method, settings.propagation) {
@@ -312,7 +313,7 @@ impl Run<'_> {
 
     fn gather(
         &self,
-        config: &RunConfig,
+        config: &Settings,
         collection: Option<&Collection>,
         backbone: Option<&Backbone>,
     ) -> Result<Gathered, PipelineError> {
@@ -339,7 +340,7 @@ impl Run<'_> {
     /// Scores and writes everything.
     fn write(&self, grouped: Grouped, labels: Option<labels::Labels>) -> Result<ClusterResult, PipelineError> {
         let Grouped { gathered, vectors, assigner, clusters, confidences, found, sweep } = grouped;
-        let config: RunConfig = serde_json::from_value(assigner.header.config.clone()).unwrap_or_default();
+        let config: Settings = serde_json::from_value(assigner.header.config.clone()).unwrap_or_default();
         let mut sizes = vec![0; assigner.count()];
         clusters.iter().for_each(|&cluster| sizes[cluster as usize] += 1);
         let places = self.pool.install(|| cluster::map(&vectors, config.cluster.seed));
@@ -414,7 +415,7 @@ impl Run<'_> {
 /// Groups scaled vectors as the configuration says.
 fn find(
     vectors: &Vectors,
-    config: &RunConfig,
+    config: &Settings,
     device: &Device,
     observer: &dyn Observer,
 ) -> Result<Clustering, PipelineError> {

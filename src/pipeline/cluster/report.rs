@@ -6,7 +6,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::{ClusterRequest, ClusterSummary, ClusteredImage};
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::output::{
     AgreementScores, AlphaPoint, ClusterReport, GroupedImage, OutputError, SkippedFile, THUMBNAIL_SIDE_PX, thumbnail,
     write_atomically,
@@ -17,7 +17,7 @@ use crate::pipeline::images;
 pub fn write(
     path: &Path,
     request: &ClusterRequest,
-    config: &RunConfig,
+    config: &Settings,
     summary: &ClusterSummary,
     images: &[ClusteredImage],
     curve: &[f64],

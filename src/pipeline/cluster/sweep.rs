@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::find;
 use crate::cluster::Vectors;
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::event::{Event, Observer};
 use crate::metrics::Contingency;
 use crate::pipeline::PipelineError;
@@ -45,7 +45,7 @@ pub struct StableRange {
 /// Groups the vectors once for every α.
 pub fn sweep(
     vectors: &Vectors,
-    config: &RunConfig,
+    config: &Settings,
     device: &Device,
     observer: &dyn Observer,
 ) -> Result<AlphaSweep, PipelineError> {

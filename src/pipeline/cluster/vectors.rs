@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use super::{ClusterRequest, interrupted};
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::dataset::{Collection, DatasetError, Record};
-use crate::event::{Event, Observer, Stage};
-use crate::features::cache::Cache;
+use crate::event::{Event, Observer, Phase};
 use crate::features::{VectorFileError, read_vectors};
+use crate::output::Cache;
+use crate::parallel::{Crew, Permit, Semaphore, parallel_map};
 use crate::pipeline::backbone::Backbone;
 use crate::pipeline::batches::{images_per_batch, waiting_threads, with_batches};
-use crate::pipeline::ordered::{Crew, Gate, Turn, for_each_ordered};
 use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, is_cpu};
@@ -33,7 +33,7 @@ pub struct GatheredImage {
 /// From images to vectors.
 pub struct Vectoriser<'a> {
     pub request: &'a ClusterRequest,
-    pub config: &'a RunConfig,
+    pub config: &'a Settings,
     pub backbone: &'a Backbone,
     pub device: &'a Device,
     pub observer: &'a dyn Observer,
@@ -48,18 +48,18 @@ pub fn of_images(of: &Vectoriser, collection: &Collection, workers: usize) -> Re
     let images = images_per_batch(extractor, of.device);
     let vectors = |batch: &[_]| extractor.image_vectors(batch, images);
     with_batches(extractor, images, vectors, |batches| {
-        let compute = |image: RgbImage, turn: Turn| {
+        let compute = |image: RgbImage, permit: Permit| {
             let input = batches.prepare(&image);
             // Neither the memory nor the place among those who decode is needed while waiting.
-            drop((image, turn));
+            drop((image, permit));
             Ok(batches.compute(input)?.to_vec())
         };
         gather(&compute, waiting_threads(images))
     })
 }
 
-/// From an image, and its turn to be computed, to its vector.
-type Compute<'a> = dyn Fn(RgbImage, Turn) -> Result<Vec<f32>, PipelineError> + Sync + 'a;
+/// From an image, and its permit to be computed, to its vector.
+type Compute<'a> = dyn Fn(RgbImage, Permit) -> Result<Vec<f32>, PipelineError> + Sync + 'a;
 
 impl Vectoriser<'_> {
     fn gather(&self, compute: &Compute, collection: &Collection, crew: Crew) -> Result<Gathered, PipelineError> {
@@ -72,19 +72,19 @@ impl Vectoriser<'_> {
             .map_err(folder_error)?;
         let width = backbone.extractor.image_width();
         let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
-        observer.observe(Event::StageStarted { stage: Stage::Features, total: None });
+        observer.observe(Event::PhaseStarted { phase: Phase::Features, total: None });
         let (mut done, mut not_stored) = (0, 0u64);
-        let gate = Gate::new(crew.workers);
+        let semaphore = Semaphore::new(crew.workers);
         let process = |record: Result<Record, DatasetError>| {
             (!observer.interrupted()).then(|| match record {
                 Ok(record) => {
-                    let vector = vector(&record, config, backbone, &cache, &gate, compute);
+                    let vector = vector(&record, config, backbone, &cache, &semaphore, compute);
                     (record.path.clone(), Some(record), vector)
                 }
                 Err(error) => (error.path().to_path_buf(), None, Err(Failure::Image(error.to_string()))),
             })
         };
-        for_each_ordered(collection.all_records(), crew.workers + crew.waiting, process, |outcome| {
+        parallel_map(collection.all_records(), crew.workers + crew.waiting, process, |outcome| {
             let (path, record, vector) = outcome.ok_or_else(interrupted)?;
             match (record, vector) {
                 (Some(record), Ok((vector, stored))) => {
@@ -102,10 +102,10 @@ impl Vectoriser<'_> {
                 (None, Ok(_)) => {}
             }
             done += 1;
-            observer.observe(Event::StageProgress { stage: Stage::Features, done });
+            observer.observe(Event::PhaseProgress { phase: Phase::Features, done });
             Ok(())
         })?;
-        observer.observe(Event::StageFinished { stage: Stage::Features });
+        observer.observe(Event::PhaseFinished { phase: Phase::Features });
         if not_stored > 0 {
             observer.observe(Event::Note(format!(
             "the vectors of {not_stored} images did not fit in the cache; a repeated run computes them again unless cache.limit_mebibytes (now {}) is raised",
@@ -132,10 +132,10 @@ enum Failure {
 /// The vector of an image, and whether the cache has it now.
 fn vector(
     record: &Record,
-    config: &RunConfig,
+    config: &Settings,
     backbone: &Backbone,
     cache: &Cache,
-    gate: &Gate,
+    semaphore: &Semaphore,
     compute: &Compute,
 ) -> Result<(Vec<f32>, bool), Failure> {
     let file = images::read(&record.path, config).map_err(Failure::Image)?;
@@ -143,16 +143,16 @@ fn vector(
     if let Some(bytes) = cache.get(&file.hash).filter(|bytes| bytes.len() == 4 * width) {
         return Ok((bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect(), true));
     }
-    let turn = gate.enter();
+    let permit = semaphore.acquire();
     let image = images::decode(&file, config).map_err(Failure::Image)?;
-    let vector = compute(image, turn).map_err(Failure::Device)?;
+    let vector = compute(image, permit).map_err(Failure::Device)?;
     let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     let stored = cache.put(&file.hash, &bytes).map_err(Failure::Cache)?;
     Ok((vector, stored))
 }
 
 /// Identifies everything that a vector follows from besides the image.
-fn settings(config: &RunConfig, backbone: &Backbone, device: &Device) -> blake3::Hash {
+fn settings(config: &Settings, backbone: &Backbone, device: &Device) -> blake3::Hash {
     let settings = serde_json::json!({
         "program": env!("CARGO_PKG_VERSION"),
         "kind": "image vectors",

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::PipelineError;
 use super::machine::thread_pool;
 use crate::dataset::truth::TruthError;
-use crate::event::{Event, Observer, Stage};
+use crate::event::{Event, Observer, Phase};
 use crate::output::write_atomically;
 use crate::pixels::decode_label_map;
 use crate::raster::LabelMap;
@@ -287,8 +287,8 @@ impl<'a> Run<'a> {
         score: impl Fn(&I) -> Result<R, PipelineError> + Sync,
         mut collect: impl FnMut(&I, R) -> Result<(), PipelineError>,
     ) -> Result<(), PipelineError> {
-        let stage = Stage::Evaluation;
-        self.observer.observe(Event::StageStarted { stage, total: Some(items.len() as u64) });
+        let phase = Phase::Evaluation;
+        self.observer.observe(Event::PhaseStarted { phase, total: Some(items.len() as u64) });
         let mut done = 0;
         for chunk in items.chunks(CHUNK) {
             if self.observer.interrupted() {
@@ -299,9 +299,9 @@ impl<'a> Run<'a> {
                 collect(item, result?)?;
                 done += 1;
             }
-            self.observer.observe(Event::StageProgress { stage, done });
+            self.observer.observe(Event::PhaseProgress { phase, done });
         }
-        self.observer.observe(Event::StageFinished { stage });
+        self.observer.observe(Event::PhaseFinished { phase });
         Ok(())
     }
 

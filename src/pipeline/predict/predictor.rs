@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use super::results::{self, Results, Segmented};
 use super::{Measures, PredictRequest, PredictSummary, Prediction, Status, StepMilliseconds};
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::dataset::{Collection, DatasetError, Record};
-use crate::event::{Event, Observer, Stage};
-use crate::features::{Layout, NodeFeatures};
+use crate::event::{Event, Observer, Phase};
 use crate::graph::Graph;
+use crate::nodes::{Layout, NodeFeatures};
 use crate::output::JsonLines;
+use crate::parallel::{Crew, Permit, Semaphore, parallel_map};
 use crate::pipeline::backbone::Backbone;
-use crate::pipeline::ordered::{Crew, Gate, Turn, for_each_ordered};
 use crate::pipeline::{PipelineError, Skip, images, no_images, portable};
 use crate::raster::{Rectangle, RgbImage};
 use crate::refine::Cells;
-use crate::segment::Labels;
+use crate::segment::Legend;
 use crate::tensor::Device;
 
 /// What a network says of an image.
@@ -25,7 +25,7 @@ pub struct Decision {
     pub layout: Layout,
     /// The mask value of every node, `[N]`.
     pub values: Vec<u8>,
-    /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Labels::shares`]).
+    /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Legend::shares`]).
     pub shares: Vec<f32>,
     /// The probability of every node to be foreground, `[N]`.
     pub foreground: Vec<f32>,
@@ -37,18 +37,18 @@ pub struct Decision {
 }
 
 /// The work on one image: where its time goes, and its place among those who compute.
-pub struct Work<'a> {
+pub struct Timings<'a> {
     clock: Clock,
-    gate: &'a Gate,
-    turn: Option<Turn<'a>>,
+    semaphore: &'a Semaphore,
+    permit: Option<Permit<'a>>,
 }
 
 /// A segmenting run.
 pub struct Predictor<'a> {
     pub request: &'a PredictRequest,
-    pub config: &'a RunConfig,
+    pub config: &'a Settings,
     pub backbone: &'a Backbone,
-    pub labels: Labels,
+    pub labels: Legend,
     /// How the images are segmented, for people.
     pub description: String,
     /// Everything that a result follows from besides the image and the settings of refinement and output.
@@ -66,27 +66,27 @@ impl Predictor<'_> {
         collection: &Collection,
         crew: Crew,
         observer: &dyn Observer,
-        decide: impl Fn(&RgbImage, &mut Work) -> Result<Decision, PipelineError> + Sync,
+        decide: impl Fn(&RgbImage, &mut Timings) -> Result<Decision, PipelineError> + Sync,
     ) -> Result<PredictSummary, PipelineError> {
         let started = Instant::now();
         let results = Results::new(self.request, self.config, self.description.clone(), self.labels, &self.origin);
         let mut table = JsonLines::create(&self.request.out.join(results::TABLE))?;
         let mut collected = results.begin()?;
         let mut totals = Totals::default();
-        observer.observe(Event::StageStarted { stage: Stage::Inference, total: None });
+        observer.observe(Event::PhaseStarted { phase: Phase::Inference, total: None });
         // As many again read the next images and write the last ones.
-        let gate = Gate::new(crew.workers);
+        let semaphore = Semaphore::new(crew.workers);
         let process = |record| {
             if observer.interrupted() {
                 return None;
             }
-            self.process(record, &results, &gate, observer, &decide).transpose()
+            self.process(record, &results, &semaphore, observer, &decide).transpose()
         };
         let own_results = self.own_results();
         let records = collection.records().filter(|record| {
             !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
         });
-        for_each_ordered(records, 2 * crew.workers + crew.waiting, process, |outcome| {
+        parallel_map(records, 2 * crew.workers + crew.waiting, process, |outcome| {
             let outcome = outcome.ok_or_else(|| {
                 PipelineError::Interrupted("repeat the command to continue; finished masks are kept".into())
             })??;
@@ -96,10 +96,10 @@ impl Predictor<'_> {
             totals.add(&outcome);
             table.push(&outcome.prediction)?;
             collected.push(&outcome.prediction, &outcome.source)?;
-            observer.observe(Event::StageProgress { stage: Stage::Inference, done: totals.images() });
+            observer.observe(Event::PhaseProgress { phase: Phase::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
         })?;
-        observer.observe(Event::StageFinished { stage: Stage::Inference });
+        observer.observe(Event::PhaseFinished { phase: Phase::Inference });
         if totals.images() == 0 {
             return Err(no_images(&self.request.data));
         }
@@ -122,8 +122,8 @@ impl Predictor<'_> {
     pub fn graph(
         &self,
         image: &RgbImage,
-        work: &mut Work,
-        build: fn(&NodeFeatures, &RunConfig, &Device) -> Graph,
+        work: &mut Timings,
+        build: fn(&NodeFeatures, &Settings, &Device) -> Graph,
         device: &Device,
     ) -> (Graph, Layout) {
         let nodes = self.backbone.extractor.extract(image);
@@ -139,9 +139,9 @@ impl Predictor<'_> {
         &self,
         record: Result<Record, DatasetError>,
         results: &Results,
-        gate: &Gate,
+        semaphore: &Semaphore,
         observer: &dyn Observer,
-        decide: impl Fn(&RgbImage, &mut Work) -> Result<Decision, PipelineError>,
+        decide: impl Fn(&RgbImage, &mut Timings) -> Result<Decision, PipelineError>,
     ) -> Result<Option<Outcome>, PipelineError> {
         let mut clock = Clock::start();
         let record = match record {
@@ -160,7 +160,7 @@ impl Predictor<'_> {
             return Ok(Some(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone }));
         }
         clock.lap(|spent| &mut spent.decode);
-        let turn = gate.enter();
+        let permit = semaphore.acquire();
         if observer.interrupted() {
             return Ok(None);
         }
@@ -170,9 +170,9 @@ impl Predictor<'_> {
             Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
         };
         clock.lap(|spent| &mut spent.decode);
-        let mut work = Work { clock, gate, turn: Some(turn) };
+        let mut work = Timings { clock, semaphore, permit: Some(permit) };
         let decision = decide(&image, &mut work)?;
-        let Work { mut clock, turn, .. } = work;
+        let Timings { mut clock, permit, .. } = work;
         clock.lap(|spent| &mut spent.network);
         let (picture, measures) = self.refine(&image, decision);
         clock.lap(|spent| &mut spent.refine);
@@ -184,7 +184,7 @@ impl Predictor<'_> {
             result: Some(measures),
         };
         let drawn = results.draw(&record, &image, &picture, &prediction)?;
-        drop(turn);
+        drop(permit);
         results.write(&record, &drawn)?;
         clock.lap(|spent| &mut spent.write);
         Ok(Some(Outcome { source: record.path, prediction, kind: Kind::Segmented(clock.spent) }))
@@ -226,13 +226,13 @@ impl Predictor<'_> {
     }
 }
 
-impl Work<'_> {
+impl Timings<'_> {
     /// Waits for a device; others compute meanwhile. The time counts as that of the features.
     pub fn wait<T>(&mut self, wait: impl FnOnce() -> T) -> T {
-        self.turn = None;
+        self.permit = None;
         let found = wait();
         self.clock.lap(|spent| &mut spent.features);
-        self.turn = Some(self.gate.enter());
+        self.permit = Some(self.semaphore.acquire());
         self.clock.resume();
         found
     }

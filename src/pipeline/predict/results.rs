@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ListedObject, PredictRequest, Prediction};
-use crate::config::{OutputConfig, RunConfig};
+use crate::config::{OutputConfig, Settings};
 use crate::dataset::Record;
 use crate::output::{
     self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, SegmentedImage, SkippedFile,
@@ -13,7 +13,7 @@ use crate::output::{
 };
 use crate::pipeline::{PipelineError, images, portable, remove_outdated};
 use crate::raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
-use crate::segment::{Label, Labels};
+use crate::segment::{Label, Legend};
 
 const MASKS: &str = "masks";
 const OVERLAYS: &str = "overlays";
@@ -61,7 +61,7 @@ pub struct Segmented {
 /// Where results go and what they follow from.
 pub struct Results<'a> {
     request: &'a PredictRequest,
-    config: &'a RunConfig,
+    config: &'a Settings,
     /// How the images are segmented, for people.
     description: String,
     labels: Vec<Label>,
@@ -72,9 +72,9 @@ pub struct Results<'a> {
 impl<'a> Results<'a> {
     pub fn new(
         request: &'a PredictRequest,
-        config: &'a RunConfig,
+        config: &'a Settings,
         description: String,
-        labels: Labels,
+        labels: Legend,
         origin: &serde_json::Value,
     ) -> Results<'a> {
         let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), origin, config.refine, config.objects]);

@@ -12,16 +12,16 @@ use serde::Serialize;
 use super::backbone::{self, Backbone};
 use super::machine::{Machine, thread_pool, workers};
 use super::{PipelineError, Skip, images, no_images, read_checkpoint, stored_config};
-use crate::config::{BackboneChoice, RunConfig};
+use crate::config::{BackboneChoice, Settings};
 use crate::dataset::{self, Record};
 use crate::event::{Event, Observer};
-use crate::features::cache::Cache;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
 use crate::objective::Objective;
+use crate::output::Cache;
 use crate::output::{JsonLog, write_atomically};
-use crate::segment::{Labels, Segmenter};
+use crate::segment::{Legend, SharedSegmenter};
 use crate::tensor;
 use source::{CachedGraphs, FirstStage, PartGraphs};
 use stages::{StageTrainer, Trainee};
@@ -73,12 +73,13 @@ pub struct StageSummary {
 ///
 /// Beside it lie `train.jsonl` (the log), `cache/` (features) and, until the run is finished, the states to resume from.
 pub fn train(
-    mut config: RunConfig,
+    mut config: Settings,
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
     let collection = dataset::open(&request.data)?;
-    let (device, device_name) = request.machine.device.resolve()?;
+    let device = request.machine.device.open()?;
+    let device_name = tensor::name(&device);
     let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &request.machine, &device)?;
     config.objective.choose_for_training(config.backbone);
     let self_training = *config.train.self_training.get_or_insert(config.backbone == BackboneChoice::Vit);
@@ -159,7 +160,7 @@ pub fn train(
         train_objects(&mut trainer, &source, workers)?;
     // Objects differ in size: one by one, as `infer` divides them, the processor is faster than a device of batches.
     let parts_device = if backbone.extractor.batches().is_some() { tensor::cpu() } else { device.clone() };
-    let segmenter = Segmenter::new(network.on(&parts_device), parts_device.clone());
+    let segmenter = SharedSegmenter::new(network.on(&parts_device), parts_device.clone());
     let mut networks = vec![(Stage::Objects, network)];
     let mut second_stage = |stage, count, of_background| {
         let indices = first_stage.with_nodes(&background, of_background, config.parts.least_nodes(count));
@@ -225,13 +226,13 @@ fn train_objects(
     let network = source.backbone.network(config, config.clusters());
     let (trained, description) =
         trainer.train(if self_training { Trainee::Teacher } else { kept }, config.objective(), source, network)?;
-    let segmenter = Segmenter::new(trained.network.clone(), device.clone());
+    let segmenter = SharedSegmenter::new(trained.network.clone(), device.clone());
     let first_stage = source.first_stage(&segmenter, config.clusters(), workers, observer)?;
     let background = first_stage.statistics.background();
     let clusters = background.iter().filter(|&&is_background| !is_background).count();
     let first =
         ObjectNetwork { network: trained.network, objects: description, teacher: None, background, first_stage };
-    let Some(labels) = Labels::new(clusters, 0, 0).filter(|_| self_training) else { return Ok(first) };
+    let Some(labels) = Legend::new(clusters, 0, 0).filter(|_| self_training) else { return Ok(first) };
     let keep_first = |first, why: &str| {
         observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
         Ok(first)
@@ -257,7 +258,7 @@ fn train_objects(
     if trained.collapsed {
         return keep_first(first, "the second network collapsed");
     }
-    let segmenter = Segmenter::new(trained.network.clone(), device.clone());
+    let segmenter = SharedSegmenter::new(trained.network.clone(), device.clone());
     Ok(ObjectNetwork {
         network: trained.network,
         objects,
@@ -314,7 +315,7 @@ fn finished_before(
 /// collection of any size is read as a stream).
 fn sample(
     records: impl Iterator<Item = Result<Record, dataset::DatasetError>>,
-    config: &RunConfig,
+    config: &Settings,
     observer: &dyn Observer,
 ) -> (Vec<Record>, Vec<Skip>) {
     let limit = config.data.max_images;

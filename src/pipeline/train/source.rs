@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::interrupted;
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::dataset::Record;
-use crate::event::{Event, Observer, Stage};
-use crate::features::cache::Cache;
+use crate::event::{Event, Observer, Phase};
 use crate::graph::{DeviceGraphs, Graph};
+use crate::output::Cache;
+use crate::parallel::{Crew, Permit, Semaphore, parallel_map};
 use crate::pipeline::backbone::Backbone;
 use crate::pipeline::batches::{images_per_batch, waiting_threads, with_batches};
-use crate::pipeline::ordered::{Crew, Gate, Turn, for_each_ordered};
 use crate::pipeline::{PipelineError, Skip, images};
 use crate::raster::RgbImage;
 use crate::refine::BorderStatistics;
-use crate::segment::{Assign, Segmenter, members};
+use crate::segment::{Segmenter, SharedSegmenter, members};
 use crate::tensor::Device;
 use crate::train::{GraphSource, LoadError};
 
@@ -28,7 +28,7 @@ pub struct TrainingImage {
 pub struct CachedGraphs<'a> {
     pub images: Vec<TrainingImage>,
     pub cache: Cache,
-    pub config: &'a RunConfig,
+    pub config: &'a Settings,
     pub backbone: &'a Backbone,
     pub device: &'a Device,
 }
@@ -45,7 +45,7 @@ pub struct PartGraphs<'a> {
     pub whole: &'a CachedGraphs<'a>,
     /// Images with enough nodes of that kind.
     pub indices: Vec<usize>,
-    pub segmenter: &'a Segmenter,
+    pub segmenter: &'a SharedSegmenter,
     pub background: &'a [bool],
     pub of_background: bool,
     /// Where the graphs are built.
@@ -62,18 +62,18 @@ impl CachedGraphs<'_> {
         observer: &dyn Observer,
     ) -> Result<Vec<TrainingImage>, PipelineError> {
         let Some(extractor) = self.backbone.extractor.batches() else {
-            let compute = |image, _: Turn| Ok(self.compute(&image));
+            let compute = |image, _: Permit| Ok(self.compute(&image));
             return self.prepare_by(compute, records, skipped, Crew { workers, waiting: 0 }, observer);
         };
         let images = images_per_batch(extractor, self.device);
         let (affinity, width) = (self.config.affinity(), self.backbone.extractor.width());
         let graphs = |batch: &[_]| DeviceGraphs::build(extractor.describe(batch, images), affinity).rows();
         with_batches(extractor, images, graphs, |batches| {
-            let compute = |image: RgbImage, turn: Turn| {
+            let compute = |image: RgbImage, permit: Permit| {
                 let input = batches.prepare(&image);
                 let layout = input.layout.clone();
                 // Neither the memory nor the place among those who decode is needed while waiting.
-                drop((image, turn));
+                drop((image, permit));
                 Ok(DeviceGraphs::from_row(&batches.compute(input)?, width, affinity, layout.coverage()))
             };
             let crew = Crew { workers, waiting: waiting_threads(images) };
@@ -84,21 +84,21 @@ impl CachedGraphs<'_> {
     /// The same with a way to compute the graph of an image.
     fn prepare_by(
         &self,
-        compute: impl Fn(RgbImage, Turn) -> Result<Graph, PipelineError> + Sync,
+        compute: impl Fn(RgbImage, Permit) -> Result<Graph, PipelineError> + Sync,
         records: Vec<Record>,
         skipped: &mut Vec<Skip>,
         crew: Crew,
         observer: &dyn Observer,
     ) -> Result<Vec<TrainingImage>, PipelineError> {
         let total = records.len() as u64;
-        observer.observe(Event::StageStarted { stage: Stage::Features, total: Some(total) });
-        let gate = Gate::new(crew.workers);
+        observer.observe(Event::PhaseStarted { phase: Phase::Features, total: Some(total) });
+        let semaphore = Semaphore::new(crew.workers);
         let prepare_one = |record: Record| {
-            let prepared = (!observer.interrupted()).then(|| self.prepare_one(&record.path, &gate, &compute));
+            let prepared = (!observer.interrupted()).then(|| self.prepare_one(&record.path, &semaphore, &compute));
             (record.path, prepared)
         };
         let (mut usable, mut not_stored, mut done) = (Vec::new(), 0u64, 0u64);
-        for_each_ordered(records.into_iter(), crew.workers + crew.waiting, prepare_one, |(path, prepared)| {
+        parallel_map(records.into_iter(), crew.workers + crew.waiting, prepare_one, |(path, prepared)| {
             match prepared.ok_or_else(interrupted)? {
                 Ok(Prepared { hash, stored }) => {
                     not_stored += u64::from(!stored);
@@ -114,10 +114,10 @@ impl CachedGraphs<'_> {
                 Err(PrepareError::Device(error)) => return Err(error),
             }
             done += 1;
-            observer.observe(Event::StageProgress { stage: Stage::Features, done });
+            observer.observe(Event::PhaseProgress { phase: Phase::Features, done });
             Ok(())
         })?;
-        observer.observe(Event::StageFinished { stage: Stage::Features });
+        observer.observe(Event::PhaseFinished { phase: Phase::Features });
         if not_stored > 0 {
             observer.observe(Event::Warning(format!(
                 "the features of {not_stored} of {total} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes (now {}) or lower data.max_images",
@@ -130,16 +130,16 @@ impl CachedGraphs<'_> {
     fn prepare_one(
         &self,
         path: &Path,
-        gate: &Gate,
-        compute: impl Fn(RgbImage, Turn) -> Result<Graph, PipelineError>,
+        semaphore: &Semaphore,
+        compute: impl Fn(RgbImage, Permit) -> Result<Graph, PipelineError>,
     ) -> Result<Prepared, PrepareError> {
         let file = images::read(path, self.config).map_err(PrepareError::Image)?;
         if self.cache.get(&file.hash).is_some() {
             return Ok(Prepared { hash: file.hash, stored: true });
         }
-        let turn = gate.enter();
+        let permit = semaphore.acquire();
         let image = images::decode(&file, self.config).map_err(PrepareError::Image)?;
-        let graph = compute(image, turn).map_err(PrepareError::Device)?;
+        let graph = compute(image, permit).map_err(PrepareError::Device)?;
         let stored = self.cache.put(&file.hash, &graph.to_bytes()).map_err(PrepareError::Cache)?;
         Ok(Prepared { hash: file.hash, stored })
     }
@@ -162,12 +162,12 @@ impl CachedGraphs<'_> {
     /// Where the clusters of the whole collection lie.
     pub fn first_stage(
         &self,
-        segmenter: &Segmenter,
+        segmenter: &SharedSegmenter,
         clusters: usize,
         workers: usize,
         observer: &dyn Observer,
     ) -> Result<FirstStage, PipelineError> {
-        observer.observe(Event::StageStarted { stage: Stage::Background, total: Some(self.len() as u64) });
+        observer.observe(Event::PhaseStarted { phase: Phase::Background, total: Some(self.len() as u64) });
         let mut statistics = BorderStatistics::new(clusters);
         let mut cluster_nodes = Vec::with_capacity(self.len());
         let segment = |index| -> Result<_, PipelineError> {
@@ -175,18 +175,18 @@ impl CachedGraphs<'_> {
                 return Err(interrupted());
             }
             let graph = self.load(index).map_err(|error| PipelineError::InputOutput(error.to_string()))?;
-            Ok((segmenter.assign(&graph).clusters, graph.border, graph.area))
+            Ok((segmenter.segment(&graph).clusters, graph.border, graph.area))
         };
-        for_each_ordered(0..self.len(), workers, segment, |segmented| {
+        parallel_map(0..self.len(), workers, segment, |segmented| {
             let (assigned, border, area) = segmented?;
             statistics.add(&assigned, &border, &area);
             let mut nodes = vec![0; clusters];
             assigned.iter().for_each(|&cluster| nodes[cluster] += 1);
             cluster_nodes.push(nodes);
-            observer.observe(Event::StageProgress { stage: Stage::Background, done: cluster_nodes.len() as u64 });
+            observer.observe(Event::PhaseProgress { phase: Phase::Background, done: cluster_nodes.len() as u64 });
             Ok::<(), PipelineError>(())
         })?;
-        observer.observe(Event::StageFinished { stage: Stage::Background });
+        observer.observe(Event::PhaseFinished { phase: Phase::Background });
         Ok(FirstStage { statistics, cluster_nodes })
     }
 }
@@ -210,7 +210,7 @@ impl GraphSource for PartGraphs<'_> {
     /// The first stage costs less than reading its result would: nothing is stored.
     fn load(&self, index: usize) -> Result<Graph, LoadError> {
         let (config, graph) = (self.whole.config, self.whole.load(self.indices[index])?);
-        let members = members(&self.segmenter.assign(&graph).clusters, self.background, self.of_background);
+        let members = members(&self.segmenter.segment(&graph).clusters, self.background, self.of_background);
         Ok(graph.subgraph(&members, config.parts_affinity(), config.parts.centred, self.device))
     }
 }
@@ -249,8 +249,8 @@ mod tests {
     use super::*;
     use crate::config::resolve;
     use crate::dataset;
-    use crate::features::cache::CacheConfig;
     use crate::features::vit::Engine;
+    use crate::output::CacheConfig;
     use crate::pipeline::test_pictures::{self, Silent};
     use crate::tensor;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{StageSummary, interrupted};
-use crate::config::RunConfig;
+use crate::config::Settings;
 use crate::event::{Event, Observer};
 use crate::model::NetworkConfig;
 use crate::model::checkpoint::{Stage, TrainedStage};
@@ -16,7 +16,7 @@ use crate::train::{self, GraphSource, LoadError, ResumeError, ResumeState, Setup
 /// What all stages of a run share.
 pub struct StageTrainer<'a> {
     pub out: &'a Path,
-    pub config: &'a RunConfig,
+    pub config: &'a Settings,
     pub device: &'a Device,
     /// Identifies the run: two runs with the same fingerprint give the same checkpoint.
     pub fingerprint: String,

@@ -2,15 +2,15 @@
 
 use super::interrupted;
 use super::source::{CachedGraphs, TrainingImage};
-use crate::event::{Event, Observer, Stage};
+use crate::event::{Event, Observer, Phase};
 use crate::graph::Graph;
 use crate::model::Network;
+use crate::parallel::parallel_map;
 use crate::pipeline::PipelineError;
-use crate::pipeline::ordered::for_each_ordered;
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 use crate::refine::bilateral::{self, BilateralConfig};
-use crate::segment::{Assign, Segmenter};
+use crate::segment::{Segmenter, SharedSegmenter};
 use crate::train::{GraphSource, LoadError};
 
 /// Larger images are scaled down to this before masks are fitted to them: patches are far coarser, and the time of the
@@ -23,7 +23,7 @@ const BILATERAL: BilateralConfig = BilateralConfig { sigma_luma: 8.0, ..Bilatera
 
 /// A trained network with what its clusters mean.
 pub struct Teacher<'a> {
-    pub segmenter: &'a Segmenter,
+    pub segmenter: &'a SharedSegmenter,
     /// The class of every cluster: 0 for background, then 1, 2, … for the clusters of the foreground.
     pub class_of_cluster: Vec<u8>,
     /// Identifies the teacher, so that nothing of another one is taken for its own; see [`Teacher::fingerprint_of`].
@@ -64,7 +64,7 @@ impl Teacher<'_> {
 impl TaughtGraphs<'_> {
     /// Makes sure that the answer for every image is in the cache, as far as there is room.
     pub fn prepare(&self, workers: usize, observer: &dyn Observer) -> Result<(), PipelineError> {
-        observer.observe(Event::StageStarted { stage: Stage::Teaching, total: Some(self.len() as u64) });
+        observer.observe(Event::PhaseStarted { phase: Phase::Teaching, total: Some(self.len() as u64) });
         let prepare_one = |index| -> Result<bool, PipelineError> {
             if observer.interrupted() {
                 return Err(interrupted());
@@ -73,13 +73,13 @@ impl TaughtGraphs<'_> {
             Ok(taught.stored)
         };
         let (mut done, mut not_stored) = (0, 0u64);
-        for_each_ordered(0..self.len(), workers, prepare_one, |prepared| {
+        parallel_map(0..self.len(), workers, prepare_one, |prepared| {
             not_stored += u64::from(!prepared?);
             done += 1;
-            observer.observe(Event::StageProgress { stage: Stage::Teaching, done });
+            observer.observe(Event::PhaseProgress { phase: Phase::Teaching, done });
             Ok::<(), PipelineError>(())
         })?;
-        observer.observe(Event::StageFinished { stage: Stage::Teaching });
+        observer.observe(Event::PhaseFinished { phase: Phase::Teaching });
         if not_stored > 0 {
             observer.observe(Event::Warning(format!(
                 "the first network's masks of {not_stored} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes or lower data.max_images"
@@ -110,7 +110,7 @@ impl TaughtGraphs<'_> {
     /// → `[N, classes]`
     fn answer(&self, graph: &Graph, image: &RgbImage) -> Vec<f32> {
         let layout = self.whole.backbone.extractor.layout(image);
-        let clusters = self.teacher.segmenter.assign(graph).clusters;
+        let clusters = self.teacher.segmenter.segment(graph).clusters;
         let classes: Vec<u8> = clusters.iter().map(|&cluster| self.teacher.class_of_cluster[cluster]).collect();
         let longest = image.width.max(image.height);
         let mask = layout.paint(&classes);

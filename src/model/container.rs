@@ -19,9 +19,9 @@ pub struct NamedMatrix {
     pub values: Vec<f32>,
 }
 
-/// Why bytes are no sealed file.
+/// Why bytes are no container file.
 #[derive(Debug, thiserror::Error)]
-pub enum SealError {
+pub enum ContainerError {
     #[error("it is not a safetensors file ({0})")]
     Format(String),
     #[error("it is a safetensors file, but not one that deepcut wrote")]
@@ -55,8 +55,8 @@ pub struct Kind {
 
 /// Writes `matrices` and `header` as one safetensors file with a blake3 checksum over all of its bytes, taken while
 /// the checksum's own 64 characters are zeros.
-pub fn seal<H: Serialize>(kind: Kind, header: &H, matrices: &[NamedMatrix]) -> Result<Vec<u8>, SealError> {
-    let format = |error: &dyn std::fmt::Display| SealError::Format(error.to_string());
+pub fn write<H: Serialize>(kind: Kind, header: &H, matrices: &[NamedMatrix]) -> Result<Vec<u8>, ContainerError> {
+    let format = |error: &dyn std::fmt::Display| ContainerError::Format(error.to_string());
     let envelope = Envelope { kind: kind.name.to_string(), format: kind.format, blake3: BLANK.to_string(), header };
     let metadata = HashMap::from([(KEY.to_string(), serde_json::to_string(&envelope).map_err(|e| format(&e))?)]);
     let raw: Vec<Vec<u8>> =
@@ -68,33 +68,36 @@ pub fn seal<H: Serialize>(kind: Kind, header: &H, matrices: &[NamedMatrix]) -> R
     }
     let mut bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| format(&e))?;
     let checksum = blake3::hash(&bytes).to_hex();
-    let place = find(&bytes, BLANK.as_bytes()).ok_or(SealError::Foreign)?;
+    let place = find(&bytes, BLANK.as_bytes()).ok_or(ContainerError::Foreign)?;
     bytes[place..place + BLANK.len()].copy_from_slice(checksum.as_bytes());
     Ok(bytes)
 }
 
-/// Reads what [`seal`] wrote, after checking every byte of it.
-pub fn unseal<H: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<(H, BTreeMap<String, NamedMatrix>), SealError> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| SealError::Format(error.to_string()))?;
-    let text = metadata.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or(SealError::Foreign)?;
-    let envelope: Envelope<serde_json::Value> = serde_json::from_str(text).map_err(|_| SealError::Foreign)?;
+/// Reads what [`write`] wrote, after checking every byte of it.
+pub fn read<H: DeserializeOwned>(
+    kind: Kind,
+    bytes: &[u8],
+) -> Result<(H, BTreeMap<String, NamedMatrix>), ContainerError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| ContainerError::Format(error.to_string()))?;
+    let text = metadata.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or(ContainerError::Foreign)?;
+    let envelope: Envelope<serde_json::Value> = serde_json::from_str(text).map_err(|_| ContainerError::Foreign)?;
 
     let mut blanked = bytes.to_vec();
     let place = find(bytes, envelope.blake3.as_bytes()).filter(|_| envelope.blake3.len() == BLANK.len());
-    let place = place.ok_or(SealError::Checksum)?;
+    let place = place.ok_or(ContainerError::Checksum)?;
     blanked[place..place + BLANK.len()].copy_from_slice(BLANK.as_bytes());
     if blake3::hash(&blanked).to_hex().as_str() != envelope.blake3 {
-        return Err(SealError::Checksum);
+        return Err(ContainerError::Checksum);
     }
     if envelope.kind != kind.name {
-        return Err(SealError::OtherKind { found: envelope.kind, expected: kind.name });
+        return Err(ContainerError::OtherKind { found: envelope.kind, expected: kind.name });
     }
     if envelope.format != kind.format {
-        return Err(SealError::Version { kind: envelope.kind, found: envelope.format, expected: kind.format });
+        return Err(ContainerError::Version { kind: envelope.kind, found: envelope.format, expected: kind.format });
     }
-    let header = serde_json::from_value(envelope.header).map_err(|error| SealError::Format(error.to_string()))?;
+    let header = serde_json::from_value(envelope.header).map_err(|error| ContainerError::Format(error.to_string()))?;
 
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| SealError::Format(error.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| ContainerError::Format(error.to_string()))?;
     let mut matrices = BTreeMap::new();
     for (name, view) in tensors.tensors() {
         let shape: [usize; 2] = view
@@ -102,7 +105,7 @@ pub fn unseal<H: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<(H, BTree
             .try_into()
             .ok()
             .filter(|_| view.dtype() == Dtype::F32)
-            .ok_or(SealError::Tensor(name.clone()))?;
+            .ok_or(ContainerError::Tensor(name.clone()))?;
         let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         matrices.insert(name.clone(), NamedMatrix { name, shape, values });
     }
@@ -110,13 +113,13 @@ pub fn unseal<H: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<(H, BTree
 }
 
 /// Takes a matrix of the expected shape out of a file.
-pub fn take(
+pub fn remove(
     matrices: &mut BTreeMap<String, NamedMatrix>,
     name: &str,
     shape: [usize; 2],
-) -> Result<Vec<f32>, SealError> {
+) -> Result<Vec<f32>, ContainerError> {
     let matrix = matrices.remove(name).filter(|matrix| matrix.shape == shape);
-    matrix.map(|matrix| matrix.values).ok_or_else(|| SealError::Tensor(name.to_string()))
+    matrix.map(|matrix| matrix.values).ok_or_else(|| ContainerError::Tensor(name.to_string()))
 }
 
 fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
@@ -132,21 +135,21 @@ mod tests {
     #[test]
     fn every_cut_and_every_flipped_bit_is_noticed() {
         let matrix = NamedMatrix { name: "m".into(), shape: [2, 3], values: vec![1.0, -2.0, 0.5, 4.0, 5.0, 6.0] };
-        let bytes = seal(KIND, &vec![1u32, 2], std::slice::from_ref(&matrix)).unwrap();
-        let (header, matrices) = unseal::<Vec<u32>>(KIND, &bytes).unwrap();
+        let bytes = write(KIND, &vec![1u32, 2], std::slice::from_ref(&matrix)).unwrap();
+        let (header, matrices) = read::<Vec<u32>>(KIND, &bytes).unwrap();
         assert_eq!((header, &matrices["m"]), (vec![1, 2], &matrix));
         assert!(matches!(
-            unseal::<Vec<u32>>(Kind { format: 4, ..KIND }, &bytes),
-            Err(SealError::Version { found: 3, expected: 4, .. })
+            read::<Vec<u32>>(Kind { format: 4, ..KIND }, &bytes),
+            Err(ContainerError::Version { found: 3, expected: 4, .. })
         ));
         for length in 0..bytes.len() {
-            assert!(unseal::<Vec<u32>>(KIND, &bytes[..length]).is_err(), "cut at {length}");
+            assert!(read::<Vec<u32>>(KIND, &bytes[..length]).is_err(), "cut at {length}");
         }
         for position in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[position] ^= 1 << bit;
-                assert!(unseal::<Vec<u32>>(KIND, &damaged).is_err(), "byte {position} bit {bit}");
+                assert!(read::<Vec<u32>>(KIND, &damaged).is_err(), "byte {position} bit {bit}");
             }
         }
     }

@@ -1,7 +1,11 @@
 //! Which device a run uses.
 
-use super::PipelineError;
-use crate::tensor::{self, Device};
+use super::{Device, cpu};
+
+/// Why the wanted device cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DeviceError(String);
 
 /// The device a user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,17 +19,11 @@ pub enum DeviceChoice {
 
 impl DeviceChoice {
     /// The device; an error says why it cannot be used.
-    pub fn open(self) -> Result<Device, PipelineError> {
-        self.resolve().map(|(device, _)| device)
-    }
-
-    /// The device, and its name for the user.
-    pub(super) fn resolve(self) -> Result<(Device, &'static str), PipelineError> {
-        let cpu = || Ok((tensor::cpu(), "cpu"));
+    pub fn open(self) -> Result<Device, DeviceError> {
         match self {
-            DeviceChoice::Cpu => cpu(),
-            DeviceChoice::Cuda => cuda().map(|device| (device, "cuda")).map_err(PipelineError::Usage),
-            DeviceChoice::Auto => cuda().map(|device| (device, "cuda")).or_else(|_| cpu()),
+            DeviceChoice::Cpu => Ok(cpu()),
+            DeviceChoice::Cuda => cuda().map_err(DeviceError),
+            DeviceChoice::Auto => Ok(cuda().unwrap_or_else(|_| cpu())),
         }
     }
 }
@@ -45,7 +43,7 @@ fn cuda() -> Result<Device, String> {
 
 /// Bytes of the device's memory that a run may fill with what it computes: half of what is free, for allocators round up
 /// and keep what was freed.
-pub(super) fn usable_bytes(device: &Device) -> u64 {
+pub fn usable_bytes(device: &Device) -> u64 {
     #[cfg(feature = "cuda")]
     if matches!(device, Device::Cuda(_)) {
         return cuda::free_bytes() / 2;

@@ -1,4 +1,4 @@
-//! Work on a stream of items with several threads, results in order, memory bounded.
+//! Timings on a stream of items with several threads, results in order, memory bounded.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 /// (recording tensors share one), wait for itself for ever.
 ///
 /// An error of `consume` ends the run after the items under way.
-pub(super) fn for_each_ordered<I, R, E>(
+pub fn parallel_map<I, R, E>(
     items: I,
     workers: usize,
     work: impl Fn(I::Item) -> R + Sync,
@@ -64,7 +64,7 @@ where
 
 /// The threads of a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Crew {
+pub struct Crew {
     /// Those that compute.
     pub workers: usize,
     /// Further ones, which wait for a device.
@@ -73,31 +73,31 @@ pub(super) struct Crew {
 
 /// Lets a number of workers compute at a time, so that others can read and write files meanwhile without more threads
 /// computing than there are processors.
-pub(super) struct Gate {
+pub struct Semaphore {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
 /// A place among those who compute, free again when dropped.
-pub(super) struct Turn<'a>(&'a Gate);
+pub struct Permit<'a>(&'a Semaphore);
 
-impl Gate {
-    pub fn new(places: usize) -> Gate {
-        Gate { free: Mutex::new(places), freed: Condvar::new() }
+impl Semaphore {
+    pub fn new(places: usize) -> Semaphore {
+        Semaphore { free: Mutex::new(places), freed: Condvar::new() }
     }
 
     /// Waits for a place.
-    pub fn enter(&self) -> Turn<'_> {
+    pub fn acquire(&self) -> Permit<'_> {
         let mut free = lock(&self.free);
         while *free == 0 {
             free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
         *free -= 1;
-        Turn(self)
+        Permit(self)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         *lock(&self.0.free) += 1;
         self.0.freed.notify_one();
@@ -156,7 +156,7 @@ mod tests {
         let consumed = AtomicU64::new(0);
         let items = (0..200u64).inspect(|item| assert!(*item <= consumed.load(Ordering::SeqCst) + 12));
         let mut results = Vec::new();
-        for_each_ordered(
+        parallel_map(
             items,
             3,
             |item| {
@@ -175,12 +175,12 @@ mod tests {
 
     #[test]
     fn no_more_enter_a_gate_than_it_has_places() {
-        let (gate, inside) = (Gate::new(2), AtomicU64::new(0));
-        for_each_ordered(
+        let (semaphore, inside) = (Semaphore::new(2), AtomicU64::new(0));
+        parallel_map(
             0..40,
             5,
             |_| {
-                let _turn = gate.enter();
+                let _turn = semaphore.acquire();
                 let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
                 std::thread::sleep(std::time::Duration::from_micros(200));
                 inside.fetch_sub(1, Ordering::SeqCst);
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_tasks_of_an_item_stay_on_its_worker() {
         let id = || std::thread::current().id();
-        for_each_ordered(
+        parallel_map(
             0..20,
             3,
             |_| (id(), rayon::join(id, id)),
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_error_ends_the_run() {
-        let result = for_each_ordered(0.., 2, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
+        let result = parallel_map(0.., 2, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
         assert_eq!(result, Err(20));
     }
 }

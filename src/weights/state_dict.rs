@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::archive;
-use super::config::{Facet, VitShape};
 
 /// Why weights cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +124,17 @@ impl StateDict {
     }
 
     /// Number of blocks that follow each other from 0.
-    pub(super) fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         (0..MOST_BLOCKS).take_while(|index| self.tensors.contains_key(&format!("blocks.{index}.norm1.weight"))).count()
     }
 
     /// The shape of a tensor.
-    pub(super) fn shape(&self, name: &str) -> Result<&[usize], WeightsError> {
+    pub fn shape(&self, name: &str) -> Result<&[usize], WeightsError> {
         self.tensors.get(name).map(|tensor| tensor.shape.as_slice()).ok_or_else(|| self.missing_error(name))
     }
 
     /// The values of a tensor that must have the given shape.
-    pub(super) fn values(&self, name: &str, shape: &[usize]) -> Result<&[f32], WeightsError> {
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<&[f32], WeightsError> {
         let tensor = self.tensors.get(name).ok_or_else(|| self.missing_error(name))?;
         if tensor.shape != shape {
             return Err(self.shape_error(name, &format!("expected {shape:?}")));
@@ -143,16 +142,19 @@ impl StateDict {
         Ok(&tensor.values)
     }
 
-    pub(super) fn missing_error(&self, name: &str) -> WeightsError {
+    /// That a tensor is missing.
+    pub fn missing_error(&self, name: &str) -> WeightsError {
         self.tensor_error(name, "is missing")
     }
 
-    pub(super) fn shape_error(&self, name: &str, expected: &str) -> WeightsError {
+    /// That a tensor has another shape than `expected` says.
+    pub fn shape_error(&self, name: &str, expected: &str) -> WeightsError {
         let shape = self.tensors.get(name).map(|tensor| tensor.shape.as_slice()).unwrap_or_default();
         self.tensor_error(name, &format!("has shape {shape:?}, {expected}"))
     }
 
-    pub(super) fn option_error(&self, reason: String) -> WeightsError {
+    /// That an option does not go with these weights.
+    pub fn option_error(&self, reason: String) -> WeightsError {
         WeightsError::Option { path: self.path.clone(), reason }
     }
 
@@ -165,141 +167,6 @@ impl StateDict {
         let tensor = name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect();
         WeightsError::Tensor { path: self.path.clone(), tensor, reason: reason.to_string() }
     }
-
-    fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, WeightsError> {
-        let weight = self.values(&format!("{name}.weight"), &[outputs, inputs])?.to_vec();
-        Ok(Linear { weight, bias: self.values(&format!("{name}.bias"), &[outputs])?.to_vec() })
-    }
-
-    fn norm(&self, name: &str, width: usize) -> Result<Norm, WeightsError> {
-        let scale = self.values(&format!("{name}.weight"), &[width])?.to_vec();
-        Ok(Norm { scale, shift: self.values(&format!("{name}.bias"), &[width])?.to_vec() })
-    }
-}
-
-/// A linear layer: `weight` `[outputs, inputs]`, `bias` `[outputs]`.
-#[derive(Debug)]
-pub struct Linear {
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
-}
-
-impl Linear {
-    pub fn outputs(&self) -> usize {
-        self.bias.len()
-    }
-
-    pub fn inputs(&self) -> usize {
-        self.weight.len() / self.bias.len()
-    }
-}
-
-/// Layer normalisation: `scale` and `shift` `[width]`.
-#[derive(Debug)]
-pub struct Norm {
-    pub scale: Vec<f32>,
-    pub shift: Vec<f32>,
-}
-
-/// One block.
-#[derive(Debug)]
-pub struct BlockWeights<L> {
-    pub norm1: Norm,
-    /// Queries, keys and values, `[3 · width, width]`.
-    pub qkv: L,
-    pub projection: L,
-    pub norm2: Norm,
-    pub hidden: L,
-    pub output: L,
-}
-
-/// All weights, shaped for the forward pass; `L` is how the layers of blocks are kept.
-#[derive(Debug)]
-pub struct VitWeights<L = Linear> {
-    /// `[width, 3 · patch · patch]`.
-    pub patch: Linear,
-    pub class_token: Vec<f32>,
-    pub blocks: Vec<BlockWeights<L>>,
-    pub norm: Norm,
-    /// The wanted facet of every wanted block, in their order: the projection alone, `[width, width]`, its rows already
-    /// in descriptor order. Empty for tokens.
-    pub facets: Vec<L>,
-}
-
-impl VitWeights {
-    /// The same weights with the attention's 1/√head width in the projection of the queries, which saves a pass over the
-    /// scores.
-    pub fn with_scaled_queries(mut self, shape: &VitShape) -> Self {
-        let scale = ((shape.width / shape.heads) as f32).sqrt().recip();
-        let queries = shape.width;
-        for Linear { weight, bias } in self.blocks.iter_mut().map(|block| &mut block.qkv) {
-            weight[..queries * shape.width].iter_mut().chain(&mut bias[..queries]).for_each(|value| *value *= scale);
-        }
-        self
-    }
-
-    /// The same weights with the layers of blocks kept in another way.
-    pub fn kept_as<L>(self, keep: impl Fn(Linear) -> L) -> VitWeights<L> {
-        let Self { patch, class_token, blocks, norm, facets } = self;
-        let blocks = blocks.into_iter().map(|BlockWeights { norm1, qkv, projection, norm2, hidden, output }| {
-            let [qkv, projection, hidden, output] = [qkv, projection, hidden, output].map(&keep);
-            BlockWeights { norm1, qkv, projection, norm2, hidden, output }
-        });
-        let blocks = blocks.collect();
-        VitWeights { patch, class_token, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
-    }
-}
-
-impl VitWeights {
-    /// Checks every shape and prepares the weights for `facet` of the blocks `layers`.
-    pub fn from_state_dict(
-        state: &StateDict,
-        shape: &VitShape,
-        layers: &[usize],
-        facet: Facet,
-    ) -> Result<Self, WeightsError> {
-        let width = shape.width;
-        let patch_shape = [width, 3, shape.patch, shape.patch];
-        let patch = Linear {
-            weight: state.values("patch_embed.proj.weight", &patch_shape)?.to_vec(),
-            bias: state.values("patch_embed.proj.bias", &[width])?.to_vec(),
-        };
-        let mut blocks = Vec::with_capacity(shape.depth);
-        let mut facets = Vec::new();
-        for index in 0..shape.depth {
-            let name = |part: &str| format!("blocks.{index}.{part}");
-            let qkv = state.linear(&name("attn.qkv"), 3 * width, width)?;
-            if layers.contains(&index) {
-                facets.extend(facet_rows(&qkv, facet, width, shape.heads));
-            }
-            blocks.push(BlockWeights {
-                norm1: state.norm(&name("norm1"), width)?,
-                qkv,
-                projection: state.linear(&name("attn.proj"), width, width)?,
-                norm2: state.norm(&name("norm2"), width)?,
-                hidden: state.linear(&name("mlp.fc1"), shape.mlp_width, width)?,
-                output: state.linear(&name("mlp.fc2"), width, shape.mlp_width)?,
-            });
-        }
-        let class_token = state.values("cls_token", &[1, 1, width])?.to_vec();
-        Ok(Self { patch, class_token, blocks, norm: state.norm("norm", width)?, facets })
-    }
-}
-
-/// The rows of one facet, ordered as a descriptor: index = channel in head · heads + head.
-fn facet_rows(qkv: &Linear, facet: Facet, width: usize, heads: usize) -> Option<Linear> {
-    let part = match facet {
-        Facet::Query => 0,
-        Facet::Key => 1,
-        Facet::Value => 2,
-        Facet::Token => return None,
-    };
-    let head_width = width / heads;
-    let rows = (0..width).map(|index| part * width + index % heads * head_width + index / heads);
-    Some(Linear {
-        weight: rows.clone().flat_map(|row| &qkv.weight[row * width..][..width]).copied().collect(),
-        bias: rows.map(|row| qkv.bias[row]).collect(),
-    })
 }
 
 /// The blake3 hash of a file's content, in hexadecimal: which weights a result belongs to.

@@ -3,7 +3,12 @@
 //! One `Dispatch` backend serves every device, with and without gradients: [`autodiff`] gives the device on which
 //! operations are recorded. Tensors of the plain and of the recording device must not meet in one operation.
 
+#[allow(unsafe_code, reason = "foreign libraries can only be probed by loading them")]
+mod device;
+
 use burn::tensor::{DType, TensorData};
+
+pub use device::{DeviceChoice, DeviceError, usable_bytes};
 
 /// The backend behind every tensor: chosen at run time by the device.
 pub type Backend = burn::Dispatch;
@@ -28,6 +33,11 @@ pub fn autodiff(device: &Device) -> Device {
 pub fn is_cpu(device: &Device) -> bool {
     // Burn's comparison looks through the recording.
     *device == cpu()
+}
+
+/// The device's name for the user.
+pub fn name(device: &Device) -> &'static str {
+    if is_cpu(device) { "cpu" } else { "cuda" }
 }
 
 /// Whether tensors of this device can be in bfloat16.

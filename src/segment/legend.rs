@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The ranges of mask values: 0 is background, then come the clusters of the foreground, its parts, and the parts of the
 /// background. No two ranges share a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Labels {
+pub struct Legend {
     objects: u8,
     parts: u8,
     background_parts: u8,
@@ -37,14 +37,14 @@ impl Role {
     }
 }
 
-impl Labels {
-    /// Labels of `clusters` clusters of foreground, which a second stage divides into `parts`, and the background into
+impl Legend {
+    /// Legend of `clusters` clusters of foreground, which a second stage divides into `parts`, and the background into
     /// `background_parts`; 0 stands for no second stage. None if masks of 8 bits have too few values.
     ///
     /// Where parts are sought, the foreground is one: it is divided as a whole, whichever clusters it comes from.
-    pub fn new(clusters: usize, parts: usize, background_parts: usize) -> Option<Labels> {
+    pub fn new(clusters: usize, parts: usize, background_parts: usize) -> Option<Legend> {
         let objects = if parts > 0 { 1 } else { clusters };
-        (objects + parts + background_parts <= usize::from(u8::MAX)).then_some(Labels {
+        (objects + parts + background_parts <= usize::from(u8::MAX)).then_some(Legend {
             objects: objects as u8,
             parts: parts as u8,
             background_parts: background_parts as u8,
@@ -52,7 +52,7 @@ impl Labels {
     }
 
     /// How probable the most probable cluster of background is in every node, or of each object: rows of the values that
-    /// [`Labels::of_clusters`] gives, in order. The largest of a row is thus that of the node's most probable cluster.
+    /// [`Legend::of_clusters`] gives, in order. The largest of a row is thus that of the node's most probable cluster.
     ///
     /// # Shapes
     /// probabilities `[N, K]`, which clusters are background `[K]` → `[N, 1 + objects]`
@@ -143,7 +143,7 @@ mod tests {
             ((0, 0, 0), vec!["background"]),
         ];
         for ((clusters, parts, background_parts), names) in cases {
-            let labels = Labels::new(clusters, parts, background_parts).unwrap();
+            let labels = Legend::new(clusters, parts, background_parts).unwrap();
             let named = labels.named();
             assert_eq!(named.iter().map(|label| label.name.as_str()).collect::<Vec<_>>(), names);
             assert!(named.iter().zip(0u8..).all(|(label, value)| label.value == value));
@@ -155,21 +155,21 @@ mod tests {
                 assert_eq!(named[usize::from(labels.of_background_part(part))].role, Role::BackgroundPart);
             });
         }
-        assert_eq!(Labels::new(200, 0, 56), None);
-        assert!(Labels::new(200, 0, 55).is_some());
+        assert_eq!(Legend::new(200, 0, 56), None);
+        assert!(Legend::new(200, 0, 55).is_some());
     }
 
     #[test]
     fn the_largest_share_is_that_of_the_most_probable_cluster() {
         let (background, probabilities) = ([true, false, true, false], [0.3, 0.1, 0.2, 0.4]);
-        assert_eq!(Labels::new(2, 0, 0).unwrap().shares(&probabilities, &background), [0.3, 0.1, 0.4]);
-        assert_eq!(Labels::new(2, 4, 0).unwrap().shares(&probabilities, &background), [0.3, 0.4]);
+        assert_eq!(Legend::new(2, 0, 0).unwrap().shares(&probabilities, &background), [0.3, 0.1, 0.4]);
+        assert_eq!(Legend::new(2, 4, 0).unwrap().shares(&probabilities, &background), [0.3, 0.4]);
     }
 
     #[test]
     fn clusters_are_numbered_in_order_or_are_one() {
         let background = [true, false, true, false];
-        assert_eq!(Labels::new(2, 0, 0).unwrap().of_clusters(&background), [0, 1, 0, 2]);
-        assert_eq!(Labels::new(2, 4, 0).unwrap().of_clusters(&background), [0, 1, 0, 1]);
+        assert_eq!(Legend::new(2, 0, 0).unwrap().of_clusters(&background), [0, 1, 0, 2]);
+        assert_eq!(Legend::new(2, 4, 0).unwrap().of_clusters(&background), [0, 1, 0, 1]);
     }
 }

@@ -1,0 +1,29 @@
+//! What goes into the transformer and what comes out.
+
+/// Normalised images of one size.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageBatch<'a> {
+    /// Row-major `[images, 3, height, width]`.
+    pub values: &'a [f32],
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Vectors of every token of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Descriptors {
+    /// Row-major `[images, tokens, width]`; token 0 is the class token, then the patches row by row.
+    pub values: Vec<f32>,
+    pub images: usize,
+    pub tokens: usize,
+    pub width: usize,
+}
+
+/// The patches of an image: `rows` × `columns`, every `stride` pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    pub rows: usize,
+    pub columns: usize,
+    pub stride: usize,
+}

@@ -1,0 +1,144 @@
+//! The transformer's layers with their weights, shaped for the forward pass.
+
+use super::config::Facet;
+use super::shape::VitShape;
+use crate::weights::{StateDict, WeightsError};
+
+/// A linear layer: `weight` `[outputs, inputs]`, `bias` `[outputs]`.
+#[derive(Debug)]
+pub struct Linear {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl Linear {
+    /// The layer `name` of a state dictionary, which must have these sizes.
+    fn read(state: &StateDict, name: &str, outputs: usize, inputs: usize) -> Result<Linear, WeightsError> {
+        let weight = state.values(&format!("{name}.weight"), &[outputs, inputs])?.to_vec();
+        Ok(Linear { weight, bias: state.values(&format!("{name}.bias"), &[outputs])?.to_vec() })
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.weight.len() / self.bias.len()
+    }
+}
+
+/// Layer normalisation: `scale` and `shift` `[width]`.
+#[derive(Debug)]
+pub struct Norm {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+impl Norm {
+    /// The normalisation `name` of a state dictionary, which must have this width.
+    fn read(state: &StateDict, name: &str, width: usize) -> Result<Norm, WeightsError> {
+        let scale = state.values(&format!("{name}.weight"), &[width])?.to_vec();
+        Ok(Norm { scale, shift: state.values(&format!("{name}.bias"), &[width])?.to_vec() })
+    }
+}
+
+/// One block.
+#[derive(Debug)]
+pub struct BlockWeights<L> {
+    pub norm1: Norm,
+    /// Queries, keys and values, `[3 · width, width]`.
+    pub qkv: L,
+    pub projection: L,
+    pub norm2: Norm,
+    pub hidden: L,
+    pub output: L,
+}
+
+/// All weights, shaped for the forward pass; `L` is how the layers of blocks are kept.
+#[derive(Debug)]
+pub struct VitWeights<L = Linear> {
+    /// `[width, 3 · patch · patch]`.
+    pub patch: Linear,
+    pub class_token: Vec<f32>,
+    pub blocks: Vec<BlockWeights<L>>,
+    pub norm: Norm,
+    /// The wanted facet of every wanted block, in their order: the projection alone, `[width, width]`, its rows already
+    /// in descriptor order. Empty for tokens.
+    pub facets: Vec<L>,
+}
+
+impl VitWeights {
+    /// The same weights with the attention's 1/√head width in the projection of the queries, which saves a pass over the
+    /// scores.
+    pub fn with_scaled_queries(mut self, shape: &VitShape) -> Self {
+        let scale = ((shape.width / shape.heads) as f32).sqrt().recip();
+        let queries = shape.width;
+        for Linear { weight, bias } in self.blocks.iter_mut().map(|block| &mut block.qkv) {
+            weight[..queries * shape.width].iter_mut().chain(&mut bias[..queries]).for_each(|value| *value *= scale);
+        }
+        self
+    }
+
+    /// The same weights with the layers of blocks kept in another way.
+    pub fn kept_as<L>(self, keep: impl Fn(Linear) -> L) -> VitWeights<L> {
+        let Self { patch, class_token, blocks, norm, facets } = self;
+        let blocks = blocks.into_iter().map(|BlockWeights { norm1, qkv, projection, norm2, hidden, output }| {
+            let [qkv, projection, hidden, output] = [qkv, projection, hidden, output].map(&keep);
+            BlockWeights { norm1, qkv, projection, norm2, hidden, output }
+        });
+        let blocks = blocks.collect();
+        VitWeights { patch, class_token, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
+    }
+}
+
+impl VitWeights {
+    /// Checks every shape and prepares the weights for `facet` of the blocks `layers`.
+    pub fn from_state_dict(
+        state: &StateDict,
+        shape: &VitShape,
+        layers: &[usize],
+        facet: Facet,
+    ) -> Result<Self, WeightsError> {
+        let width = shape.width;
+        let patch_shape = [width, 3, shape.patch, shape.patch];
+        let patch = Linear {
+            weight: state.values("patch_embed.proj.weight", &patch_shape)?.to_vec(),
+            bias: state.values("patch_embed.proj.bias", &[width])?.to_vec(),
+        };
+        let mut blocks = Vec::with_capacity(shape.depth);
+        let mut facets = Vec::new();
+        for index in 0..shape.depth {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            let qkv = Linear::read(state, &name("attn.qkv"), 3 * width, width)?;
+            if layers.contains(&index) {
+                facets.extend(facet_rows(&qkv, facet, width, shape.heads));
+            }
+            blocks.push(BlockWeights {
+                norm1: Norm::read(state, &name("norm1"), width)?,
+                qkv,
+                projection: Linear::read(state, &name("attn.proj"), width, width)?,
+                norm2: Norm::read(state, &name("norm2"), width)?,
+                hidden: Linear::read(state, &name("mlp.fc1"), shape.mlp_width, width)?,
+                output: Linear::read(state, &name("mlp.fc2"), width, shape.mlp_width)?,
+            });
+        }
+        let class_token = state.values("cls_token", &[1, 1, width])?.to_vec();
+        Ok(Self { patch, class_token, blocks, norm: Norm::read(state, "norm", width)?, facets })
+    }
+}
+
+/// The rows of one facet, ordered as a descriptor: index = channel in head · heads + head.
+fn facet_rows(qkv: &Linear, facet: Facet, width: usize, heads: usize) -> Option<Linear> {
+    let part = match facet {
+        Facet::Query => 0,
+        Facet::Key => 1,
+        Facet::Value => 2,
+        Facet::Token => return None,
+    };
+    let head_width = width / heads;
+    let rows = (0..width).map(|index| part * width + index % heads * head_width + index / heads);
+    Some(Linear {
+        weight: rows.clone().flat_map(|row| &qkv.weight[row * width..][..width]).copied().collect(),
+        bias: rows.map(|row| qkv.bias[row]).collect(),
+    })
+}
