@@ -54,6 +54,7 @@
 pub mod cluster;
 pub mod config;
 pub mod dataset;
+pub mod error;
 pub mod event;
 pub mod features;
 pub mod graph;

@@ -3,6 +3,7 @@
 mod backbone;
 mod cluster;
 mod completions;
+mod errors;
 mod eval;
 mod infer;
 mod inspect;
@@ -15,6 +16,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use deepcut::error::ErrorKind;
 use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision};
 
 use report::Reporter;
@@ -146,19 +148,19 @@ pub fn run() -> ExitCode {
         Ok(Done { skipped: false }) => ExitCode::SUCCESS,
         Ok(Done { skipped: true }) => ExitCode::from(3),
         Err(error) => {
-            complain(&format!("error: {error:#}"));
+            let text = error.downcast_ref::<PipelineError>().map_or_else(|| format!("{error:#}"), errors::message);
+            complain(&format!("error: {text}"));
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<PipelineError>() {
-        Some(PipelineError::Usage(_)) => 2,
-        Some(PipelineError::Untrusted(_)) => 4,
-        Some(PipelineError::InputOutput(_)) => 5,
-        Some(PipelineError::Interrupted(_)) => report::interrupt_exit_code(),
-        None => 5,
+    match error.downcast_ref::<PipelineError>().map(PipelineError::kind) {
+        Some(ErrorKind::Usage) => 2,
+        Some(ErrorKind::Untrusted) => 4,
+        Some(ErrorKind::Interrupted) => report::interrupt_exit_code(),
+        _ => 5,
     }
 }
 

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{ConfigError, Settings};
 use crate::dataset::DatasetError;
+use crate::error::ErrorKind;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::output::CacheConfig;
 use crate::output::OutputError;
@@ -56,6 +57,18 @@ pub enum PipelineError {
     /// The user stopped the run; the same command continues, training with --resume.
     #[error("interrupted; {0}")]
     Interrupted(String),
+}
+
+impl PipelineError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PipelineError::Usage(_) => ErrorKind::Usage,
+            PipelineError::Untrusted(_) => ErrorKind::Untrusted,
+            PipelineError::InputOutput(_) => ErrorKind::InputOutput,
+            PipelineError::Interrupted(_) => ErrorKind::Interrupted,
+        }
+    }
 }
 
 impl From<ConfigError> for PipelineError {
