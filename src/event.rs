@@ -24,8 +24,8 @@ pub enum Phase {
 /// Something that happened during a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// What the run is about to do, in one line.
-    Plan(String),
+    /// What the run is about to do.
+    Plan(Plan),
     /// A phase begins; `total` is unknown for collections that are read as a stream.
     PhaseStarted { phase: Phase, total: Option<u64> },
     /// `done` items of the phase are finished.
@@ -40,6 +40,25 @@ pub enum Event {
     Warning(String),
     /// Something the user may want to know.
     Note(String),
+}
+
+/// What a run is about to do, for one line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What is done to what.
+    pub doing: String,
+    /// What turns images into features.
+    pub backbone: String,
+    /// Whether the user could have chosen deeper features.
+    pub could_be_deeper: bool,
+    /// Device and method.
+    pub how: String,
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(formatter, "{}: {}, {}", self.doing, self.backbone, self.how)
+    }
 }
 
 /// The figures of one epoch of training.

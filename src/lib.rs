@@ -58,6 +58,7 @@ pub mod error;
 pub mod event;
 pub mod features;
 pub mod graph;
+pub mod method;
 pub mod metrics;
 pub mod model;
 pub mod nodes;

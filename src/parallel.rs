@@ -3,6 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
+/// More threads than any processor has cores only cost memory.
+const MOST_THREADS: usize = 1024;
+
+/// Threads that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ThreadsError {
+    #[error("there can be at most {most} threads, not {threads}")]
+    TooMany { threads: usize, most: usize },
+    #[error("cannot start {workers} threads: {source}")]
+    Start { workers: usize, source: rayon::ThreadPoolBuildError },
+}
+
+/// How many threads a run has; `threads` = 0 means one per processor.
+pub fn workers(threads: usize) -> Result<usize, ThreadsError> {
+    match threads {
+        0 => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        1..=MOST_THREADS => Ok(threads),
+        _ => Err(ThreadsError::TooMany { threads, most: MOST_THREADS }),
+    }
+}
+
+/// A pool of [`workers`] threads that share one task.
+pub fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, ThreadsError> {
+    let workers = workers(threads)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
+    pool.map_err(|source| ThreadsError::Start { workers, source })
+}
+
 /// Applies `work` to every item on `workers` threads and hands the results to `consume` in the items' order, on the
 /// calling thread. At most 4 items per worker are under way, however slow one of them is.
 ///
@@ -60,15 +89,6 @@ where
         }
         Ok(())
     })
-}
-
-/// The threads of a run.
-#[derive(Debug, Clone, Copy)]
-pub struct Crew {
-    /// Those that compute.
-    pub workers: usize,
-    /// Further ones, which wait for a device.
-    pub waiting: usize,
 }
 
 /// Lets a number of workers compute at a time, so that others can read and write files meanwhile without more threads

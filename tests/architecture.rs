@@ -9,7 +9,7 @@ const FOUNDATIONS: [&str; 6] = ["error", "event", "numerics", "parallel", "raste
 /// For every other room, the rooms it may use besides itself and the foundations.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("dataset", &[]),
-    ("pixels", &[]),
+    ("pixels", &["dataset"]),
     ("nodes", &[]),
     ("weights", &[]),
     ("features", &["nodes", "pixels", "weights"]),
@@ -22,7 +22,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("refine", &["pixels"]),
     ("metrics", &["pixels"]),
     ("output", &["pixels"]),
-    ("config", &["cluster", "features", "graph", "objective", "output", "pixels", "refine", "segment", "train"]),
+    ("config", &["cluster", "features", "graph", "model", "objective", "output", "pixels", "refine", "segment", "train"]),
+    (
+        "method",
+        &[
+            "config",
+            "features",
+            "graph",
+            "model",
+            "nodes",
+            "objective",
+            "output",
+            "refine",
+            "segment",
+            "train",
+            "weights",
+        ],
+    ),
     (
         "pipeline",
         &[
@@ -31,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dataset",
             "features",
             "graph",
+            "method",
             "metrics",
             "model",
             "nodes",
@@ -43,7 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("cli", &["pipeline", "config", "error", "event"]),
+    ("cli", &["method", "parallel", "pipeline", "config", "error", "event"]),
 ];
 
 /// For crates that must stay in one place, the places (as beginnings of paths below `src`) that may name them.

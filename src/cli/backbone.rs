@@ -21,7 +21,7 @@ pub fn run(arguments: &BackboneArguments) -> anyhow::Result<Done> {
         say(&format!("installed {}", target.display()))?;
         return Ok(Done { skipped: false });
     }
-    let installed = pipeline::installed_weights();
+    let installed = pipeline::installed();
     let found = match (&installed.found, &installed.folder) {
         (Some(path), _) => format!("installed: {}", path.display()),
         (None, Some(folder)) => format!(

@@ -1,8 +1,70 @@
 //! What an error of the library is called on the command line: the library names settings, the program its flags.
 
-use deepcut::pipeline::PipelineError;
+use deepcut::method::MethodError;
+use deepcut::parallel::ThreadsError;
+use deepcut::pipeline::{PipelineError, Run};
+
+/// Settings that have a flag of their own; the library quotes them.
+const FLAGS: [(&str, &str); 2] = [("`train.epochs`", "--epochs"), ("`train.seed`", "--seed")];
 
 /// The error as the program says it.
 pub fn message(error: &PipelineError) -> String {
-    error.to_string()
+    match error {
+        PipelineError::Method(error) => method(error),
+        PipelineError::Interrupted(run) => format!(
+            "interrupted; {}",
+            match run {
+                Run::Training => "repeat the command with --resume to continue",
+                Run::Segmenting => "repeat the command to continue; finished masks are kept",
+                Run::Grouping => "repeat the command to continue; the vectors so far are kept",
+                Run::Evaluating => "nothing was written; repeat the command",
+            }
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// A text of the library with flags in place of the settings that they stand for.
+pub fn with_flags(text: &str) -> String {
+    FLAGS.iter().fold(text.to_string(), |text, (setting, flag)| text.replace(setting, flag))
+}
+
+fn method(error: &MethodError) -> String {
+    match error {
+        MethodError::CheckpointUnreadable { path, source } => {
+            format!("cannot read the checkpoint {}: {source}; `deepcut train` writes one", path.display())
+        }
+        MethodError::FixedByTraining { key } => format!(
+            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference, and --precision"
+        ),
+        MethodError::WeightsNeeded { backbone } => format!(
+            "the {backbone} backbone needs weights; give them with --weights FILE or install them with `deepcut backbone --install FILE`"
+        ),
+        MethodError::NeedlessWeights { backbone, path } => {
+            format!("the {backbone} backbone takes no weights; leave out --weights {}", path.display())
+        }
+        MethodError::Precision(error) => format!("{error}; leave out --precision"),
+        MethodError::NoBfloat { lacking } => format!("{lacking}; bf16 cannot be used: add --precision f32"),
+        MethodError::OtherWeights { .. } => format!("{error} with --weights"),
+        MethodError::SpectralCutsInTwo => {
+            "--method spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"
+                .into()
+        }
+        MethodError::DeviceStopped => {
+            format!("{error}: repeat the command, and if it stops again, add --device cpu")
+        }
+        MethodError::Device(error) => error.to_string(),
+        MethodError::StateOfOtherRun { path } => format!(
+            "{} is from a run with other settings or other images; repeat that run's command, or leave out --resume to start anew",
+            path.display()
+        ),
+        MethodError::DamagedState { path, source } => {
+            format!("{} cannot be used: {source}; leave out --resume to start anew", path.display())
+        }
+        MethodError::Threads(ThreadsError::TooMany { threads, most }) => {
+            format!("--threads must be at most {most}, not {threads}")
+        }
+        MethodError::Config(error) => message(&PipelineError::Usage(error.to_string())),
+        other => other.to_string(),
+    }
 }

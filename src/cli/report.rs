@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deepcut::event::{EpochReport, Event, Observer, Phase};
+use deepcut::event::{EpochReport, Event, Observer, Phase, Plan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::errors::with_flags;
 use super::{TalkArguments, complain, say};
 
 /// The signal that interrupted the run, 0 for none.
@@ -96,8 +97,9 @@ impl Observer for Reporter {
     fn observe(&self, event: Event) {
         tracing::debug!(?event);
         match event {
-            Event::Plan(text) | Event::Note(text) => self.line(&text),
-            Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {text}"))),
+            Event::Plan(plan) => self.line(&plan_line(&plan)),
+            Event::Note(text) => self.line(&text),
+            Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {}", with_flags(&text)))),
             Event::Skipped { path, reason } => {
                 let path = path.display().to_string();
                 // Some reasons are about a path and name it themselves.
@@ -132,6 +134,15 @@ impl Observer for Reporter {
     fn interrupted(&self) -> bool {
         SIGNAL.load(Ordering::Relaxed) != 0
     }
+}
+
+/// The first line of a run, with the way to better features where there is one.
+fn plan_line(plan: &Plan) -> String {
+    let hint = match plan.could_be_deeper {
+        true => " (for deep features give a ViT's weights with --weights FILE and its settings with --config FILE)",
+        false => "",
+    };
+    format!("{}: {}{hint}, {}", plan.doing, plan.backbone, plan.how)
 }
 
 /// About ten epochs of a run are worth a line.

@@ -1,19 +1,19 @@
 //! What a run was asked for: every room's own configuration, resolved from defaults, file and flags in one place.
 
 mod resolve;
+mod resolved;
 
 pub use resolve::{ConfigError, resolve, with_overrides};
+pub use resolved::{NeedlessPrecision, Purpose, Resolved};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterConfig;
 use crate::features::vit::VitConfig;
-use crate::features::{PixelConfig, SuperpixelConfig};
-use crate::graph::Affinity;
-use crate::objective::Objective;
+use crate::features::{BackboneChoice, PixelConfig, SuperpixelConfig};
 use crate::output::CacheConfig;
 use crate::pixels::DecodeLimits;
-use crate::refine::{ObjectsConfig, RefineConfig};
+use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
 use crate::segment::{Legend, PartsConfig, PerImageConfig};
 use crate::train::TrainConfig;
 
@@ -37,23 +37,9 @@ pub struct Settings {
     pub parts: PartsConfig,
     pub cluster: ClusterConfig,
     pub refine: RefineConfig,
+    pub teaching: TeachingConfig,
     pub objects: ObjectsConfig,
     pub output: OutputConfig,
-}
-
-/// What turns images into features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BackboneChoice {
-    /// A vision transformer when weights are given or installed, else superpixels.
-    #[default]
-    Auto,
-    /// SLIC regions; needs no weights.
-    Superpixel,
-    /// The pixels of the image downscaled; needs no weights.
-    Pixel,
-    /// A frozen vision transformer; needs a weights file.
-    Vit,
 }
 
 /// Which images of a collection are used.
@@ -158,75 +144,18 @@ impl ObjectiveKind {
     }
 }
 
-impl ObjectiveConfig {
-    /// The objective, which every run makes explicit before it begins.
-    pub fn kind(&self) -> ObjectiveKind {
-        self.kind.unwrap_or(ObjectiveKind::Association)
-    }
-
-    /// Makes the objectives of a training run explicit where none is chosen: association finds the better objects, correlation
-    /// clustering the better parts in a transformer's features. On superpixels, whose affinities join neighbours only, it
-    /// merges parts.
-    pub fn choose_for_training(&mut self, backbone: BackboneChoice) {
-        if self.kind.is_none() {
-            self.kind = Some(ObjectiveKind::Association);
-            if backbone == BackboneChoice::Vit {
-                self.parts.get_or_insert(ObjectiveKind::Cc);
-            }
-        }
-    }
-
-    /// The objective of parts.
-    pub fn parts(&self) -> ObjectiveKind {
-        self.parts.unwrap_or_else(|| self.kind())
-    }
-}
-
 impl Settings {
-    /// Number of clusters, K.
-    pub fn clusters(&self) -> usize {
-        self.model.clusters.unwrap_or(match self.objective.kind() {
+    /// Number of clusters, K, for an objective.
+    fn clusters_for(&self, objective: ObjectiveKind) -> usize {
+        self.model.clusters.unwrap_or(match objective {
             ObjectiveKind::Association | ObjectiveKind::Ncut => 2,
             ObjectiveKind::Cc => 10,
         })
     }
 
-    /// How the graph of an image is weighted.
-    pub fn affinity(&self) -> Affinity {
-        self.affinity_for(self.objective.kind())
-    }
-
-    /// How the graph of an object is weighted, to be divided into parts.
-    pub fn parts_affinity(&self) -> Affinity {
-        self.affinity_for(self.objective.parts())
-    }
-
-    pub fn objective(&self) -> Objective {
-        self.objective_of(self.objective.kind())
-    }
-
-    pub fn parts_objective(&self) -> Objective {
-        self.objective_of(self.objective.parts())
-    }
-
-    fn affinity_for(&self, kind: ObjectiveKind) -> Affinity {
-        match kind {
-            ObjectiveKind::Association | ObjectiveKind::Ncut => Affinity::NonNegative,
-            ObjectiveKind::Cc => Affinity::Correlation { alpha: self.graph.alpha },
-        }
-    }
-
-    fn objective_of(&self, kind: ObjectiveKind) -> Objective {
-        match kind {
-            ObjectiveKind::Association => Objective::Association,
-            ObjectiveKind::Ncut => Objective::Ncut { balance: self.objective.balance },
-            ObjectiveKind::Cc => Objective::Cc,
-        }
-    }
-
     /// Checks every value against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let clusters = self.clusters();
+        let clusters = self.clusters_for(self.objective.kind.unwrap_or(ObjectiveKind::Association));
         let checks: &[(bool, &str, String)] = &[
             ((2..=255).contains(&clusters), "model.clusters must be from 2 to 255", clusters.to_string()),
             (
@@ -330,6 +259,7 @@ impl Settings {
             ));
         }
         self.objects.validate().map_err(|error| ConfigError::Value(format!("[objects] {error}")))?;
+        self.teaching.validate().map_err(|error| ConfigError::Value(format!("[teaching] {error}")))?;
         self.refine.validate().map_err(|error| ConfigError::Value(format!("[refine.bilateral] {error}")))
     }
 }

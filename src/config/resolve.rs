@@ -77,7 +77,8 @@ fn one_line(error: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BackboneChoice, ObjectiveKind};
+    use crate::config::ObjectiveKind;
+    use crate::features::BackboneChoice;
 
     fn set(overrides: &[&str]) -> Result<Settings, ConfigError> {
         resolve(None, &overrides.iter().map(|text| text.to_string()).collect::<Vec<_>>())
@@ -87,25 +88,7 @@ mod tests {
     fn later_assignments_win_and_text_needs_no_quotes() {
         let config = set(&["train.epochs=3", "objective.kind=cc", "train.epochs=4", "backbone=pixel"]).unwrap();
         assert_eq!((config.train.epochs, config.objective.kind), (4, Some(ObjectiveKind::Cc)));
-        assert_eq!((config.backbone, config.clusters()), (BackboneChoice::Pixel, 10));
-    }
-
-    #[test]
-    fn training_chooses_what_is_left_open() {
-        use BackboneChoice::{Superpixel, Vit};
-        use ObjectiveKind::{Association, Cc, Ncut};
-        for (backbone, overrides, expected) in [
-            (Vit, vec![], (Association, Cc)),
-            (Superpixel, vec![], (Association, Association)),
-            (Vit, vec!["objective.parts=ncut"], (Association, Ncut)),
-            (Vit, vec!["objective.kind=ncut"], (Ncut, Ncut)),
-            (Vit, vec!["objective.kind=association"], (Association, Association)),
-            (Superpixel, vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
-        ] {
-            let mut objective = set(&overrides).unwrap().objective;
-            objective.choose_for_training(backbone);
-            assert_eq!((objective.kind(), objective.parts()), expected, "{overrides:?}");
-        }
+        assert_eq!((config.backbone, config.clusters_for(ObjectiveKind::Cc)), (BackboneChoice::Pixel, 10));
     }
 
     #[test]

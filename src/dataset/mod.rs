@@ -12,8 +12,10 @@ pub mod truth;
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::{fs, io, iter};
+
+use burn_dataset::Dataset;
 
 pub use error::DatasetError;
 
@@ -42,10 +44,16 @@ impl Record {
 }
 
 /// A collection of images that exists; see [`open`].
+///
+/// It is a stream of records ([`Collection::records`]) of any length, and a burn dataset of those records that can be used:
+/// only the dataset, asked for its length or by number, holds all records in memory.
 #[derive(Debug, Clone)]
 pub struct Collection {
+    path: PathBuf,
     name: String,
     source: Source,
+    /// The usable records, once somebody asks by number.
+    index: OnceLock<Vec<Record>>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,10 +78,15 @@ pub fn open(path: &Path) -> Result<Collection, DatasetError> {
     } else {
         Source::List(Arc::new(list::read(path)?))
     };
-    Ok(Collection { name: name_of(path, metadata.is_dir()), source })
+    Ok(Collection { path: path.to_path_buf(), name: name_of(path, metadata.is_dir()), source, index: OnceLock::new() })
 }
 
 impl Collection {
+    /// What was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A name for what is made of the collection: that of the folder, or of the file without its extension.
     pub fn name(&self) -> String {
         self.name.clone()
@@ -103,6 +116,22 @@ impl Collection {
     /// As [`Collection::records`], with images of one name and different extensions too: for what writes no masks.
     pub fn all_records(&self) -> Records {
         Records { outputs: None, ..self.records() }
+    }
+}
+
+impl Collection {
+    fn index(&self) -> &[Record] {
+        self.index.get_or_init(|| self.records().flatten().collect())
+    }
+}
+
+impl Dataset<Record> for Collection {
+    fn get(&self, index: usize) -> Option<Record> {
+        self.index().get(index).cloned()
+    }
+
+    fn len(&self) -> usize {
+        self.index().len()
     }
 }
 

@@ -59,6 +59,20 @@ fn folders_are_walked_in_order_without_hidden_and_ignored_files() {
 }
 
 #[test]
+fn a_collection_is_a_dataset_of_its_usable_records() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.jpg", "a.png", "b/c.jpg"] {
+        write(folder.path(), name, "");
+    }
+    let collection = open(folder.path()).unwrap();
+    let relative: Vec<PathBuf> = Dataset::iter(&collection).map(|record| record.relative).collect();
+    assert_eq!((collection.len(), relative), (2, vec!["a.jpg".into(), "b/c.jpg".into()]));
+    assert_eq!(collection.get(2), None);
+    let last = burn_dataset::transform::SelectionDataset::from_indices_checked(collection, vec![1]);
+    assert_eq!(last.get(0).unwrap().relative, Path::new("b/c.jpg"));
+}
+
+#[test]
 fn images_with_the_same_mask_are_refused_but_the_first() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.jpg", "a.k/1.jpg", "a.png", "b.c.jpg", "b.d.jpg"] {

@@ -1,19 +1,23 @@
 //! Image → nodes: what each patch, region or pixel of an image looks like, before any graph exists.
 
+mod backbone;
 mod descriptor;
 mod image_vector;
 mod log_bin;
 mod pixel;
 mod region_graph;
+mod registry;
 mod slic;
 mod superpixel;
 mod vector_file;
 pub mod vit;
 
+pub use backbone::Backbone;
 pub use descriptor::Descriptor;
 pub use log_bin::{LOG_BINS, log_binned};
 pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
+pub use registry::{BackboneChoice, BackboneSettings, BoxedExtractor, Entry};
 pub use slic::{SlicParameters, slic};
 pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
 pub use vector_file::{VectorFile, VectorFileError, read_vectors};
@@ -24,6 +28,10 @@ use crate::tensor::Tensor;
 
 /// Turns one image into the nodes of its graph.
 pub trait Extractor {
+    /// Identifies everything that features follow from besides the image: backbone, weights, settings, and the version of
+    /// the algorithm, which is raised when the same settings come to mean other values.
+    fn fingerprint(&self) -> String;
+
     /// Features and placement of every node of `image`.
     fn extract(&self, image: &RgbImage) -> NodeFeatures;
 

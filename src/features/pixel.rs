@@ -51,6 +51,10 @@ impl PixelExtractor {
 }
 
 impl Extractor for PixelExtractor {
+    fn fingerprint(&self) -> String {
+        serde_json::json!(["pixel", 1, self.config]).to_string()
+    }
+
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
         let side = self.config.side.max(1);
         self.config.descriptor.describe(pixel_graph(&resize_lanczos(image, side, side)))

@@ -73,6 +73,10 @@ impl SuperpixelExtractor {
 }
 
 impl Extractor for SuperpixelExtractor {
+    fn fingerprint(&self) -> String {
+        serde_json::json!(["superpixel", 1, self.config]).to_string()
+    }
+
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
         self.config.descriptor.describe(self.regions(image))
     }

@@ -78,6 +78,11 @@ impl Cache {
         matches.then_some(bytes)
     }
 
+    /// Whether there is an entry for `content`; only reading shows whether it is undamaged.
+    pub fn contains(&self, content: &blake3::Hash) -> bool {
+        self.path(content).is_file()
+    }
+
     /// Stores an entry; `false` if it does not fit, even after the results of other settings were removed.
     pub fn put(&self, content: &blake3::Hash, bytes: &[u8]) -> io::Result<bool> {
         let size = (bytes.len() + CHECKSUM_BYTES) as u64;

@@ -1,66 +1,154 @@
-//! From a file to its graph.
+//! The one way from the images of a collection to what is computed of each: features, vectors, graphs, through the cache.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::backbone::Backbone;
-use crate::config::Settings;
-use crate::graph::Graph;
-use crate::nodes::NodeFeatures;
-use crate::pixels;
+use super::{PipelineError, Skip};
+use crate::event::{Event, Observer, Phase};
+use crate::features::{BatchExtractor, Extractor, Prepared};
+use crate::method::{MethodError, images_per_batch, waiting_threads, with_batches};
+use crate::nodes::Layout;
+use crate::output::Cache;
+use crate::parallel::{Permit, Semaphore, parallel_map};
+use crate::pixels::{DecodeLimits, ImageItem};
 use crate::raster::RgbImage;
-use crate::tensor::{Device, is_cpu};
+use crate::tensor::{Device, Tensor};
 
-/// An image file's bytes and their hash.
-pub(super) struct ImageFile {
+/// What is computed of every image, as bytes that the cache keeps.
+pub(super) trait OfImage: Sync {
+    /// What is known of an image already; none lets it be computed.
+    fn known(&self, cache: &Cache, content: &blake3::Hash) -> Option<Vec<u8>>;
+
+    /// Computes it from an image.
+    fn compute(&self, image: &RgbImage) -> Vec<u8>;
+
+    /// Computes it of a whole batch on a device, one row for every image.
+    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2>;
+
+    /// What a row holds.
+    fn of_row(&self, row: &[f32], layout: &Layout) -> Vec<u8>;
+}
+
+/// What was computed of one image.
+pub(super) struct Computed<I> {
+    pub item: I,
+    pub content: blake3::Hash,
     pub bytes: Vec<u8>,
-    pub hash: blake3::Hash,
 }
 
-/// Reads a file; the error is the reason for which it is left out.
-pub(super) fn read(path: &Path, config: &Settings) -> Result<ImageFile, String> {
-    // A file larger than any image within the limits is not read into memory at all.
-    let limit = config.pixels.max_mebibytes.saturating_mul(1 << 20);
-    let length = std::fs::metadata(path).map_err(|error| format!("cannot read it: {error}"))?.len();
-    if length > limit {
-        return Err(format!(
-            "the file has {} MiB, more than pixels.max_mebibytes = {}",
-            length >> 20,
-            config.pixels.max_mebibytes
-        ));
+/// How many images did not fit in the cache, and which could not be used.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub not_stored: u64,
+    pub skipped: Vec<Skip>,
+}
+
+/// The loop over the images of a collection.
+pub(super) struct ImageLoop<'a> {
+    pub extractor: &'a (dyn Extractor + Send + Sync),
+    pub device: &'a Device,
+    pub limits: &'a DecodeLimits,
+    pub cache: &'a Cache,
+    /// Threads that compute.
+    pub workers: usize,
+    pub observer: &'a dyn Observer,
+}
+
+/// From an image, and its place among those who compute, to its bytes.
+type Compute<'a> = dyn Fn(RgbImage, Permit) -> Result<Vec<u8>, MethodError> + Sync + 'a;
+
+impl ImageLoop<'_> {
+    /// Hands what `kind` says of every usable item to `consume`, in order; only as many images as threads are decoded at a
+    /// time. Items that cannot be had come as errors.
+    pub fn run<I: ImageItem>(
+        &self,
+        kind: &dyn OfImage,
+        items: impl Iterator<Item = Result<I, Skip>> + Send,
+        total: Option<u64>,
+        consume: impl FnMut(Computed<I>),
+    ) -> Result<Outcome, PipelineError> {
+        let Some(extractor) = self.extractor.batches() else {
+            return self.run_with(&|image, _permit| Ok(kind.compute(&image)), 0, kind, items, total, consume);
+        };
+        let images = images_per_batch(extractor, self.device);
+        let rows = |batch: &[Prepared]| kind.rows(extractor, batch, images);
+        with_batches(extractor, images, rows, |batches| {
+            let compute = |image: RgbImage, permit: Permit| {
+                let input = batches.prepare(&image);
+                let layout = input.layout.clone();
+                // Neither the memory nor the place among those who decode is needed while waiting.
+                drop((image, permit));
+                Ok(kind.of_row(&batches.compute(input)?, &layout))
+            };
+            self.run_with(&compute, waiting_threads(images), kind, items, total, consume)
+        })
     }
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read it: {error}"))?;
-    let hash = blake3::hash(&bytes);
-    Ok(ImageFile { bytes, hash })
-}
 
-/// Decodes a file's bytes; the error is the reason for which it is left out.
-pub(super) fn decode(file: &ImageFile, config: &Settings) -> Result<RgbImage, String> {
-    pixels::decode(&file.bytes, &config.pixels).map_err(|error| error.to_string())
-}
+    /// The same with a way to compute, and threads that wait for a device.
+    fn run_with<I: ImageItem>(
+        &self,
+        compute: &Compute,
+        waiting: usize,
+        kind: &dyn OfImage,
+        items: impl Iterator<Item = Result<I, Skip>> + Send,
+        total: Option<u64>,
+        mut consume: impl FnMut(Computed<I>),
+    ) -> Result<Outcome, PipelineError> {
+        let observer = self.observer;
+        observer.observe(Event::PhaseStarted { phase: Phase::Features, total });
+        let semaphore = Semaphore::new(self.workers);
+        let process = |(number, item): (usize, Result<I, Skip>)| {
+            if observer.interrupted() {
+                return Err(MethodError::Interrupted.into());
+            }
+            item.map_or_else(|skip| Ok(Err(skip)), |item| self.process_one(item, number, kind, compute, &semaphore))
+        };
+        let (mut outcome, mut done) = (Outcome::default(), 0);
+        parallel_map(items.enumerate(), self.workers + waiting, process, |processed: Result<_, PipelineError>| {
+            match processed? {
+                Ok((computed, stored)) => {
+                    outcome.not_stored += u64::from(!stored);
+                    consume(computed);
+                }
+                Err(skip) => {
+                    skip.announce(observer);
+                    outcome.skipped.push(skip);
+                }
+            }
+            done += 1;
+            observer.observe(Event::PhaseProgress { phase: Phase::Features, done });
+            Ok::<(), PipelineError>(())
+        })?;
+        observer.observe(Event::PhaseFinished { phase: Phase::Features });
+        Ok(outcome)
+    }
 
-/// The graph of an image.
-pub(super) fn graph(nodes: &NodeFeatures, config: &Settings, device: &Device) -> Graph {
-    Graph::build(nodes, config.affinity(), device)
-}
-
-/// The same for a network that is optimised on this image alone.
-pub(super) fn graph_to_optimise_on(nodes: &NodeFeatures, config: &Settings, device: &Device) -> Graph {
-    Graph::build_keeping_affinities(nodes, config.affinity(), device)
-}
-
-/// Identifies everything that a graph follows from besides the image.
-pub(super) fn graph_settings(config: &Settings, backbone: &Backbone, device: &Device) -> blake3::Hash {
-    let settings = serde_json::json!({
-        "program": env!("CARGO_PKG_VERSION"),
-        "backbone": backbone.name,
-        "width": backbone.extractor.width(),
-        "weights": backbone.hash,
-        "vit": config.vit,
-        "superpixel": config.superpixel,
-        "pixel": config.pixel,
-        "affinity": config.affinity(),
-        // GPUs round the operands of products.
-        "gpu": !is_cpu(device),
-    });
-    blake3::hash(settings.to_string().as_bytes())
+    /// What is computed of an item, and whether the cache has it now; or why the item is left out.
+    fn process_one<I: ImageItem>(
+        &self,
+        item: I,
+        number: usize,
+        kind: &dyn OfImage,
+        compute: &Compute,
+        semaphore: &Semaphore,
+    ) -> Result<Result<(Computed<I>, bool), Skip>, PipelineError> {
+        let skip = |item: &I, reason: String| {
+            let path = item.path().map_or_else(|| PathBuf::from(number.to_string()), PathBuf::from);
+            Ok(Err(Skip { path, reason }))
+        };
+        let content = match item.content(self.limits) {
+            Ok(content) => content,
+            Err(reason) => return skip(&item, reason),
+        };
+        if let Some(bytes) = kind.known(self.cache, &content.hash) {
+            return Ok(Ok((Computed { item, content: content.hash, bytes }, true)));
+        }
+        let permit = semaphore.acquire();
+        let image = match content.decode(self.limits) {
+            Ok(image) => image,
+            Err(reason) => return skip(&item, reason),
+        };
+        let bytes = compute(image, permit)?;
+        let stored = self.cache.put(&content.hash, &bytes).map_err(PipelineError::Cache)?;
+        Ok(Ok((Computed { item, content: content.hash, bytes }, stored)))
+    }
 }

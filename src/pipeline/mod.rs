@@ -1,12 +1,11 @@
-//! The hallway: joins the rooms into the runs that a user asks for. Only here do folders meet networks.
+//! The hallway: files, threads and progress around what the rooms do in memory.
 
-mod backbone;
-mod batches;
 mod cluster;
+mod error;
 mod evaluate;
 mod images;
 mod infer;
-mod machine;
+mod install;
 mod predict;
 mod segment;
 #[cfg(test)]
@@ -14,112 +13,41 @@ mod test_pictures;
 mod train;
 
 pub use crate::features::vit::Precision;
+pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
-pub use backbone::{InstalledWeights, install_weights, installed_weights};
+pub use crate::weights::{Installed, installed};
 pub use cluster::{
     AlphaSweep, ClusterRequest, ClusterResult, ClusterSummary, ClusteredImage, LabelScores, LayOut, StableRange,
     SweepPoint, cluster,
 };
+pub use error::{PipelineError, Run};
 pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};
-pub use machine::Machine;
+pub use install::install_weights;
 pub use predict::{
     ListedObject, Measures, PredictRequest, PredictSummary, Prediction, SaveKinds, Segmentation, Status,
-    StepMilliseconds,
 };
 pub use segment::{SegmentRequest, segment};
-pub use train::{StageSummary, TrainRequest, TrainSummary, train};
+pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with};
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, Settings};
+use crate::config::Settings;
 use crate::dataset::DatasetError;
-use crate::error::ErrorKind;
-use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
+use crate::event::{Event, Observer};
+use crate::model::checkpoint::CheckpointHeader;
 use crate::output::CacheConfig;
-use crate::output::OutputError;
-use crate::tensor::DeviceError;
-
-/// Why a run ended early. Each variant is one exit code of the program.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// What was asked for cannot be done: a wrong path, key, value or device.
-    #[error("{0}")]
-    Usage(String),
-    /// A model or an input that cannot be trusted.
-    #[error("{0}")]
-    Untrusted(String),
-    /// Reading or writing failed; the same command continues.
-    #[error("{0}")]
-    InputOutput(String),
-    /// The user stopped the run; the same command continues, training with --resume.
-    #[error("interrupted; {0}")]
-    Interrupted(String),
-}
-
-impl PipelineError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            PipelineError::Usage(_) => ErrorKind::Usage,
-            PipelineError::Untrusted(_) => ErrorKind::Untrusted,
-            PipelineError::InputOutput(_) => ErrorKind::InputOutput,
-            PipelineError::Interrupted(_) => ErrorKind::Interrupted,
-        }
-    }
-}
-
-impl From<ConfigError> for PipelineError {
-    fn from(error: ConfigError) -> Self {
-        PipelineError::Usage(error.to_string())
-    }
-}
-
-impl From<DatasetError> for PipelineError {
-    fn from(error: DatasetError) -> Self {
-        PipelineError::Usage(error.to_string())
-    }
-}
-
-impl From<DeviceError> for PipelineError {
-    fn from(error: DeviceError) -> Self {
-        PipelineError::Usage(error.to_string())
-    }
-}
-
-impl From<OutputError> for PipelineError {
-    fn from(error: OutputError) -> Self {
-        PipelineError::InputOutput(error.to_string())
-    }
-}
-
-/// Reads and checks a checkpoint; gives it with the blake3 of its file.
-pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), PipelineError> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        PipelineError::Usage(format!(
-            "cannot read the checkpoint {}: {error}; `deepcut train` writes one",
-            path.display()
-        ))
-    })?;
-    let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|error| {
-        PipelineError::Untrusted(format!(
-            "{} is no usable checkpoint: {error}; train again or copy it anew",
-            path.display()
-        ))
-    })?;
-    Ok((checkpoint, blake3::hash(&bytes)))
-}
 
 /// Paths in reports are text: what is not Unicode in them is replaced.
 fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 
-/// The configuration as a file of results keeps it: without what cannot change the result.
-fn stored_config(config: &Settings) -> serde_json::Value {
-    let kept = Settings { cache: CacheConfig::default(), ..config.clone() };
+/// The settings as a file of results keeps them: without what cannot change the result.
+fn stored_config(settings: &Settings) -> serde_json::Value {
+    let kept = Settings { cache: CacheConfig::default(), ..settings.clone() };
     serde_json::to_value(kept).unwrap_or_default()
 }
 
@@ -131,8 +59,8 @@ fn portable(path: &Path) -> String {
 /// Removes a file of an earlier run; it may not be there.
 fn remove_outdated(path: &Path) -> Result<(), PipelineError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(PipelineError::InputOutput(format!("cannot remove the outdated {}: {error}", path.display())))
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(PipelineError::Outdated { path: path.to_path_buf(), source })
         }
         _ => Ok(()),
     }
@@ -140,10 +68,7 @@ fn remove_outdated(path: &Path) -> Result<(), PipelineError> {
 
 /// A collection without images.
 fn no_images(data: &Path) -> PipelineError {
-    PipelineError::Usage(format!(
-        "no image was found in {}; images end in .jpg, .jpeg, .png, .webp, .bmp or .gif; hidden files and what ignore files exclude do not count",
-        data.display()
-    ))
+    PipelineError::NoImages { data: data.to_path_buf() }
 }
 
 /// One image that was left out of a run, and why.
@@ -152,6 +77,19 @@ pub struct Skip {
     #[serde(serialize_with = "lossy_path")]
     pub path: PathBuf,
     pub reason: String,
+}
+
+impl Skip {
+    /// Tells the observer.
+    fn announce(&self, observer: &dyn Observer) {
+        observer.observe(Event::Skipped { path: self.path.clone(), reason: self.reason.clone() });
+    }
+}
+
+impl From<DatasetError> for Skip {
+    fn from(error: DatasetError) -> Self {
+        Skip { path: error.path().to_path_buf(), reason: error.to_string() }
+    }
 }
 
 /// What `inspect` shows of a checkpoint.

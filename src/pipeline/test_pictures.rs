@@ -2,21 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::backbone::Backbone;
 use crate::config::Settings;
-use crate::event::{Event, Observer};
+use crate::features::Backbone;
 use crate::features::vit::{Engine, VitExtractor};
 use crate::output::encode_grey_png;
 use crate::raster::Raster;
 use crate::tensor;
 use crate::weights::StateDict;
-
-/// Whoever watches a run in a test sees nothing.
-pub struct Silent;
-
-impl Observer for Silent {
-    fn observe(&self, _: Event) {}
-}
 
 /// Pictures in the collection.
 pub const COUNT: usize = 5;

@@ -1,6 +1,7 @@
 //! From the bytes of a picture to pixels: decode under limits, orient, resize, normalise, convert to L\*a\*b\*.
 
 mod decode;
+mod item;
 mod jpeg;
 mod lab;
 mod label_map;
@@ -8,6 +9,7 @@ mod orientation;
 mod resize;
 
 pub use decode::{DecodeError, DecodeLimits, decode};
+pub use item::{ImageContent, ImageItem};
 pub use lab::lab_from_rgb;
 pub use label_map::{LabelMapError, decode_label_map};
 pub use resize::{normalise, resize_lanczos};

@@ -4,11 +4,13 @@ mod background;
 pub mod bilateral;
 mod components;
 mod objects;
+mod teaching;
 mod upscale;
 
 pub use background::{BackgroundRule, BorderStatistics};
 pub use components::{Components, components, fill_holes, largest_component};
 pub use objects::{FoundObject, ObjectsConfig};
+pub use teaching::TeachingConfig;
 pub use upscale::{Cells, Upscale};
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! Epochs over a collection of graphs.
 
 use super::{GraphSource, LoadError, Optimiser, ResumeState, TrainConfig};
+use crate::error::ErrorKind;
 use crate::event::{EpochReport, Event, Observer, Phase};
 use crate::graph::{Batch, Graph};
 use crate::model::checkpoint::CurvePoint;
@@ -14,6 +15,7 @@ const COLLAPSED_SHARE: f64 = 0.99;
 
 /// Why training ended without a network.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     #[error("there is no graph to train on")]
     Empty,
@@ -23,6 +25,16 @@ pub enum TrainError {
     Load(LoadError),
     #[error("the state of the run could not be saved: {0}")]
     Save(LoadError),
+}
+
+impl TrainError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            TrainError::Load(_) | TrainError::Save(_) => ErrorKind::InputOutput,
+            TrainError::Empty | TrainError::Diverged(..) => ErrorKind::Untrusted,
+        }
+    }
 }
 
 /// How training ended.

@@ -5,9 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::archive;
+use crate::error::ErrorKind;
 
 /// Why weights cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WeightsError {
     #[error("cannot read the weights {}: {source}; check the path", .path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -19,14 +21,56 @@ pub enum WeightsError {
     Option { path: PathBuf, reason: String },
 }
 
+impl WeightsError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            WeightsError::Read { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Untrusted,
+        }
+    }
+}
+
 /// Most blocks of a model; the largest published transformers have 48.
 const MOST_BLOCKS: usize = 256;
+
+/// A file of weights in memory, before anything in it is looked at.
+#[derive(Debug)]
+pub struct WeightsFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    hash: blake3::Hash,
+}
+
+impl WeightsFile {
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, WeightsError> {
+        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: path.to_path_buf(), source })?;
+        Ok(Self { path: path.to_path_buf(), hash: blake3::hash(&bytes), bytes })
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// blake3 of its bytes.
+    pub fn hash(&self) -> blake3::Hash {
+        self.hash
+    }
+
+    /// The tensors in it; see [`StateDict::open`].
+    pub fn state_dict(&self) -> Result<StateDict, WeightsError> {
+        StateDict::of_hashed(&self.bytes, self.hash, &self.path)
+    }
+}
 
 /// The tensors of a transformer under timm's names: `cls_token`, `pos_embed`, `patch_embed.proj.*`,
 /// `blocks.{i}.{norm1,attn.qkv,attn.proj,norm2,mlp.fc1,mlp.fc2}.*` and `norm.*`.
 #[derive(Debug)]
 pub struct StateDict {
     path: PathBuf,
+    hash: blake3::Hash,
     tensors: BTreeMap<String, Tensor>,
 }
 
@@ -83,13 +127,16 @@ impl StateDict {
     /// `module.`, `backbone.` and `base_encoder.` are removed. Half-precision tensors are widened. Nothing in the
     /// file is executed. Every tensor that is used must be complete and finite.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: path.to_path_buf(), source })?;
-        Self::from_bytes(&bytes, path)
+        WeightsFile::read(path)?.state_dict()
     }
 
     /// Reads the content of such a file; `path` is for messages.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, WeightsError> {
-        let mut state = Self { path: path.to_path_buf(), tensors: BTreeMap::new() };
+        Self::of_hashed(bytes, blake3::hash(bytes), path)
+    }
+
+    fn of_hashed(bytes: &[u8], hash: blake3::Hash, path: &Path) -> Result<Self, WeightsError> {
+        let mut state = Self { path: path.to_path_buf(), hash, tensors: BTreeMap::new() };
         let stored = archive::read(bytes).map_err(|reason| state.format_error(reason))?;
         let mut total = 0usize;
         for tensor in stored {
@@ -121,6 +168,11 @@ impl StateDict {
     /// Where the weights came from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// blake3 of the file they were read from: which weights a result belongs to.
+    pub fn hash(&self) -> blake3::Hash {
+        self.hash
     }
 
     /// Number of blocks that follow each other from 0.
@@ -167,13 +219,6 @@ impl StateDict {
         let tensor = name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect();
         WeightsError::Tensor { path: self.path.clone(), tensor, reason: reason.to_string() }
     }
-}
-
-/// The blake3 hash of a file's content, in hexadecimal: which weights a result belongs to.
-pub fn file_hash(path: &Path) -> io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
 }
 
 #[cfg(test)]

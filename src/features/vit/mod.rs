@@ -34,13 +34,17 @@ use crate::nodes::{Adjacency, Layout, NodeFeatures};
 use crate::numerics::scale_to_unit_length;
 use crate::pixels::{normalise, resize_lanczos};
 use crate::raster::RgbImage;
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{Device, Tensor, is_cpu};
 use crate::weights::{StateDict, WeightsError};
 
 /// Image → one node per patch, described by a facet of the transformer.
 pub struct VitExtractor {
     vit: Vit,
     config: VitConfig,
+    /// blake3 of the weights' file.
+    weights: blake3::Hash,
+    /// GPUs round the operands of products.
+    on_gpu: bool,
 }
 
 impl VitExtractor {
@@ -75,7 +79,7 @@ impl VitExtractor {
         if !deviations_usable || !config.mean.iter().all(|value| value.is_finite()) {
             return Err(state.option_error("mean must be finite and standard_deviation above 0".to_string()));
         }
-        Ok(Self { vit, config })
+        Ok(Self { vit, config, weights: state.hash(), on_gpu: !is_cpu(&device) })
     }
 
     fn patches(vit: &Vit, config: &VitConfig) -> Patches {
@@ -97,6 +101,10 @@ impl VitExtractor {
 }
 
 impl Extractor for VitExtractor {
+    fn fingerprint(&self) -> String {
+        serde_json::json!(["vit", 1, self.weights.to_hex().as_str(), self.on_gpu, self.config]).to_string()
+    }
+
     fn extract(&self, image: &RgbImage) -> NodeFeatures {
         let Prepared { values: input, height, width, layout } = self.prepare(image);
         let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });

@@ -14,16 +14,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::backbone::{self, Backbone};
-use super::machine::{Machine, thread_pool, workers};
-use super::{PipelineError, Skip, remove_outdated, stored_config};
+use super::{Machine, PipelineError, Run as Interruptible, Skip, remove_outdated, stored_config};
 use crate::cluster::{
     self, Assigner, AssignerHeader, ClusterError, Clustering, Method, Propagation, Restart, Scaling, Vectors,
 };
-use crate::config::{Settings, with_overrides};
+use crate::config::{Purpose, Settings, with_overrides};
 use crate::dataset::{self, Collection};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Plan};
+use crate::features::Backbone;
+use crate::method::{installed_weights, open_backbone};
 use crate::output::{csv_line, write_atomically};
+use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
 use vectors::Gathered;
 
@@ -120,14 +121,14 @@ struct Grouped {
     sweep: Option<AlphaSweep>,
 }
 
-const ASSIGNMENTS: &str = "overrides.csv";
+const ASSIGNMENTS: &str = "assignments.csv";
 const REPORT: &str = "report.html";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINT: &str = "clusters.safetensors";
 
 /// Groups a collection, or lets images join the clusters of a checkpoint.
 ///
-/// Writes `OUT/overrides.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
+/// Writes `OUT/assignments.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
 /// asked for `OUT/clusters/`. Vectors of images are kept in `OUT/cache/`, so that a repeated run is quick.
 pub fn cluster(
     config: Settings,
@@ -179,13 +180,13 @@ impl Run<'_> {
         }
         let backbone = match &self.request.features {
             Some(_) => None,
-            None => Some(backbone::open(
-                &mut config,
-                self.request.weights.as_deref(),
-                None,
-                &self.request.machine,
-                self.device,
-            )?),
+            None => Some({
+                let weights = self.request.weights.as_deref();
+                let has_weights = weights.is_some() || installed_weights().is_some();
+                let resolved = config.clone().resolve(Purpose::Cluster, has_weights, self.request.machine.precision)?;
+                config = resolved.settings().clone();
+                open_backbone(&resolved, weights, None, self.device)?
+            }),
         };
         self.plan("grouping", &config, backbone.as_ref());
         let mut gathered = self.gather(&config, collection, backbone.as_ref())?;
@@ -263,13 +264,11 @@ impl Run<'_> {
             (None, Some(_)) => None,
             (Some(_), None) => {
                 let expected = header.backbone_hash.as_deref();
-                Some(backbone::open(
-                    &mut config,
-                    self.request.weights.as_deref(),
-                    expected,
-                    &self.request.machine,
-                    self.device,
-                )?)
+                Some({
+                    let resolved = config.clone().resolve(Purpose::Reuse, false, self.request.machine.precision)?;
+                    config = resolved.settings().clone();
+                    open_backbone(&resolved, self.request.weights.as_deref(), expected, self.device)?
+                })
             }
         };
         self.plan(&format!("putting into the clusters of {}", path.display()), &config, backbone.as_ref());
@@ -303,12 +302,13 @@ impl Run<'_> {
             }
             (method, _) => method.name().to_string(),
         };
-        self.observer.observe(Event::Plan(format!(
-            "{doing} {}: {}, device {}, method {method}",
-            data.map_or(String::new(), |data| data.display().to_string()),
-            backbone.map_or("given vectors".to_string(), Backbone::description_with_hint),
-            self.device_name,
-        )));
+        let data = data.map_or(String::new(), |data| data.display().to_string());
+        self.observer.observe(Event::Plan(Plan {
+            doing: format!("{doing} {data}"),
+            backbone: backbone.map_or("given vectors".to_string(), |backbone| backbone.description.clone()),
+            could_be_deeper: backbone.is_some_and(|backbone| backbone.hash.is_none()),
+            how: format!("device {}, method {method}", self.device_name),
+        }));
     }
 
     fn gather(
@@ -321,8 +321,7 @@ impl Run<'_> {
             (Some(backbone), Some(collection)) => {
                 let workers = workers(self.request.machine.threads)?;
                 let &Run { request, device, observer, .. } = self;
-                let vectoriser = vectors::Vectoriser { request, config, backbone, device, observer };
-                vectors::of_images(&vectoriser, collection, workers)
+                vectors::of_images(collection, &request.out, config, backbone, device, workers, observer)
             }
             _ => vectors::from_file(self.request, collection),
         }
@@ -431,5 +430,5 @@ fn usage(error: ClusterError) -> PipelineError {
 }
 
 fn interrupted() -> PipelineError {
-    PipelineError::Interrupted("repeat the command to continue; the vectors so far are kept".into())
+    PipelineError::Interrupted(Interruptible::Grouping)
 }

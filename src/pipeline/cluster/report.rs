@@ -11,7 +11,7 @@ use crate::output::{
     AgreementScores, AlphaPoint, ClusterReport, GroupedImage, OutputError, SkippedFile, THUMBNAIL_SIDE_PX, thumbnail,
     write_atomically,
 };
-use crate::pipeline::images;
+use crate::pixels::ImageContent;
 
 /// Writes the report to `path`. An image that cannot be read again has no picture in it.
 pub fn write(
@@ -62,8 +62,8 @@ pub fn write(
         skipped: &skipped.iter().map(|(path, reason)| SkippedFile { path, reason }).collect::<Vec<_>>(),
     };
     let picture = |index: usize| {
-        let file = images::read(images[index].file.as_deref()?, config).ok()?;
-        let picture = images::decode(&file, config).ok()?;
+        let file = ImageContent::read(images[index].file.as_deref()?, &config.pixels).ok()?;
+        let picture = file.decode(&config.pixels).ok()?;
         Some((index, thumbnail(&picture, THUMBNAIL_SIDE_PX).ok()?))
     };
     let mut pictures: BTreeMap<usize, Vec<u8>> = report.pictured().into_par_iter().filter_map(picture).collect();

@@ -17,10 +17,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::PipelineError;
-use super::machine::thread_pool;
 use crate::dataset::truth::TruthError;
 use crate::event::{Event, Observer, Phase};
 use crate::output::write_atomically;
+use crate::parallel::thread_pool;
 use crate::pixels::decode_label_map;
 use crate::raster::LabelMap;
 
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
         let mut done = 0;
         for chunk in items.chunks(CHUNK) {
             if self.observer.interrupted() {
-                return Err(PipelineError::Interrupted("nothing was written; repeat the command".into()));
+                return Err(PipelineError::Interrupted(crate::pipeline::Run::Evaluating));
             }
             let results = self.pool.install(|| chunk.par_iter().map(&score).collect::<Vec<_>>());
             for (item, result) in chunk.iter().zip(results) {

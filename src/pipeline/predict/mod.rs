@@ -4,13 +4,14 @@
 mod predictor;
 mod results;
 
-pub(super) use predictor::{Decision, Predictor};
+pub(super) use predictor::Predictor;
 pub(super) use results::{LABELS, LabelTable, SALIENCY};
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::method::StepMilliseconds;
 use crate::refine::FoundObject;
 
 /// Which images are segmented and where the results go.
@@ -67,37 +68,6 @@ pub struct PredictSummary {
     pub seconds: f64,
     /// Mean time of one worker for each step of an image, over the images segmented in this run.
     pub mean_milliseconds: Option<StepMilliseconds>,
-}
-
-/// The time that one image takes, step by step.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct StepMilliseconds {
-    /// Reading and decoding.
-    pub decode: f64,
-    /// On a GPU everything from the image to the network's answer, waiting for a batch included.
-    pub features: f64,
-    /// Affinities and propagation.
-    pub graph: f64,
-    /// The network, in per-image mode with all its epochs; the second stage, where there is one.
-    pub network: f64,
-    /// From clusters to a refined mask and its objects.
-    pub refine: f64,
-    /// Drawing, encoding and writing.
-    pub write: f64,
-}
-
-impl StepMilliseconds {
-    /// The steps with their names, in order.
-    pub fn named(&self) -> [(&'static str, f64); 6] {
-        [
-            ("decode", self.decode),
-            ("features", self.features),
-            ("graph", self.graph),
-            ("network", self.network),
-            ("refine", self.refine),
-            ("write", self.write),
-        ]
-    }
 }
 
 /// One line of `predictions.jsonl`.
@@ -170,8 +140,8 @@ pub struct Segmentation {
     pub counts: String,
 }
 
-impl From<FoundObject> for ListedObject {
-    fn from(found: FoundObject) -> Self {
+impl From<&FoundObject> for ListedObject {
+    fn from(found: &FoundObject) -> Self {
         let bounds = found.bounding_box;
         ListedObject {
             label: found.label,

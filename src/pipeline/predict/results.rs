@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{ListedObject, PredictRequest, Prediction};
 use crate::config::{OutputConfig, Settings};
 use crate::dataset::Record;
+use crate::method::Segmentation;
 use crate::output::{
     self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, SegmentedImage, SkippedFile,
     write_atomically,
 };
-use crate::pipeline::{PipelineError, images, portable, remove_outdated};
-use crate::raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
+use crate::pipeline::{PipelineError, portable, remove_outdated};
+use crate::pixels::ImageContent;
+use crate::raster::{Rectangle, RgbImage, RunLengthMask};
 use crate::segment::{Label, Legend};
 
 const MASKS: &str = "masks";
@@ -48,14 +50,6 @@ pub struct LabelTable {
     /// Identifies everything that the masks follow from besides their images.
     pub origin: String,
     pub labels: Vec<Label>,
-}
-
-/// What one image was divided into.
-pub struct Segmented {
-    /// Of the image's size.
-    pub mask: Mask,
-    /// The probability of foreground, before refinement, in the size of the graph's layout.
-    pub foreground: Raster<f32>,
 }
 
 /// Where results go and what they follow from.
@@ -154,7 +148,7 @@ impl<'a> Results<'a> {
         &self,
         record: &Record,
         image: &RgbImage,
-        picture: &Segmented,
+        found: &Segmentation,
         prediction: &Prediction,
     ) -> Result<Drawn, PipelineError> {
         let encoding = |error: output::EncodeError| {
@@ -164,12 +158,12 @@ impl<'a> Results<'a> {
         let own = self.own_mask(record, prediction.content_hash.as_deref().unwrap_or_default());
         let mut drawn = Drawn { replaces: own.is_none(), files: Vec::new() };
         if save.overlays {
-            let overlay = output::overlay(image, &picture.mask, self.config.output.overlay_side_px);
+            let overlay = output::overlay(image, &found.mask, self.config.output.overlay_side_px);
             let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
             drawn.files.push((self.overlay_path(record), bytes));
         }
         if save.saliency {
-            let grey = picture.foreground.map(|probability| (255.0 * probability).round() as u8);
+            let grey = found.saliency.map(|probability| (255.0 * probability).round() as u8);
             let bytes = output::encode_grey_png(&grey.resized_nearest(image.width, image.height)).map_err(encoding)?;
             drawn.files.push((self.saliency_path(record), bytes));
         }
@@ -188,7 +182,7 @@ impl<'a> Results<'a> {
                 if save.overlays { Some(self.config.output.clone()) } else { own.and_then(|own| own.overlay) };
             let provenance = Provenance { origin: self.origin.clone(), overlay, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
-            let bytes = output::encode_indexed_png(&picture.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
+            let bytes = output::encode_indexed_png(&found.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
             drawn.files.push((self.mask_path(record), bytes));
         }
         Ok(drawn)
@@ -210,8 +204,7 @@ impl<'a> Results<'a> {
     /// A small overlay from the image and its mask on disk; none where they cannot be read.
     fn thumbnail(&self, prediction: &Prediction, source: &Path) -> Option<Vec<u8>> {
         let mask = self.request.out.join(MASKS).join(Path::new(&prediction.path).with_extension("png"));
-        let file = images::read(source, self.config).ok()?;
-        let image = images::decode(&file, self.config).ok()?;
+        let image = ImageContent::read(source, &self.config.pixels).ok()?.decode(&self.config.pixels).ok()?;
         let picture = output::overlay(&image, &output::read_mask(&mask).ok()?, output::THUMBNAIL_SIDE_PX);
         output::thumbnail(&picture, output::THUMBNAIL_SIDE_PX).ok()
     }

@@ -1,31 +1,29 @@
 //! `train`: a collection → one checkpoint.
 
-mod source;
-mod stages;
-mod teacher;
+mod graphs;
+mod journal;
+mod sample;
 
 use std::path::{Path, PathBuf};
 
-use rand::Rng;
+use burn_dataset::{Dataset, InMemDataset};
 use serde::Serialize;
 
-use super::backbone::{self, Backbone};
-use super::machine::{Machine, thread_pool, workers};
-use super::{PipelineError, Skip, images, no_images, read_checkpoint, stored_config};
-use crate::config::{BackboneChoice, Settings};
-use crate::dataset::{self, Record};
-use crate::event::{Event, Observer};
-use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
-use crate::model::{Network, NetworkConfig};
-use crate::numerics::random;
-use crate::objective::Objective;
-use crate::output::Cache;
-use crate::output::{JsonLog, write_atomically};
-use crate::segment::{Legend, SharedSegmenter};
-use crate::tensor;
-use source::{CachedGraphs, FirstStage, PartGraphs};
-use stages::{StageTrainer, Trainee};
-use teacher::{TaughtGraphs, Teacher};
+use super::images::{ImageLoop, Outcome};
+use super::{PipelineError, Run, Skip, no_images, stored_config};
+use crate::config::{Purpose, Resolved, Settings};
+use crate::dataset;
+use crate::event::{Event, Observer, Plan};
+use crate::features::Backbone;
+use crate::method::recipe::{Journal, Recipe};
+use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader, TrainedStage};
+use crate::output::{Cache, JsonLog, write_atomically};
+use crate::parallel::{thread_pool, workers};
+use crate::pixels::ImageItem;
+use crate::tensor::{self, Device};
+use graphs::{CachedGraphs, Graphs, TrainingImage};
+use journal::{FolderJournal, NoJournal};
 
 /// What to train on and where to put the result.
 #[derive(Debug, Clone)]
@@ -68,307 +66,310 @@ pub struct StageSummary {
     pub collapsed: bool,
 }
 
+/// What a run trains with, once everything is opened.
+struct Training<'a> {
+    resolved: Resolved,
+    backbone: Backbone,
+    device: Device,
+    workers: usize,
+    pool: rayon::ThreadPool,
+    observer: &'a dyn Observer,
+}
+
+/// The usable images of a collection, and what identifies the run on them.
+struct Prepared {
+    images: Vec<TrainingImage>,
+    collection_hash: String,
+    fingerprint: String,
+}
+
 /// Trains one network on a collection, and those of its parts where they are asked for, and writes
 /// `OUT/best.safetensors`.
 ///
 /// Beside it lie `train.jsonl` (the log), `cache/` (features) and, until the run is finished, the states to resume from.
 pub fn train(
-    mut config: Settings,
+    settings: Settings,
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
     let collection = dataset::open(&request.data)?;
-    let device = request.machine.device.open()?;
-    let device_name = tensor::name(&device);
-    let backbone = backbone::open(&mut config, request.weights.as_deref(), None, &request.machine, &device)?;
-    config.objective.choose_for_training(config.backbone);
-    let self_training = *config.train.self_training.get_or_insert(config.backbone == BackboneChoice::Vit);
-    let (workers, pool) = (workers(request.machine.threads)?, thread_pool(request.machine.threads)?);
+    let training = Training::open(settings, request.weights.as_deref(), &request.machine, observer)?;
+    let settings = training.resolved.settings();
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
-    let (records, mut skipped) = sample(collection.records(), &config, observer);
+    let (records, mut skipped) =
+        sample::records(collection.records(), settings.data.max_images, settings.train.seed, observer);
     if records.is_empty() && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
-    let parts = match config.parts.foreground {
-        0 => String::new(),
-        count => format!(", {count} parts by {}", config.objective.parts().name()),
-    };
-    observer.observe(Event::Plan(format!(
-        "training on {} images of {}: {}, device {device_name}, objective {}, {} clusters{parts}, {} epochs{}",
-        records.len(),
-        request.data.display(),
-        backbone.description_with_hint(),
-        config.objective.kind().name(),
-        config.clusters(),
-        config.train.epochs,
-        if self_training { ", and as many of self-training" } else { "" },
-    )));
+    training.announce(records.len(), &request.data.display().to_string());
 
-    let folder_error = |error: std::io::Error| {
-        PipelineError::InputOutput(format!("cannot use the output folder {}: {error}", out.display()))
-    };
-    std::fs::create_dir_all(&out).map_err(folder_error)?;
+    let failed = |source| PipelineError::OutputFolder { path: out.clone(), source };
+    std::fs::create_dir_all(&out).map_err(failed)?;
     let mut log = JsonLog::open(&out.join("train.jsonl"))?;
-    let cache = Cache::open(&out.join("cache"), &images::graph_settings(&config, &backbone, &device), &config.cache)
-        .map_err(folder_error)?;
-    let mut source = CachedGraphs { images: Vec::new(), cache, config: &config, backbone: &backbone, device: &device };
-    source.images = source.prepare(records, &mut skipped, workers, observer)?;
+    let graphs = training.graphs();
+    let cache = Cache::open(&out.join("cache"), &graphs.settings(), &settings.cache).map_err(failed)?;
+    let records = InMemDataset::new(records);
+    let (prepared, left_out) = training.prepare(&records, (0..records.len()).collect(), &cache, &graphs)?;
+    skipped.extend(left_out);
     for skip in &skipped {
-        log.append(
-            &serde_json::json!({"event": "skipped", "path": skip.path.to_string_lossy(), "reason": skip.reason}),
-        )?;
+        let path = skip.path.to_string_lossy();
+        log.append(&serde_json::json!({"event": "skipped", "path": path, "reason": skip.reason}))?;
     }
-    if source.images.is_empty() {
-        return Err(PipelineError::Untrusted(format!(
-            "none of the {} images of {} can be used; the first: {}: {}",
-            skipped.len(),
-            request.data.display(),
-            skipped[0].path.display(),
-            skipped[0].reason
-        )));
+    if prepared.images.is_empty() {
+        return Err(PipelineError::NoUsableImage { data: request.data.clone(), skipped });
     }
 
-    let mut collection_hash = blake3::Hasher::new();
-    source.images.iter().for_each(|image| {
-        collection_hash.update(image.hash.as_bytes());
-    });
-    let collection_hash = collection_hash.finalize().to_hex().to_string();
-    let stored_config = stored_config(&config);
     let checkpoint_path = out.join("best.safetensors");
     if !request.resume {
-        stages::remove_states(&out)?;
-    } else if !stages::resumable(&out) {
-        if let Some(header) = finished_before(&checkpoint_path, &stored_config, &collection_hash, &backbone)? {
+        journal::remove_states(&out)?;
+    } else if !journal::is_resumable(&out) {
+        if let Some(header) = training.finished_before(&checkpoint_path, &prepared)? {
             observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
-            return Ok(summary(checkpoint_path, skipped, &header, true));
+            return Ok(TrainSummary::new(checkpoint_path, skipped, &header, true));
         }
         // Those of a second stage may be left of another run.
-        stages::remove_states(&out)?;
+        journal::remove_states(&out)?;
         observer.observe(Event::Note("there is nothing to resume; starting from the first epoch".into()));
     }
-    let mut trainer = StageTrainer {
-        out: &out,
-        config: &config,
-        device: &device,
-        fingerprint: fingerprint(&stored_config, &backbone, &collection_hash),
-        resume: request.resume,
-        pool: &pool,
-        log,
-        observer,
-    };
-    let ObjectNetwork { network, objects, teacher, background, first_stage } =
-        train_objects(&mut trainer, &source, workers)?;
-    // Objects differ in size: one by one, as `infer` divides them, the processor is faster than a device of batches.
-    let parts_device = if backbone.extractor.batches().is_some() { tensor::cpu() } else { device.clone() };
-    let segmenter = SharedSegmenter::new(network.on(&parts_device), parts_device.clone());
-    let mut networks = vec![(Stage::Objects, network)];
-    let mut second_stage = |stage, count, of_background| {
-        let indices = first_stage.with_nodes(&background, of_background, config.parts.least_nodes(count));
-        let graphs = PartGraphs {
-            whole: &source,
-            indices,
-            segmenter: &segmenter,
-            background: &background,
-            of_background,
-            device: &parts_device,
-        };
-        let found = train_parts(&mut trainer, stage, count, &graphs)?;
-        Ok::<_, PipelineError>(found.map(|(network, description)| {
-            networks.push((stage, network));
-            description
-        }))
-    };
-    let parts = second_stage(Stage::Parts, config.parts.foreground, false)?;
-    let background_parts = second_stage(Stage::BackgroundParts, config.parts.background, true)?;
-
-    let header = CheckpointHeader {
-        config: stored_config,
-        backbone: backbone.name.to_string(),
-        backbone_hash: backbone.hash.clone(),
-        seed: config.train.seed,
-        collection_hash,
-        background,
-        border_shares: first_stage.statistics.border_shares(),
-        area_shares: first_stage.statistics.area_shares(),
-        objects,
-        teacher,
-        parts,
-        background_parts,
-    };
-    let checkpoint = Checkpoint::new(header, &networks);
-    let bytes = checkpoint.to_bytes().map_err(|error| PipelineError::Untrusted(error.to_string()))?;
+    let mut journal = FolderJournal { out: &out, resume: request.resume, log };
+    let checkpoint = training.learn(&records, prepared, &cache, &graphs, &mut journal)?;
+    let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     write_atomically(&checkpoint_path, |writer| writer.write_all(&bytes))?;
     // Only now: killed before this line, the run resumes at its last epoch and writes the same checkpoint again.
-    stages::remove_states(&out)?;
-    Ok(summary(checkpoint_path, skipped, &checkpoint.header, false))
+    journal::remove_states(&out)?;
+    Ok(TrainSummary::new(checkpoint_path, skipped, &checkpoint.header, false))
 }
 
-/// The network of objects, how it came about, and how it divides the collection.
-struct ObjectNetwork {
-    network: Network,
-    objects: TrainedStage,
-    teacher: Option<TrainedStage>,
-    /// Which of its clusters are background.
-    background: Vec<bool>,
-    first_stage: FirstStage,
-}
-
-/// Trains the network that tells objects and background apart: for the objective, and with self-training a second one on
-/// what the first has found.
-fn train_objects(
-    trainer: &mut StageTrainer,
-    source: &CachedGraphs,
-    workers: usize,
-) -> Result<ObjectNetwork, PipelineError> {
-    let (config, observer, device) = (trainer.config, trainer.observer, trainer.device);
-    let self_training = config.train.self_training == Some(true);
-    let kept = Trainee::Kept(Stage::Objects);
-    let network = source.backbone.network(config, config.clusters());
-    let (trained, description) =
-        trainer.train(if self_training { Trainee::Teacher } else { kept }, config.objective(), source, network)?;
-    let segmenter = SharedSegmenter::new(trained.network.clone(), device.clone());
-    let first_stage = source.first_stage(&segmenter, config.clusters(), workers, observer)?;
-    let background = first_stage.statistics.background();
-    let clusters = background.iter().filter(|&&is_background| !is_background).count();
-    let first =
-        ObjectNetwork { network: trained.network, objects: description, teacher: None, background, first_stage };
-    let Some(labels) = Legend::new(clusters, 0, 0).filter(|_| self_training) else { return Ok(first) };
-    let keep_first = |first, why: &str| {
-        observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
-        Ok(first)
-    };
-    if clusters == 0 {
-        return keep_first(first, "the first network found no foreground for a second one to learn");
-    }
-
-    observer.observe(Event::Note(
-        "self-training: a second network learns the first one's masks, fitted to their images".into(),
-    ));
-    let class_of_cluster = labels.of_clusters(&first.background);
-    let fingerprint = Teacher::fingerprint_of(&trainer.fingerprint, &first.network, &class_of_cluster);
-    let teacher = Teacher { segmenter: &segmenter, class_of_cluster, fingerprint };
-    let taught = TaughtGraphs { whole: source, teacher };
-    taught.prepare(workers, observer)?;
-    let classes = taught.teacher.classes();
-    // The second network is told where objects end, which a node's own features tell best; and it is half as wide, for
-    // the less it can hold, the fewer of its teacher's mistakes it copies.
-    let network = source.backbone.network(config, classes);
-    let network = NetworkConfig { root_weight: true, hidden: network.hidden.map(|size| size.div_ceil(2)), ..network };
-    let (trained, objects) = trainer.train(kept, Objective::CrossEntropy, &taught, network)?;
-    if trained.collapsed {
-        return keep_first(first, "the second network collapsed");
-    }
-    let segmenter = SharedSegmenter::new(trained.network.clone(), device.clone());
-    Ok(ObjectNetwork {
-        network: trained.network,
-        objects,
-        teacher: Some(first.objects),
-        background: (0..classes).map(|class| class == 0).collect(),
-        first_stage: source.first_stage(&segmenter, classes, workers, observer)?,
-    })
-}
-
-/// Trains the network that divides what the first stage took for foreground, or for background, into `count` parts;
-/// none if no parts are asked for, or no image has enough nodes to divide.
-fn train_parts(
-    trainer: &mut StageTrainer,
-    stage: Stage,
-    count: usize,
-    graphs: &PartGraphs,
-) -> Result<Option<(Network, TrainedStage)>, PipelineError> {
-    if count == 0 {
-        return Ok(None);
-    }
-    let what = if graphs.of_background { "background" } else { "foreground" };
-    if graphs.indices.is_empty() {
-        trainer.observer.observe(Event::Warning(format!(
-            "no image has a {what} large enough for {count} parts; the checkpoint has none"
-        )));
-        return Ok(None);
-    }
-    let images = graphs.indices.len();
-    trainer.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
-    let network = graphs.whole.backbone.network(trainer.config, count);
-    let objective = trainer.config.parts_objective();
-    let (trained, description) = trainer.train(Trainee::Kept(stage), objective, graphs, network)?;
-    Ok(Some((trained.network, description)))
-}
-
-/// The header of the checkpoint at `path`, if it is what this run would give.
-fn finished_before(
-    path: &Path,
-    stored_config: &serde_json::Value,
-    collection_hash: &str,
-    backbone: &Backbone,
-) -> Result<Option<CheckpointHeader>, PipelineError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let header = read_checkpoint(path)?.0.header;
-    let same = header.config == *stored_config
-        && header.collection_hash == collection_hash
-        && header.backbone_hash == backbone.hash;
-    Ok(same.then_some(header))
-}
-
-/// The records to train on, in order: all of them, or a random sample of fixed size (reservoir sampling, so that a
-/// collection of any size is read as a stream).
-fn sample(
-    records: impl Iterator<Item = Result<Record, dataset::DatasetError>>,
-    config: &Settings,
+/// Trains a model on a dataset of images: of files, such as a [`dataset::Collection`], or in memory, such as burn's
+/// `InMemDataset<RgbImage>`. The same images in the same order give the same networks as a folder of them.
+///
+/// Installed weights are used where there are any, and the fastest device. Features are kept in a temporary folder of at
+/// most `settings.cache.limit_mebibytes`, which vanishes with the run.
+///
+/// # Errors
+/// If no image can be used, training diverges, or the observer interrupts.
+///
+/// # Example
+///
+/// ```
+/// use burn_dataset::InMemDataset;
+/// use deepcut::{RgbImage, Settings, event::Silent};
+///
+/// let disc = |centre: usize| {
+///     let inside = move |place: usize| (place % 48).abs_diff(centre).pow(2) + (place / 48).abs_diff(16).pow(2) < 60;
+///     let pixels = (0..48 * 32).map(|place| if inside(place) { [220, 60, 40] } else { [30, 50, 60] });
+///     RgbImage::from_values(48, 32, pixels.collect())
+/// };
+/// let images = InMemDataset::new((12..36).step_by(4).map(disc).collect());
+/// let mut settings = Settings::default();
+/// settings.train.epochs = 4;
+/// settings.superpixel.regions = 60;
+/// let model = deepcut::train(&images, &settings, &Silent)?;
+/// let found = model.segment(&disc(20))?;
+/// assert_eq!((found.mask.width, found.mask.height), (48, 32));
+/// # Ok::<(), deepcut::Error>(())
+/// ```
+pub fn train_model<I: ImageItem>(
+    images: &dyn Dataset<I>,
+    settings: &Settings,
     observer: &dyn Observer,
-) -> (Vec<Record>, Vec<Skip>) {
-    let limit = config.data.max_images;
-    let mut generator = random::stream(config.train.seed, "sample", 0);
-    let (mut kept, mut skipped, mut seen) = (Vec::new(), Vec::new(), 0usize);
-    for record in records {
-        match record {
-            Ok(record) => {
-                seen += 1;
-                if limit == 0 || kept.len() < limit {
-                    kept.push((seen, record));
-                } else {
-                    let place = generator.random_range(0..seen as u64) as usize;
-                    if place < limit {
-                        kept[place] = (seen, record);
-                    }
-                }
-            }
-            Err(error) => {
-                let skip = Skip { path: error.path().to_path_buf(), reason: error.to_string() };
-                observer.observe(Event::Skipped { path: skip.path.clone(), reason: skip.reason.clone() });
-                skipped.push(skip);
-            }
+) -> Result<Model, PipelineError> {
+    train_model_with(images, settings, None, &Machine::default(), observer)
+}
+
+/// [`train_model`] with the weights of a transformer from a file, on the wanted device.
+pub fn train_model_with<I: ImageItem>(
+    images: &dyn Dataset<I>,
+    settings: &Settings,
+    weights: Option<&Path>,
+    machine: &Machine,
+    observer: &dyn Observer,
+) -> Result<Model, PipelineError> {
+    settings.validate()?;
+    let training = Training::open(settings.clone(), weights, machine, observer)?;
+    let settings = training.resolved.settings();
+    let indices = sample::indices(images.len(), settings.data.max_images, settings.train.seed, observer);
+    training.announce(indices.len(), "a dataset");
+    let folder = tempfile::tempdir().map_err(PipelineError::Cache)?;
+    let graphs = training.graphs();
+    let cache = Cache::open(folder.path(), &graphs.settings(), &settings.cache).map_err(PipelineError::Cache)?;
+    let (prepared, skipped) = training.prepare(images, indices, &cache, &graphs)?;
+    if prepared.images.is_empty() {
+        return Err(PipelineError::NoUsableImage { data: "the dataset".into(), skipped });
+    }
+    let checkpoint = training.learn(images, prepared, &cache, &graphs, &mut NoJournal)?;
+    let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
+    let Training { backbone, device, .. } = training;
+    Ok(Model::with_backbone(checkpoint, blake3::hash(&bytes), backbone, device)?)
+}
+
+impl<'a> Training<'a> {
+    fn open(
+        settings: Settings,
+        weights: Option<&Path>,
+        machine: &Machine,
+        observer: &'a dyn Observer,
+    ) -> Result<Training<'a>, PipelineError> {
+        let device = machine.device.open()?;
+        let has_weights = weights.is_some() || installed_weights().is_some();
+        let resolved = settings.resolve(Purpose::Train, has_weights, machine.precision).map_err(MethodError::from)?;
+        let backbone = open_backbone(&resolved, weights, None, &device)?;
+        let (workers, pool) = (workers(machine.threads)?, thread_pool(machine.threads)?);
+        Ok(Training { resolved, backbone, device, workers, pool, observer })
+    }
+
+    /// Says what will be done.
+    fn announce(&self, images: usize, data: &str) {
+        let (resolved, settings) = (&self.resolved, self.resolved.settings());
+        let parts = match settings.parts.foreground {
+            0 => String::new(),
+            count => format!(", {count} parts by {}", resolved.parts_objective_kind().name()),
+        };
+        let how = format!(
+            "device {}, objective {}, {} clusters{parts}, {} epochs{}",
+            tensor::name(&self.device),
+            resolved.objective_kind().name(),
+            resolved.clusters(),
+            settings.train.epochs,
+            if resolved.self_training() { ", and as many of self-training" } else { "" },
+        );
+        self.observer.observe(Event::Plan(Plan {
+            doing: format!("training on {images} images of {data}"),
+            backbone: self.backbone.description.clone(),
+            could_be_deeper: self.backbone.hash.is_none(),
+            how,
+        }));
+    }
+
+    fn graphs(&self) -> Graphs<'_> {
+        Graphs { backbone: &self.backbone, affinity: self.resolved.affinity(), device: &self.device }
+    }
+
+    /// Makes sure that every usable image of those at `indices` has its graph in the cache, as far as there is room.
+    fn prepare<I: ImageItem>(
+        &self,
+        items: &dyn Dataset<I>,
+        indices: Vec<usize>,
+        cache: &Cache,
+        graphs: &Graphs,
+    ) -> Result<(Prepared, Vec<Skip>), PipelineError> {
+        let settings = self.resolved.settings();
+        let image_loop = ImageLoop {
+            extractor: self.backbone.extractor.as_ref(),
+            device: &self.device,
+            limits: &settings.pixels,
+            cache,
+            workers: self.workers,
+            observer: self.observer,
+        };
+        let total = indices.len() as u64;
+        let numbered = |index: usize| {
+            let missing = || Skip { path: index.to_string().into(), reason: "the dataset has no such item".into() };
+            Ok(Numbered { index, item: items.get(index).ok_or_else(missing)? })
+        };
+        let mut images = Vec::new();
+        let consumed = image_loop.run(graphs, indices.into_iter().map(numbered), Some(total), |computed| {
+            images.push(TrainingImage { index: computed.item.index, content: computed.content });
+        });
+        let Outcome { not_stored, skipped } = consumed.map_err(|error| error.during(Run::Training))?;
+        if not_stored > 0 {
+            self.observer.observe(Event::Warning(format!(
+                "the features of {not_stored} of {total} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes (now {}) or lower data.max_images",
+                settings.cache.limit_mebibytes
+            )));
+        }
+        let mut hasher = blake3::Hasher::new();
+        for image in &images {
+            hasher.update(image.content.as_bytes());
+        }
+        let collection_hash = hasher.finalize().to_hex().to_string();
+        let identity = serde_json::json!([
+            env!("CARGO_PKG_VERSION"),
+            stored_config(settings),
+            self.backbone.hash,
+            collection_hash
+        ]);
+        let fingerprint = blake3::hash(identity.to_string().as_bytes()).to_hex().to_string();
+        Ok((Prepared { images, collection_hash, fingerprint }, skipped))
+    }
+
+    /// Trains the networks.
+    fn learn<I: ImageItem>(
+        &self,
+        items: &dyn Dataset<I>,
+        prepared: Prepared,
+        cache: &Cache,
+        graphs: &Graphs,
+        journal: &mut dyn Journal,
+    ) -> Result<Checkpoint, PipelineError> {
+        let settings = self.resolved.settings();
+        let Prepared { images, collection_hash, fingerprint } = prepared;
+        let set = CachedGraphs { items, images, cache, graphs, limits: &settings.pixels };
+        let recipe = Recipe {
+            resolved: &self.resolved,
+            backbone: &self.backbone,
+            device: &self.device,
+            workers: self.workers,
+            pool: &self.pool,
+            fingerprint,
+            observer: self.observer,
+        };
+        let learnt = recipe.train(&set, journal).map_err(|error| PipelineError::from(error).during(Run::Training))?;
+        Ok(learnt.into_checkpoint(stored_config(settings), settings.train.seed, &self.backbone, collection_hash))
+    }
+
+    /// The header of the checkpoint at `path`, if it is what this run would give.
+    fn finished_before(&self, path: &Path, prepared: &Prepared) -> Result<Option<CheckpointHeader>, PipelineError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let header = read_checkpoint(path)?.0.header;
+        let same = header.config == stored_config(self.resolved.settings())
+            && header.collection_hash == prepared.collection_hash
+            && header.backbone_hash == self.backbone.hash;
+        Ok(same.then_some(header))
+    }
+}
+
+/// An item with its number in the dataset.
+struct Numbered<I> {
+    index: usize,
+    item: I,
+}
+
+impl<I: ImageItem> ImageItem for Numbered<I> {
+    fn content(&self, limits: &crate::pixels::DecodeLimits) -> Result<crate::pixels::ImageContent, String> {
+        self.item.content(limits)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.item.path()
+    }
+}
+
+impl TrainSummary {
+    fn new(checkpoint: PathBuf, skipped: Vec<Skip>, header: &CheckpointHeader, already_finished: bool) -> Self {
+        TrainSummary {
+            checkpoint,
+            skipped,
+            objects: (&header.objects).into(),
+            teacher: header.teacher.as_ref().map(Into::into),
+            parts: header.parts.as_ref().map(Into::into),
+            background_parts: header.background_parts.as_ref().map(Into::into),
+            already_finished,
         }
     }
-    if seen > kept.len() {
-        observer.observe(Event::Note(format!(
-            "training on a random {} of {seen} images; data.max_images changes that",
-            kept.len()
-        )));
+}
+
+impl From<&TrainedStage> for StageSummary {
+    fn from(stage: &TrainedStage) -> Self {
+        let best = stage.best_epoch.checked_sub(1).and_then(|index| stage.curve.get(index));
+        StageSummary {
+            images: stage.images,
+            epochs: stage.curve.len(),
+            best_epoch: stage.best_epoch,
+            held_out_loss: best.map_or(f64::NAN, |point| point.held_out_loss),
+            collapsed: stage.collapsed,
+        }
     }
-    kept.sort_unstable_by_key(|(position, _)| *position);
-    (kept.into_iter().map(|(_, record)| record).collect(), skipped)
-}
-
-/// Identifies a run: two runs with the same fingerprint give the same checkpoint.
-fn fingerprint(stored_config: &serde_json::Value, backbone: &Backbone, collection_hash: &str) -> String {
-    let identity = serde_json::json!([env!("CARGO_PKG_VERSION"), stored_config, backbone.hash, collection_hash]);
-    blake3::hash(identity.to_string().as_bytes()).to_hex().to_string()
-}
-
-fn summary(checkpoint: PathBuf, skipped: Vec<Skip>, header: &CheckpointHeader, already_finished: bool) -> TrainSummary {
-    TrainSummary {
-        checkpoint,
-        skipped,
-        objects: (&header.objects).into(),
-        teacher: header.teacher.as_ref().map(Into::into),
-        parts: header.parts.as_ref().map(Into::into),
-        background_parts: header.background_parts.as_ref().map(Into::into),
-        already_finished,
-    }
-}
-
-fn interrupted() -> PipelineError {
-    PipelineError::Interrupted("repeat the command with --resume to continue".into())
 }

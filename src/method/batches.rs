@@ -4,7 +4,7 @@ use std::ops::{Deref, Range};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::PipelineError;
+use super::MethodError;
 use crate::features::{BatchExtractor, Prepared};
 use crate::raster::RgbImage;
 use crate::tensor::{self, Device, Tensor};
@@ -13,17 +13,17 @@ use crate::tensor::{self, Device, Tensor};
 const UNDER_WAY: usize = 2;
 
 /// Most images of one batch of `extractor` on `device`: as many as its free memory takes.
-pub(super) fn images_per_batch(extractor: &dyn BatchExtractor, device: &Device) -> usize {
+pub(crate) fn images_per_batch(extractor: &dyn BatchExtractor, device: &Device) -> usize {
     extractor.images_per_batch(tensor::usable_bytes(device) / UNDER_WAY as u64)
 }
 
 /// Threads that wait for the device when it is never idle: those of the batches under way, and of one that fills.
-pub(super) fn waiting_threads(images_per_batch: usize) -> usize {
+pub(crate) fn waiting_threads(images_per_batch: usize) -> usize {
     (UNDER_WAY + 1) * images_per_batch
 }
 
 /// Hands images to a device that computes whole batches of them.
-pub(super) struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     extractor: &'a dyn BatchExtractor,
     requests: Sender<Request>,
 }
@@ -34,7 +34,7 @@ struct Request {
 }
 
 /// What was computed of one image.
-pub(super) struct Row {
+pub(crate) struct Row {
     batch: Arc<Vec<f32>>,
     range: Range<usize>,
 }
@@ -52,12 +52,12 @@ impl Deref for Row {
 ///
 /// `compute` must fill a batch that is not full: its size decides how products are summed, and what is computed of an image
 /// must not depend on which others happened to wait.
-pub(super) fn with_batches<R>(
+pub(crate) fn with_batches<R, E: From<MethodError>>(
     extractor: &dyn BatchExtractor,
     images: usize,
     compute: impl Fn(&[Prepared]) -> Tensor<2> + Sync,
-    work: impl FnOnce(&Batches) -> Result<R, PipelineError>,
-) -> Result<R, PipelineError> {
+    work: impl FnOnce(&Batches) -> Result<R, E>,
+) -> Result<R, E> {
     let (requests, waiting) = mpsc::channel();
     let waiting = Arc::new(Mutex::new(waiting));
     std::thread::scope(|scope| {
@@ -69,14 +69,8 @@ pub(super) fn with_batches<R>(
         drop(waiting);
         let result = work(&Batches { extractor, requests });
         let ends = servers.map(|server| server.join());
-        if ends.iter().any(Result::is_err) { Err(stopped()) } else { result }
+        if ends.iter().any(Result::is_err) { Err(MethodError::DeviceStopped.into()) } else { result }
     })
-}
-
-fn stopped() -> PipelineError {
-    PipelineError::InputOutput(
-        "the device stopped computing (the messages above say why); finished results are kept: repeat the command, and if it stops again, add --device cpu".into(),
-    )
 }
 
 impl Batches<'_> {
@@ -86,10 +80,10 @@ impl Batches<'_> {
     }
 
     /// The row that is computed for an image; waits for it.
-    pub fn compute(&self, input: Prepared) -> Result<Row, PipelineError> {
+    pub fn compute(&self, input: Prepared) -> Result<Row, MethodError> {
         let (answer, row) = mpsc::channel();
-        self.requests.send(Request { input, answer }).map_err(|_| stopped())?;
-        row.recv().map_err(|_| stopped())
+        self.requests.send(Request { input, answer }).map_err(|_| MethodError::DeviceStopped)?;
+        row.recv().map_err(|_| MethodError::DeviceStopped)
     }
 }
 
@@ -155,12 +149,12 @@ mod tests {
             let rows = Values.image_vectors(batch, 3);
             Tensor::cat(vec![rows.clone(), rows * 2.0], 1)
         };
-        let found = with_batches(&Values, 3, compute, |batches| {
+        let found: Result<_, MethodError> = with_batches(&Values, 3, compute, |batches| {
             let mut found = Vec::new();
             let one = |number: u8| batches.compute(batches.prepare(&image(number)));
             parallel_map(0..100, 11, one, |row| {
                 found.push(row?.to_vec());
-                Ok::<(), PipelineError>(())
+                Ok::<(), MethodError>(())
             })?;
             Ok(found)
         });
@@ -178,6 +172,6 @@ mod tests {
             let one = |number: u8| batches.compute(batches.prepare(&image(number)));
             parallel_map(0..100, 7, one, |row| row.map(drop))
         });
-        assert!(matches!(result, Err(PipelineError::InputOutput(message)) if message.contains("--device cpu")));
+        assert!(matches!(result, Err(MethodError::DeviceStopped)));
     }
 }

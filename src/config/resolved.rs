@@ -1,0 +1,188 @@
+//! Settings with nothing left open: what was chosen, and what follows where nothing was.
+
+use super::ObjectiveKind;
+use super::Settings;
+use crate::cluster::Scaling;
+use crate::features::vit::Precision;
+use crate::features::{BackboneChoice, BackboneSettings, Entry};
+use crate::graph::Affinity;
+use crate::model::NetworkConfig;
+use crate::objective::Objective;
+
+/// What settings are resolved for: each chooses differently where nothing is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// One network for a collection. Association finds the better objects, correlation clustering the better parts in a
+    /// transformer's features. On superpixels, whose affinities join neighbours only, it merges parts.
+    Train,
+    /// Every image by itself, as in the paper.
+    Segment,
+    /// One vector for every image.
+    Cluster,
+    /// What an earlier run has resolved.
+    Reuse,
+}
+
+/// A precision was asked for of a backbone without products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the {0} backbone has no products to choose a precision for")]
+pub struct NeedlessPrecision(pub &'static str);
+
+/// Settings of which every choice is made.
+#[derive(Clone)]
+pub struct Resolved {
+    settings: Settings,
+    backbone: Entry,
+    objective: ObjectiveKind,
+    parts_objective: ObjectiveKind,
+    self_training: bool,
+}
+
+impl Settings {
+    /// Makes every choice that was left open.
+    ///
+    /// `has_weights` says whether there are weights of a transformer; `precision` is the machine's, where it differs.
+    pub fn resolve(
+        mut self,
+        purpose: Purpose,
+        has_weights: bool,
+        precision: Option<Precision>,
+    ) -> Result<Resolved, NeedlessPrecision> {
+        if self.backbone == BackboneChoice::Auto {
+            self.backbone = if has_weights { BackboneChoice::Vit } else { BackboneChoice::Superpixel };
+        }
+        let backbone = self.backbone.entry().unwrap_or_else(|| unreachable!("the backbone was chosen above"));
+        let is_deep = backbone.needs_weights();
+        match precision {
+            Some(_) if !is_deep => return Err(NeedlessPrecision(backbone.name())),
+            Some(precision) => self.vit.precision = precision,
+            None => {}
+        }
+        let objective = &mut self.objective;
+        match purpose {
+            Purpose::Train => {
+                if objective.kind.is_none() && is_deep {
+                    objective.parts.get_or_insert(ObjectiveKind::Cc);
+                }
+                objective.kind.get_or_insert(ObjectiveKind::Association);
+                self.train.self_training.get_or_insert(is_deep);
+            }
+            Purpose::Segment => {
+                objective.kind.get_or_insert(ObjectiveKind::Ncut);
+            }
+            Purpose::Cluster => {
+                if self.cluster.scaling == Scaling::Auto {
+                    self.cluster.scaling = if is_deep { Scaling::Unit } else { Scaling::Standardised };
+                }
+            }
+            Purpose::Reuse => {}
+        }
+        let kind = self.objective.kind.unwrap_or(ObjectiveKind::Association);
+        Ok(Resolved {
+            backbone,
+            objective: kind,
+            parts_objective: self.objective.parts.unwrap_or(kind),
+            self_training: self.train.self_training == Some(true),
+            settings: self,
+        })
+    }
+}
+
+impl Resolved {
+    /// The settings with the choices written into them, as checkpoints keep them.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn backbone(&self) -> Entry {
+        self.backbone
+    }
+
+    /// Whether a second network learns the first one's masks.
+    pub fn self_training(&self) -> bool {
+        self.self_training
+    }
+
+    /// Number of clusters, K.
+    pub fn clusters(&self) -> usize {
+        self.settings.clusters_for(self.objective)
+    }
+
+    pub fn objective_kind(&self) -> ObjectiveKind {
+        self.objective
+    }
+
+    pub fn parts_objective_kind(&self) -> ObjectiveKind {
+        self.parts_objective
+    }
+
+    pub fn objective(&self) -> Objective {
+        self.objective_of(self.objective)
+    }
+
+    pub fn parts_objective(&self) -> Objective {
+        self.objective_of(self.parts_objective)
+    }
+
+    /// How the graph of an image is weighted.
+    pub fn affinity(&self) -> Affinity {
+        self.affinity_for(self.objective)
+    }
+
+    /// How the graph of an object is weighted, to be divided into parts.
+    pub fn parts_affinity(&self) -> Affinity {
+        self.affinity_for(self.parts_objective)
+    }
+
+    /// The network for features of so many channels, with so many clusters.
+    pub fn network(&self, channels: usize, clusters: usize) -> NetworkConfig {
+        let model = &self.settings.model;
+        NetworkConfig { input: channels, hidden: model.hidden, clusters, dropout: model.dropout, root_weight: false }
+    }
+
+    fn objective_of(&self, kind: ObjectiveKind) -> Objective {
+        match kind {
+            ObjectiveKind::Association => Objective::Association,
+            ObjectiveKind::Ncut => Objective::Ncut { balance: self.settings.objective.balance },
+            ObjectiveKind::Cc => Objective::Cc,
+        }
+    }
+
+    fn affinity_for(&self, kind: ObjectiveKind) -> Affinity {
+        match kind {
+            ObjectiveKind::Association | ObjectiveKind::Ncut => Affinity::NonNegative,
+            ObjectiveKind::Cc => Affinity::Correlation { alpha: self.settings.graph.alpha },
+        }
+    }
+}
+
+impl<'a> From<&'a Settings> for BackboneSettings<'a> {
+    fn from(settings: &'a Settings) -> Self {
+        BackboneSettings { vit: &settings.vit, superpixel: &settings.superpixel, pixel: &settings.pixel }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve;
+
+    #[test]
+    fn training_chooses_what_is_left_open() {
+        use ObjectiveKind::{Association, Cc, Ncut};
+        for (has_weights, overrides, expected) in [
+            (true, vec![], (Association, Cc)),
+            (false, vec![], (Association, Association)),
+            (true, vec!["objective.parts=ncut"], (Association, Ncut)),
+            (true, vec!["objective.kind=ncut"], (Ncut, Ncut)),
+            (true, vec!["objective.kind=association"], (Association, Association)),
+            (false, vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
+            (true, vec!["backbone=pixel"], (Association, Association)),
+        ] {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            let resolved = resolve(None, &overrides).unwrap().resolve(Purpose::Train, has_weights, None).unwrap();
+            let found = (resolved.objective_kind(), resolved.parts_objective_kind());
+            assert_eq!(found, expected, "{overrides:?}");
+        }
+    }
+}

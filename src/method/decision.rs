@@ -1,0 +1,112 @@
+//! From what a network says of an image's nodes to a mask and the objects in it.
+
+use super::Finish;
+use crate::nodes::Layout;
+use crate::raster::{Mask, Raster, Rectangle, RgbImage};
+use crate::refine::{Cells, FoundObject};
+use crate::segment::{Label, Legend, Segments};
+
+/// What a method says of an image's nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Where the nodes lie, N of them.
+    pub layout: Layout,
+    /// The mask value of every node, `[N]`.
+    pub values: Vec<u8>,
+    /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Legend::shares`]).
+    pub shares: Vec<f32>,
+    /// The probability of every node to be foreground, `[N]`.
+    pub foreground: Vec<f32>,
+    /// Clusters of the first stage in use.
+    pub clusters: usize,
+    /// Correlation clustering only: share of affinities that are not positive.
+    pub negative_share: Option<f32>,
+    /// Where the network was optimised on this image: the loss before the last step of the first stage.
+    pub final_loss: Option<f64>,
+}
+
+/// What was found in an image.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Segmentation {
+    /// `[height, width]` of the image: 0 is background; the other values are named by `legend`.
+    pub mask: Mask,
+    /// What the values of the mask mean, in order.
+    pub legend: Vec<Label>,
+    /// Every instance, or where instances are not told apart every value in use; boxes in pixels of the image.
+    pub objects: Vec<FoundObject>,
+    /// Around all foreground, in pixels; none where there is no object.
+    pub bounding_box: Option<Rectangle>,
+    /// Pixels of foreground.
+    pub foreground_area_px: u64,
+    /// Mean probability of foreground over the foreground's pixels, in [0, 1]; none where there is no object.
+    pub confidence: Option<f64>,
+    /// The probability of foreground before refinement, in [0, 1], over the whole image: a raster of the graph's layout
+    /// (a cell for every patch), which [`Raster::resized_nearest`] brings to the image's size.
+    pub saliency: Raster<f32>,
+    /// Clusters of the first stage in use, background included.
+    pub clusters: usize,
+    /// Correlation clustering only: share of affinities that are not positive.
+    pub negative_share: Option<f32>,
+    /// Where the network was optimised on this image: the loss before the last step of the first stage.
+    pub final_loss: Option<f64>,
+}
+
+impl Decision {
+    /// Joins what the first stage found with the mask values that the second left of it.
+    pub(super) fn new(
+        layout: Layout,
+        values: Vec<u8>,
+        segments: &Segments,
+        legend: Legend,
+        background: &[bool],
+        negative_share: Option<f32>,
+    ) -> Decision {
+        Decision {
+            layout,
+            values,
+            shares: legend.shares(&segments.probabilities, background),
+            foreground: segments.foreground_probabilities(background),
+            clusters: segments.clusters_in_use(),
+            negative_share,
+            final_loss: None,
+        }
+    }
+
+    /// Brings the nodes' values to the image's size, fits them to it, and finds the objects.
+    pub(super) fn into_segmentation(
+        self,
+        image: &RgbImage,
+        legend: Legend,
+        finish: Finish,
+        list: bool,
+    ) -> Segmentation {
+        let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss } = self;
+        let Finish { refine, objects } = finish;
+        let object_of = |value| legend.object_of(value);
+        let is_foreground = |value| object_of(value) > 0;
+        let cells = layout.paint(&values);
+        let mask = match layout {
+            Layout::Grid { .. } => {
+                let cells = Cells { values: &cells, shares: &shares };
+                refine.upscale.apply(&cells, object_of, image.width, image.height)
+            }
+            Layout::Superpixels { .. } => cells.resized_nearest(image.width, image.height),
+        };
+        let mut mask = refine.apply(image, mask, is_foreground);
+        let saliency = layout.paint(&foreground);
+        let confidence = objects.decide(&mut mask, &saliency, object_of);
+        Segmentation {
+            objects: if list || objects.instances { objects.list(&mask, &saliency, object_of) } else { Vec::new() },
+            bounding_box: Rectangle::bounding(&mask, is_foreground),
+            foreground_area_px: mask.values.iter().filter(|&&value| is_foreground(value)).count() as u64,
+            mask,
+            legend: legend.named(),
+            confidence,
+            saliency,
+            clusters,
+            negative_share,
+            final_loss,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Why an image cannot be segmented, or a collection not be learnt.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{ConfigError, NeedlessPrecision};
+use crate::error::ErrorKind;
+use crate::model::container::ContainerError;
+use crate::output::OutputError;
+use crate::parallel::ThreadsError;
+use crate::tensor::DeviceError;
+use crate::train::TrainError;
+use crate::weights::WeightsError;
+
+/// What can go wrong between an image and its segmentation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    #[error("cannot read the checkpoint {}: {source}; training writes one", path.display())]
+    CheckpointUnreadable { path: PathBuf, source: io::Error },
+    #[error("{name} is no usable checkpoint: {source}; train again or copy it anew")]
+    Checkpoint { name: String, source: ContainerError },
+    #[error("{name} was made by another version of deepcut ({source}); train again")]
+    OtherVersion { name: String, source: serde_json::Error },
+    #[error("{name} was trained on features of {found} channels, its backbone gives {given}")]
+    OtherChannels { name: String, found: usize, given: usize },
+    #[error("{name} has more clusters than masks have values; train again")]
+    TooManyClusters { name: String },
+    #[error("a trained network fixes {key}; only refine.…, objects.…, output.… and pixels.… can be set for inference")]
+    FixedByTraining { key: String },
+    #[error("the {backbone} backbone needs weights; give them or install them")]
+    WeightsNeeded { backbone: &'static str },
+    #[error("the {backbone} backbone takes no weights, such as {}", path.display())]
+    NeedlessWeights { backbone: &'static str, path: PathBuf },
+    #[error(transparent)]
+    Precision(#[from] NeedlessPrecision),
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+    #[error("{lacking}; vit.precision cannot be bf16")]
+    NoBfloat { lacking: &'static str },
+    #[error(
+        "{} is not the weights file this checkpoint was trained with (blake3 {}…, expected {}…); give that file",
+        path.display(), &hash[..12], expected.get(..12).unwrap_or(expected)
+    )]
+    OtherWeights { path: PathBuf, hash: String, expected: String },
+    #[error(
+        "segment.method = spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"
+    )]
+    SpectralCutsInTwo,
+    #[error("there are more clusters and parts than masks have values")]
+    TooManyValues,
+    #[error("the device stopped computing (the messages above say why); finished results are kept")]
+    DeviceStopped,
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("{} is from a run with other settings or other images; repeat that run, or start anew", path.display())]
+    StateOfOtherRun { path: PathBuf },
+    #[error("{} cannot be used: {source}; start anew", path.display())]
+    DamagedState { path: PathBuf, source: ContainerError },
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// An image or a graph of the collection could not be read again, or a state not be saved.
+    #[error("{0}")]
+    Collection(String),
+    #[error("the network cannot be kept: {0}")]
+    Unkept(ContainerError),
+    #[error("interrupted; the same call continues where states are kept")]
+    Interrupted,
+}
+
+impl MethodError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            MethodError::CheckpointUnreadable { .. }
+            | MethodError::FixedByTraining { .. }
+            | MethodError::WeightsNeeded { .. }
+            | MethodError::NeedlessWeights { .. }
+            | MethodError::Precision(_)
+            | MethodError::Threads(_)
+            | MethodError::NoBfloat { .. }
+            | MethodError::SpectralCutsInTwo
+            | MethodError::StateOfOtherRun { .. }
+            | MethodError::TooManyValues
+            | MethodError::Device(_)
+            | MethodError::Config(_) => ErrorKind::Usage,
+            MethodError::Checkpoint { .. }
+            | MethodError::OtherVersion { .. }
+            | MethodError::OtherChannels { .. }
+            | MethodError::TooManyClusters { .. }
+            | MethodError::OtherWeights { .. }
+            | MethodError::DamagedState { .. }
+            | MethodError::Unkept(_) => ErrorKind::Untrusted,
+            MethodError::Weights(error) => error.kind(),
+            MethodError::Train(error) => error.kind(),
+            MethodError::DeviceStopped | MethodError::Output(_) | MethodError::Collection(_) => ErrorKind::InputOutput,
+            MethodError::Interrupted => ErrorKind::Interrupted,
+        }
+    }
+}

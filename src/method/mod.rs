@@ -1,0 +1,59 @@
+//! Image → segmentation, in memory: the rooms before this one joined into methods.
+//!
+//! A [`Method`] decides for every node of an image what it is; [`Method::segment`] makes a mask and objects of that.
+//! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, and [`recipe`]
+//! trains a model. No file is touched here but those that are named to be opened.
+
+mod batches;
+mod decision;
+mod error;
+mod machine;
+mod model;
+mod per_image;
+pub mod recipe;
+mod shared;
+mod timings;
+
+pub use decision::{Decision, Segmentation};
+pub use error::MethodError;
+pub use machine::{Machine, installed_weights, open_backbone};
+pub use model::{Model, ModelOptions, read_checkpoint};
+pub use per_image::PerImage;
+pub use shared::SharedMethod;
+pub use timings::{StepMilliseconds, Timings};
+
+pub(crate) use batches::{images_per_batch, waiting_threads, with_batches};
+
+use crate::raster::RgbImage;
+use crate::refine::{ObjectsConfig, RefineConfig};
+use crate::segment::Legend;
+
+/// A way to segment images. What it gives for an image depends on nothing but the image.
+pub trait Method: Sync {
+    /// What the values of its masks mean.
+    fn legend(&self) -> Legend;
+
+    /// How masks are made of its decisions.
+    fn finish(&self) -> Finish<'_>;
+
+    /// Decides for every node of `image` what it is.
+    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError>;
+
+    /// Segments an image; objects are listed one by one only if `list` says so, or the settings tell instances apart.
+    fn segment_timed(&self, image: &RgbImage, list: bool, timings: &mut Timings) -> Result<Segmentation, MethodError> {
+        let decision = self.decide(image, timings)?;
+        timings.lap(|spent| &mut spent.network);
+        let segmentation = decision.into_segmentation(image, self.legend(), self.finish(), list);
+        timings.lap(|spent| &mut spent.refine);
+        Ok(segmentation)
+    }
+}
+
+/// How a mask is made of a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Finish<'a> {
+    /// From clusters to a mask of the image's size.
+    pub refine: &'a RefineConfig,
+    /// From the mask to objects.
+    pub objects: &'a ObjectsConfig,
+}

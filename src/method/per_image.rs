@@ -1,0 +1,156 @@
+//! Every image by itself: a network optimised on it, as in the paper, or the eigenvector of the normalised cut.
+
+use std::path::Path;
+
+use super::{Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, installed_weights, open_backbone};
+use crate::config::ObjectiveKind;
+use crate::config::{Purpose, Resolved, Settings};
+use crate::features::Backbone;
+use crate::graph::Graph;
+use crate::raster::RgbImage;
+use crate::segment::{
+    Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,
+};
+use crate::tensor::{Device, is_cpu};
+
+/// Segments images without any training beforehand.
+///
+/// # Example
+///
+/// ```
+/// use deepcut::{PerImage, RgbImage, Settings};
+///
+/// let mut settings = Settings::default();
+/// settings.segment.epochs = 3;
+/// settings.superpixel.regions = 50;
+/// let per_image = PerImage::new(settings)?;
+/// let found = per_image.segment(&RgbImage::filled(60, 40, [90, 120, 30]))?;
+/// assert_eq!((found.mask.width, found.mask.height), (60, 40));
+/// # Ok::<(), deepcut::Error>(())
+/// ```
+pub struct PerImage {
+    resolved: Resolved,
+    backbone: Backbone,
+    legend: Legend,
+    objects: PerImageSegmenter,
+    parts: Option<PerImageSegmenter>,
+    background_parts: Option<PerImageSegmenter>,
+    device: Device,
+}
+
+impl PerImage {
+    /// Prepares to segment images as `settings` say, with installed weights if there are any.
+    ///
+    /// # Errors
+    /// If the settings contradict each other, or the backbone's weights are missing or no use.
+    pub fn new(settings: Settings) -> Result<PerImage, MethodError> {
+        PerImage::with_weights(settings, None, &Machine::default())
+    }
+
+    /// The same with the weights of a transformer from a file, on the wanted device.
+    pub fn with_weights(
+        settings: Settings,
+        weights: Option<&Path>,
+        machine: &Machine,
+    ) -> Result<PerImage, MethodError> {
+        settings.validate()?;
+        let device = machine.device.open()?;
+        let has_weights = weights.is_some() || installed_weights().is_some();
+        let resolved = settings.resolve(Purpose::Segment, has_weights, machine.precision)?;
+        let backbone = open_backbone(&resolved, weights, None, &device)?;
+        PerImage::with_backbone(resolved, backbone, device)
+    }
+
+    /// The same with a backbone that is ready.
+    pub(crate) fn with_backbone(
+        resolved: Resolved,
+        backbone: Backbone,
+        device: Device,
+    ) -> Result<PerImage, MethodError> {
+        let (clusters, parts) = (resolved.clusters(), &resolved.settings().parts);
+        let is_plain = clusters == 2
+            && parts.foreground + parts.background == 0
+            && resolved.objective_kind() == ObjectiveKind::Ncut;
+        if resolved.settings().segment.method == PerImageMethod::Spectral && !is_plain {
+            return Err(MethodError::SpectralCutsInTwo);
+        }
+        let segmenter = |clusters: usize, epochs: usize, objective| {
+            let network = resolved.network(backbone.extractor.width(), clusters);
+            let settings = PerImageConfig { epochs, ..resolved.settings().segment.clone() };
+            PerImageSegmenter::new(&network, objective, settings, device.clone())
+        };
+        let of_parts = |count: usize| (count > 0).then(|| segmenter(count, parts.epochs, resolved.parts_objective()));
+        Ok(PerImage {
+            legend: Legend::new(clusters - 1, parts.foreground, parts.background).ok_or(MethodError::TooManyValues)?,
+            objects: segmenter(clusters, resolved.settings().segment.epochs, resolved.objective()),
+            parts: of_parts(parts.foreground),
+            background_parts: of_parts(parts.background),
+            resolved,
+            backbone,
+            device,
+        })
+    }
+
+    /// Segments an image.
+    ///
+    /// # Shapes
+    /// image `[height, width]` → mask `[height, width]`
+    pub fn segment(&self, image: &RgbImage) -> Result<Segmentation, MethodError> {
+        self.segment_timed(image, true, &mut Timings::start())
+    }
+
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+impl Method for PerImage {
+    fn legend(&self) -> Legend {
+        self.legend
+    }
+
+    fn finish(&self) -> Finish<'_> {
+        let settings = self.resolved.settings();
+        Finish { refine: &settings.refine, objects: &settings.objects }
+    }
+
+    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
+        let settings = self.resolved.settings();
+        let is_spectral = settings.segment.method == PerImageMethod::Spectral;
+        let nodes = self.backbone.extractor.extract(image);
+        timings.lap(|spent| &mut spent.features);
+        // Only the optimisation on the processor reads W as a whole.
+        let build = if is_spectral || !is_cpu(&self.device) { Graph::build } else { Graph::build_keeping_affinities };
+        let graph = build(&nodes, self.resolved.affinity(), &self.device);
+        timings.lap(|spent| &mut spent.graph);
+
+        let (segments, final_loss) = if is_spectral {
+            (SpectralSegmenter.segment(&graph), None)
+        } else {
+            let optimised = self.objects.optimise(&graph);
+            (optimised.segments, optimised.losses.last().copied())
+        };
+        let clusters = self.resolved.clusters();
+        let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);
+        let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
+        let second_stage = SecondStage {
+            foreground: self.parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
+            background: self.background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
+            config: &settings.parts,
+            labels: self.legend,
+            affinity: self.resolved.parts_affinity(),
+            device: &self.device,
+        };
+        let values = second_stage.values(&graph, &segments, &background);
+        let decision = Decision::new(nodes.layout, values, &segments, self.legend, &background, graph.negative_share);
+        Ok(Decision { final_loss, ..decision })
+    }
+}

@@ -1,0 +1,251 @@
+//! A collection → its networks: a first one learns the objective, a second one its masks, further ones divide objects.
+//!
+//! The recipe sees graphs and images by number and keeps nothing: where they come from, and where its states go, is the
+//! business of a [`TrainingSet`] and a [`Journal`].
+
+mod first_stage;
+mod stages;
+mod teacher;
+
+pub use stages::{Journal, StageStart, Trainee};
+
+use crate::config::Resolved;
+use crate::event::{Event, Observer};
+use crate::features::Backbone;
+use crate::graph::Graph;
+use crate::method::MethodError;
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
+use crate::model::{Network, NetworkConfig};
+use crate::objective::Objective;
+use crate::raster::RgbImage;
+use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
+use crate::tensor::{self, Device};
+use crate::train::{GraphSource, LoadError};
+use first_stage::FirstStage;
+use teacher::TaughtGraphs;
+
+/// The images of a collection as graphs, and what else the recipe asks of them.
+pub trait TrainingSet: GraphSource {
+    /// The image at `index` < `len()`.
+    fn image(&self, index: usize) -> Result<RgbImage, LoadError>;
+
+    /// blake3 of the image's content.
+    fn content_hash(&self, index: usize) -> blake3::Hash;
+
+    /// What was kept under a key, if it is still there.
+    fn recall(&self, key: &blake3::Hash) -> Option<Vec<u8>>;
+
+    /// Keeps what is expensive to compute; `false` if there is no room for it.
+    fn keep(&self, key: &blake3::Hash, bytes: &[u8]) -> Result<bool, LoadError>;
+}
+
+/// How networks are trained, and on what.
+pub struct Recipe<'a> {
+    pub resolved: &'a Resolved,
+    pub backbone: &'a Backbone,
+    pub device: &'a Device,
+    /// Threads that segment images beside each other.
+    pub workers: usize,
+    /// Threads that share one task.
+    pub pool: &'a rayon::ThreadPool,
+    /// Identifies the run: two runs with the same fingerprint give the same networks.
+    pub fingerprint: String,
+    pub observer: &'a dyn Observer,
+}
+
+/// The networks of a collection and the story of their training.
+pub struct Learnt {
+    networks: Vec<(Stage, Network)>,
+    background: Vec<bool>,
+    border_shares: Vec<f64>,
+    area_shares: Vec<f64>,
+    objects: TrainedStage,
+    teacher: Option<TrainedStage>,
+    parts: Option<TrainedStage>,
+    background_parts: Option<TrainedStage>,
+}
+
+/// The network of objects, how it came about, and how it divides the collection.
+struct ObjectNetwork {
+    network: Network,
+    objects: TrainedStage,
+    teacher: Option<TrainedStage>,
+    /// Which of its clusters are background.
+    background: Vec<bool>,
+    first_stage: FirstStage,
+}
+
+/// What the first stage took for foreground, or for background, as graphs of their own.
+struct PartGraphs<'a> {
+    set: &'a dyn TrainingSet,
+    resolved: &'a Resolved,
+    /// Images with enough nodes of that kind.
+    indices: Vec<usize>,
+    segmenter: &'a SharedSegmenter,
+    background: &'a [bool],
+    of_background: bool,
+    /// Where the graphs are built.
+    device: &'a Device,
+}
+
+impl Learnt {
+    /// The checkpoint that keeps the networks; `config` is what it says of the settings.
+    pub fn into_checkpoint(
+        self,
+        config: serde_json::Value,
+        seed: u64,
+        backbone: &Backbone,
+        collection_hash: String,
+    ) -> Checkpoint {
+        let Learnt { networks, background, border_shares, area_shares, objects, teacher, parts, background_parts } =
+            self;
+        let header = CheckpointHeader {
+            config,
+            backbone: backbone.name.to_string(),
+            backbone_hash: backbone.hash.clone(),
+            seed,
+            collection_hash,
+            background,
+            border_shares,
+            area_shares,
+            objects,
+            teacher,
+            parts,
+            background_parts,
+        };
+        Checkpoint::new(header, &networks)
+    }
+}
+
+impl Recipe<'_> {
+    /// Trains the network of objects, and those of parts where they are asked for.
+    pub fn train(&self, set: &dyn TrainingSet, journal: &mut dyn Journal) -> Result<Learnt, MethodError> {
+        let ObjectNetwork { network, objects, teacher, background, first_stage } = self.train_objects(set, journal)?;
+        // Objects differ in size: one by one, as they are divided later, the processor is faster than a device of batches.
+        let device = if self.backbone.extractor.batches().is_some() { tensor::cpu() } else { self.device.clone() };
+        let segmenter = SharedSegmenter::new(network.on(&device), device.clone());
+        let mut networks = vec![(Stage::Objects, network)];
+        let settings = &self.resolved.settings().parts;
+        let mut second_stage = |stage, count, of_background| {
+            let graphs = PartGraphs {
+                set,
+                resolved: self.resolved,
+                indices: first_stage.with_nodes(&background, of_background, settings.least_nodes(count)),
+                segmenter: &segmenter,
+                background: &background,
+                of_background,
+                device: &device,
+            };
+            let found = self.train_parts(stage, count, &graphs, journal)?;
+            Ok::<_, MethodError>(found.map(|(network, description)| {
+                networks.push((stage, network));
+                description
+            }))
+        };
+        let parts = second_stage(Stage::Parts, settings.foreground, false)?;
+        let background_parts = second_stage(Stage::BackgroundParts, settings.background, true)?;
+        Ok(Learnt {
+            networks,
+            border_shares: first_stage.statistics.border_shares(),
+            area_shares: first_stage.statistics.area_shares(),
+            background,
+            objects,
+            teacher,
+            parts,
+            background_parts,
+        })
+    }
+
+    /// Trains the network that tells objects and background apart: for the objective, and with self-training a second one
+    /// on what the first has found.
+    fn train_objects(&self, set: &dyn TrainingSet, journal: &mut dyn Journal) -> Result<ObjectNetwork, MethodError> {
+        let (resolved, observer) = (self.resolved, self.observer);
+        let kept = Trainee::Kept(Stage::Objects);
+        let trainee = if resolved.self_training() { Trainee::Teacher } else { kept };
+        let clusters = resolved.clusters();
+        let network = resolved.network(self.backbone.extractor.width(), clusters);
+        let (trained, description) = self.train_stage(trainee, resolved.objective(), set, network, journal)?;
+        let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
+        let first_stage = FirstStage::of(self, set, &segmenter, clusters)?;
+        let background = first_stage.statistics.background();
+        let objects = background.iter().filter(|&&is_background| !is_background).count();
+        let first =
+            ObjectNetwork { network: trained.network, objects: description, teacher: None, background, first_stage };
+        let legend = Legend::new(objects, 0, 0).filter(|_| resolved.self_training());
+        let Some(legend) = legend else { return Ok(first) };
+        let keep_first = |first, why: &str| {
+            observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
+            Ok(first)
+        };
+        if objects == 0 {
+            return keep_first(first, "the first network found no foreground for a second one to learn");
+        }
+
+        observer.observe(Event::Note(
+            "self-training: a second network learns the first one's masks, fitted to their images".into(),
+        ));
+        let class_of_cluster = legend.of_clusters(&first.background);
+        let taught = TaughtGraphs::new(self, set, &segmenter, class_of_cluster, &first.network);
+        taught.prepare(self)?;
+        let teaching = &resolved.settings().teaching;
+        let classes = taught.classes();
+        // The second network is told where objects end, which a node's own features tell best; and it is half as wide, for
+        // the less it can hold, the fewer of its teacher's mistakes it copies.
+        let network = resolved.network(self.backbone.extractor.width(), classes);
+        let hidden = network.hidden.map(|size| teaching.student_size(size));
+        let network = NetworkConfig { root_weight: true, hidden, ..network };
+        let (trained, objects) = self.train_stage(kept, Objective::CrossEntropy, &taught, network, journal)?;
+        if trained.collapsed {
+            return keep_first(first, "the second network collapsed");
+        }
+        let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
+        Ok(ObjectNetwork {
+            network: trained.network,
+            objects,
+            teacher: Some(first.objects),
+            background: (0..classes).map(|class| class == 0).collect(),
+            first_stage: FirstStage::of(self, set, &segmenter, classes)?,
+        })
+    }
+
+    /// Trains the network that divides what the first stage took for foreground, or for background, into `count` parts;
+    /// none if no parts are asked for, or no image has enough nodes to divide.
+    fn train_parts(
+        &self,
+        stage: Stage,
+        count: usize,
+        graphs: &PartGraphs,
+        journal: &mut dyn Journal,
+    ) -> Result<Option<(Network, TrainedStage)>, MethodError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        let what = if graphs.of_background { "background" } else { "foreground" };
+        if graphs.indices.is_empty() {
+            self.observer.observe(Event::Warning(format!(
+                "no image has a {what} large enough for {count} parts; the checkpoint has none"
+            )));
+            return Ok(None);
+        }
+        let images = graphs.indices.len();
+        self.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
+        let network = self.resolved.network(self.backbone.extractor.width(), count);
+        let objective = self.resolved.parts_objective();
+        let (trained, description) = self.train_stage(Trainee::Kept(stage), objective, graphs, network, journal)?;
+        Ok(Some((trained.network, description)))
+    }
+}
+
+impl GraphSource for PartGraphs<'_> {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// The first stage costs less than reading its result would: nothing is kept.
+    fn load(&self, index: usize) -> Result<Graph, LoadError> {
+        let graph = self.set.load(self.indices[index])?;
+        let members = members(&self.segmenter.segment(&graph).clusters, self.background, self.of_background);
+        let centred = self.resolved.settings().parts.centred;
+        Ok(graph.subgraph(&members, self.resolved.parts_affinity(), centred, self.device))
+    }
+}

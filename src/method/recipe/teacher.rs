@@ -1,0 +1,131 @@
+//! The second round of training: a first network's masks, fitted to the edges of their images, are what a second learns.
+
+use super::{Recipe, TrainingSet};
+use crate::event::{Event, Phase};
+use crate::features::Backbone;
+use crate::graph::Graph;
+use crate::method::MethodError;
+use crate::model::Network;
+use crate::parallel::parallel_map;
+use crate::raster::RgbImage;
+use crate::refine::TeachingConfig;
+use crate::segment::{Segmenter, SharedSegmenter};
+use crate::train::{GraphSource, LoadError};
+
+/// A collection as graphs with a trained network's answers.
+pub(super) struct TaughtGraphs<'a> {
+    set: &'a dyn TrainingSet,
+    backbone: &'a Backbone,
+    config: &'a TeachingConfig,
+    segmenter: &'a SharedSegmenter,
+    /// The class of every cluster: 0 for background, then 1, 2, … for the clusters of the foreground.
+    class_of_cluster: Vec<u8>,
+    /// Hash of everything that an answer follows from besides the image, so that nothing of another teacher is taken for its own.
+    fingerprint: blake3::Hash,
+}
+
+impl<'a> TaughtGraphs<'a> {
+    /// Lets `network`, which `segmenter` runs, teach.
+    pub fn new(
+        recipe: &'a Recipe,
+        set: &'a dyn TrainingSet,
+        segmenter: &'a SharedSegmenter,
+        class_of_cluster: Vec<u8>,
+        network: &Network,
+    ) -> TaughtGraphs<'a> {
+        let config = &recipe.resolved.settings().teaching;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(recipe.fingerprint.as_bytes()).update(&class_of_cluster);
+        hasher.update(format!("{config:?}").as_bytes());
+        for value in network.values().iter().flatten() {
+            hasher.update(&value.to_le_bytes());
+        }
+        let (backbone, fingerprint) = (recipe.backbone, hasher.finalize());
+        TaughtGraphs { set, backbone, config, segmenter, class_of_cluster, fingerprint }
+    }
+
+    /// Classes of nodes, background included.
+    pub fn classes(&self) -> usize {
+        1 + self.class_of_cluster.iter().copied().max().map_or(0, usize::from)
+    }
+
+    /// Makes sure that the answer for every image is kept, as far as there is room.
+    pub fn prepare(&self, recipe: &Recipe) -> Result<(), MethodError> {
+        let observer = recipe.observer;
+        observer.observe(Event::PhaseStarted { phase: Phase::Teaching, total: Some(self.len() as u64) });
+        let prepare_one = |index| -> Result<bool, MethodError> {
+            if observer.interrupted() {
+                return Err(MethodError::Interrupted);
+            }
+            let taught = self.targets(index).map_err(|error| MethodError::Collection(error.to_string()))?;
+            Ok(taught.kept)
+        };
+        let (mut done, mut not_kept) = (0, 0u64);
+        parallel_map(0..self.len(), recipe.workers, prepare_one, |kept| {
+            not_kept += u64::from(!kept?);
+            done += 1;
+            observer.observe(Event::PhaseProgress { phase: Phase::Teaching, done });
+            Ok::<(), MethodError>(())
+        })?;
+        observer.observe(Event::PhaseFinished { phase: Phase::Teaching });
+        if not_kept > 0 {
+            observer.observe(Event::Warning(format!(
+                "the first network's masks of {not_kept} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes or lower data.max_images"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The graph of an image and the teacher's answer for it.
+    fn targets(&self, index: usize) -> Result<Taught, LoadError> {
+        let graph = self.set.load(index)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.fingerprint.as_bytes()).update(self.set.content_hash(index).as_bytes());
+        let key = hasher.finalize();
+        let expected = graph.nodes() * self.classes();
+        if let Some(targets) = self.set.recall(&key).map(|bytes| from_bytes(&bytes))
+            && targets.len() == expected
+        {
+            return Ok(Taught { graph, targets, kept: true });
+        }
+        let targets = self.answer(&graph, &self.set.image(index)?);
+        let bytes: Vec<u8> = targets.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let kept = self.set.keep(&key, &bytes)?;
+        Ok(Taught { graph, targets, kept })
+    }
+
+    /// The share of every class in every node, by the teacher's mask after the bilateral solver.
+    ///
+    /// # Shapes
+    /// → `[N, classes]`
+    fn answer(&self, graph: &Graph, image: &RgbImage) -> Vec<f32> {
+        let layout = self.backbone.extractor.layout(image);
+        let clusters = self.segmenter.segment(graph).clusters;
+        let classes: Vec<u8> = clusters.iter().map(|&cluster| self.class_of_cluster[cluster]).collect();
+        let refined = self.config.fitted(image, &layout.paint(&classes));
+        layout.class_shares(&refined, self.classes())
+    }
+}
+
+/// One image with the teacher's answer.
+struct Taught {
+    graph: Graph,
+    targets: Vec<f32>,
+    /// Whether the answer is kept now.
+    kept: bool,
+}
+
+fn from_bytes(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+impl GraphSource for TaughtGraphs<'_> {
+    fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    fn load(&self, index: usize) -> Result<Graph, LoadError> {
+        let Taught { graph, targets, .. } = self.targets(index)?;
+        Ok(Graph { targets: Some(targets), ..graph })
+    }
+}

@@ -1,0 +1,174 @@
+//! One trained network for every image, one pass each.
+
+use super::{Decision, Finish, Method, MethodError, Timings, images_per_batch, waiting_threads, with_batches};
+use crate::config::Resolved;
+use crate::features::{Backbone, BatchExtractor, Prepared};
+use crate::graph::{Affinity, DeviceGraphs, Graph};
+use crate::method::batches::Batches;
+use crate::model::checkpoint::{Checkpoint, Stage};
+use crate::nodes::Layout;
+use crate::raster::RgbImage;
+use crate::segment::{Legend, SecondStage, Segmenter, Segments, SharedSegmenter};
+use crate::tensor::{self, Device, Tensor};
+
+/// The networks of a checkpoint with the backbone that they were trained on.
+pub struct SharedMethod {
+    backbone: Backbone,
+    resolved: Resolved,
+    legend: Legend,
+    /// For every cluster whether it is background, `[K]`.
+    background: Vec<bool>,
+    objects: SharedSegmenter,
+    parts: Option<SharedSegmenter>,
+    background_parts: Option<SharedSegmenter>,
+    device: Device,
+    parts_device: Device,
+}
+
+impl SharedMethod {
+    /// Puts the networks of `checkpoint`, which is called `name` in messages, on `device`.
+    pub(super) fn new(
+        checkpoint: &Checkpoint,
+        name: &str,
+        resolved: Resolved,
+        backbone: Backbone,
+        device: Device,
+    ) -> Result<SharedMethod, MethodError> {
+        let header = &checkpoint.header;
+        let too_many = || MethodError::TooManyClusters { name: name.to_string() };
+        let second_stages = [&header.parts, &header.background_parts];
+        let channels = backbone.extractor.width();
+        for stage in std::iter::once(&header.objects).chain(second_stages.into_iter().flatten()) {
+            if stage.network.input != channels {
+                let (found, name) = (stage.network.input, name.to_string());
+                return Err(MethodError::OtherChannels { name, found, given: channels });
+            }
+        }
+        let [parts, background_parts] =
+            second_stages.map(|stage| stage.as_ref().map_or(0, |stage| stage.network.clusters));
+        let objects = header.background.iter().filter(|&&is_background| !is_background).count();
+        let legend = Legend::new(objects, parts, background_parts).ok_or_else(too_many)?;
+
+        // Objects differ in size, so that their parts cannot be found in batches; one by one, the processor is faster.
+        let parts_device = if backbone.extractor.batches().is_some() { tensor::cpu() } else { device.clone() };
+        let segmenter = |stage, device: &Device| {
+            checkpoint.network(stage, device).map(|network| SharedSegmenter::new(network, device.clone()))
+        };
+        Ok(SharedMethod {
+            legend,
+            background: header.background.clone(),
+            objects: segmenter(Stage::Objects, &device).ok_or_else(too_many)?,
+            parts: segmenter(Stage::Parts, &parts_device),
+            background_parts: segmenter(Stage::BackgroundParts, &parts_device),
+            backbone,
+            resolved,
+            device,
+            parts_device,
+        })
+    }
+
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Calls `work` with the method in the form that is fastest on its device, and the number of threads that should wait
+    /// for that device beside those that compute: on a GPU images are computed in batches.
+    pub fn run<R, E: From<MethodError>>(&self, work: impl FnOnce(&dyn Method, usize) -> Result<R, E>) -> Result<R, E> {
+        let Some(extractor) = self.backbone.extractor.batches() else { return work(self, 0) };
+        let images = images_per_batch(extractor, &self.device);
+        let compute = |batch: &[Prepared]| self.rows(extractor, batch, images);
+        with_batches(extractor, images, compute, |batches| {
+            work(&InBatches { method: self, batches }, waiting_threads(images))
+        })
+    }
+
+    fn has_parts(&self) -> bool {
+        self.parts.is_some() || self.background_parts.is_some()
+    }
+
+    fn affinity(&self) -> Affinity {
+        self.resolved.affinity()
+    }
+
+    /// Of every image the probabilities, and the whole graph if it is to be divided further, else what tables show of it.
+    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
+        let graphs = DeviceGraphs::build(extractor.describe(batch, images), self.affinity());
+        let probabilities = self.objects.probabilities(&graphs).flatten(1, 2);
+        let rest = if self.has_parts() { graphs.rows() } else { graphs.negative_shares() };
+        Tensor::cat(vec![probabilities, rest], 1)
+    }
+
+    /// The decision that follows from the clusters of a graph's nodes.
+    fn divided(&self, layout: Layout, graph: &Graph, segments: &Segments) -> Decision {
+        let second_stage = SecondStage {
+            foreground: self.parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
+            background: self.background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
+            config: &self.resolved.settings().parts,
+            labels: self.legend,
+            affinity: self.resolved.parts_affinity(),
+            device: &self.parts_device,
+        };
+        let values = second_stage.values(graph, segments, &self.background);
+        Decision::new(layout, values, segments, self.legend, &self.background, graph.negative_share)
+    }
+}
+
+impl Method for SharedMethod {
+    fn legend(&self) -> Legend {
+        self.legend
+    }
+
+    fn finish(&self) -> Finish<'_> {
+        let settings = self.resolved.settings();
+        Finish { refine: &settings.refine, objects: &settings.objects }
+    }
+
+    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
+        let nodes = self.backbone.extractor.extract(image);
+        timings.lap(|spent| &mut spent.features);
+        let graph = Graph::build(&nodes, self.affinity(), &self.device);
+        timings.lap(|spent| &mut spent.graph);
+        Ok(self.divided(nodes.layout, &graph, &self.objects.segment(&graph)))
+    }
+}
+
+/// The same on a device that computes whole batches.
+struct InBatches<'a> {
+    method: &'a SharedMethod,
+    batches: &'a Batches<'a>,
+}
+
+impl Method for InBatches<'_> {
+    fn legend(&self) -> Legend {
+        self.method.legend
+    }
+
+    fn finish(&self) -> Finish<'_> {
+        self.method.finish()
+    }
+
+    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
+        let SharedMethod { backbone, legend, background, .. } = self.method;
+        let (affinity, clusters) = (self.method.affinity(), background.len());
+        let input = self.batches.prepare(image);
+        let layout = input.layout.clone();
+        let row = timings.wait(|| self.batches.compute(input))?;
+        let (probabilities, rest) = row.split_at(layout.nodes() * clusters);
+        let segments = Segments::from_probabilities(probabilities.to_vec(), clusters);
+        if self.method.has_parts() {
+            let graph = DeviceGraphs::from_row(rest, backbone.extractor.width(), affinity, layout.coverage());
+            return Ok(self.method.divided(layout, &graph, &segments));
+        }
+        let values = legend.of_nodes(&segments.clusters, background);
+        let negative_share = matches!(affinity, Affinity::Correlation { .. }).then(|| rest[0]);
+        Ok(Decision::new(layout, values, &segments, *legend, background, negative_share))
+    }
+}

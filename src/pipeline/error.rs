@@ -1,0 +1,141 @@
+//! Why a run ended early.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Skip;
+use crate::config::{ConfigError, NeedlessPrecision};
+use crate::dataset::DatasetError;
+use crate::error::ErrorKind;
+use crate::features::VectorFileError;
+use crate::method::MethodError;
+use crate::output::OutputError;
+use crate::parallel::ThreadsError;
+use crate::tensor::DeviceError;
+use crate::weights::WeightsError;
+
+/// What a run was doing when it was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    Training,
+    Segmenting,
+    Grouping,
+    Evaluating,
+}
+
+/// Why a run ended early; [`PipelineError::kind`] says what kind of failure it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    #[error("cannot use the output folder {}: {source}", path.display())]
+    OutputFolder { path: PathBuf, source: io::Error },
+    #[error("cannot write the feature cache: {0}")]
+    Cache(io::Error),
+    #[error("cannot remove the outdated {}: {source}", path.display())]
+    Outdated { path: PathBuf, source: io::Error },
+    #[error(
+        "no image was found in {}; images end in .jpg, .jpeg, .png, .webp, .bmp or .gif; hidden files and what ignore \
+         files exclude do not count",
+        data.display()
+    )]
+    NoImages { data: PathBuf },
+    #[error(
+        "none of the {} images of {} can be used; the first: {}: {}",
+        skipped.len(), data.display(), skipped[0].path.display(), skipped[0].reason
+    )]
+    NoUsableImage { data: PathBuf, skipped: Vec<Skip> },
+    #[error("none of the {count} images can be used")]
+    NoUsableVector { count: usize },
+    #[error("there are no images to work on")]
+    NothingToGroup,
+    #[error(transparent)]
+    Vectors(#[from] VectorFileError),
+    #[error(
+        "{} holds {vectors} vectors for {images} images; give one vector per image, in the order of the images' paths",
+        path.display()
+    )]
+    OtherNumberOfVectors { path: PathBuf, vectors: usize, images: usize },
+    #[error("{} is not a file; give a weights file", path.display())]
+    NoWeightsFile { path: PathBuf },
+    #[error("weights must be a .safetensors, .pth or .pt file, unlike {}; rename it", path.display())]
+    WeightsExtension { path: PathBuf },
+    #[error("there is no home folder; set DEEPCUT_HOME to a folder")]
+    NoHome,
+    #[error("cannot remove the old weights {}: {source}", path.display())]
+    OldWeights { path: PathBuf, source: io::Error },
+    #[error("interrupted; what was finished is kept")]
+    Interrupted(Run),
+    /// What was asked for cannot be done: a wrong path, key, value or device.
+    #[error("{0}")]
+    Usage(String),
+    /// A model or an input that cannot be trusted.
+    #[error("{0}")]
+    Untrusted(String),
+    /// Reading or writing failed; the same command continues.
+    #[error("{0}")]
+    InputOutput(String),
+}
+
+impl PipelineError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            PipelineError::Method(error) => error.kind(),
+            PipelineError::Dataset(_)
+            | PipelineError::Config(_)
+            | PipelineError::Device(_)
+            | PipelineError::NoImages { .. }
+            | PipelineError::NoWeightsFile { .. }
+            | PipelineError::WeightsExtension { .. }
+            | PipelineError::NoHome
+            | PipelineError::NoUsableVector { .. }
+            | PipelineError::NothingToGroup
+            | PipelineError::Vectors(VectorFileError::Read { .. })
+            | PipelineError::Usage(_) => ErrorKind::Usage,
+            PipelineError::NoUsableImage { .. }
+            | PipelineError::Vectors(_)
+            | PipelineError::OtherNumberOfVectors { .. }
+            | PipelineError::Untrusted(_) => ErrorKind::Untrusted,
+            PipelineError::Output(_)
+            | PipelineError::OutputFolder { .. }
+            | PipelineError::Cache(_)
+            | PipelineError::Outdated { .. }
+            | PipelineError::OldWeights { .. }
+            | PipelineError::InputOutput(_) => ErrorKind::InputOutput,
+            PipelineError::Interrupted(_) => ErrorKind::Interrupted,
+        }
+    }
+
+    /// The same error, an interruption with what was interrupted.
+    pub(super) fn during(self, run: Run) -> PipelineError {
+        if self.kind() == ErrorKind::Interrupted { PipelineError::Interrupted(run) } else { self }
+    }
+}
+
+impl From<NeedlessPrecision> for PipelineError {
+    fn from(error: NeedlessPrecision) -> Self {
+        MethodError::from(error).into()
+    }
+}
+
+impl From<ThreadsError> for PipelineError {
+    fn from(error: ThreadsError) -> Self {
+        MethodError::from(error).into()
+    }
+}
+
+impl From<WeightsError> for PipelineError {
+    fn from(error: WeightsError) -> Self {
+        MethodError::from(error).into()
+    }
+}

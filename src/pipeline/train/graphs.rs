@@ -1,0 +1,187 @@
+//! A collection as graphs that can be read again and again: from the cache, or computed anew where it was full.
+
+use burn_dataset::Dataset;
+
+use crate::features::{Backbone, BatchExtractor, Prepared};
+use crate::graph::{Affinity, DeviceGraphs, Graph};
+use crate::method::recipe::TrainingSet;
+use crate::nodes::Layout;
+use crate::output::Cache;
+use crate::pipeline::images::OfImage;
+use crate::pixels::{DecodeLimits, ImageContent, ImageItem};
+use crate::raster::RgbImage;
+use crate::tensor::{Device, Tensor};
+use crate::train::{GraphSource, LoadError};
+
+/// From images to graphs.
+pub(super) struct Graphs<'a> {
+    pub backbone: &'a Backbone,
+    pub affinity: Affinity,
+    pub device: &'a Device,
+}
+
+/// One usable image of a dataset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrainingImage {
+    pub index: usize,
+    pub content: blake3::Hash,
+}
+
+/// The usable images of a dataset as graphs.
+pub(super) struct CachedGraphs<'a, I> {
+    pub items: &'a dyn Dataset<I>,
+    pub images: Vec<TrainingImage>,
+    pub cache: &'a Cache,
+    pub graphs: &'a Graphs<'a>,
+    pub limits: &'a DecodeLimits,
+}
+
+impl Graphs<'_> {
+    /// Identifies everything that a graph follows from besides the image.
+    pub fn settings(&self) -> blake3::Hash {
+        let program = env!("CARGO_PKG_VERSION");
+        let settings = serde_json::json!(["graphs", program, self.backbone.extractor.fingerprint(), self.affinity]);
+        blake3::hash(settings.to_string().as_bytes())
+    }
+
+    fn of(&self, image: &RgbImage) -> Graph {
+        Graph::build(&self.backbone.extractor.extract(image), self.affinity, self.device)
+    }
+}
+
+impl OfImage for Graphs<'_> {
+    /// Only whether it is there: who needs it reads it, and computes it anew if it is damaged.
+    fn known(&self, cache: &Cache, content: &blake3::Hash) -> Option<Vec<u8>> {
+        cache.contains(content).then(Vec::new)
+    }
+
+    fn compute(&self, image: &RgbImage) -> Vec<u8> {
+        self.of(image).to_bytes()
+    }
+
+    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
+        DeviceGraphs::build(extractor.describe(batch, images), self.affinity).rows()
+    }
+
+    fn of_row(&self, row: &[f32], layout: &Layout) -> Vec<u8> {
+        DeviceGraphs::from_row(row, self.backbone.extractor.width(), self.affinity, layout.coverage()).to_bytes()
+    }
+}
+
+impl<I: ImageItem> CachedGraphs<'_, I> {
+    /// The content at `index`, which must still be that with which the run began.
+    fn read(&self, index: usize) -> Result<ImageContent, LoadError> {
+        let TrainingImage { index, content: expected } = self.images[index];
+        let item = self.items.get(index).ok_or("the dataset became shorter during the run; start again")?;
+        let content = item.content(self.limits).map_err(|reason| called(&item, reason))?;
+        if content.hash != expected {
+            return Err(called(&item, "the file changed during the run; start again".into()).into());
+        }
+        Ok(content)
+    }
+
+    fn decoded(&self, index: usize) -> Result<RgbImage, LoadError> {
+        let content = self.read(index)?;
+        Ok(content.decode(self.limits).map_err(|reason| match self.items.get(self.images[index].index) {
+            Some(item) => called(&item, reason),
+            None => reason,
+        })?)
+    }
+}
+
+/// The reason with the item's name, where it has one.
+fn called(item: &impl ImageItem, reason: String) -> String {
+    item.path().map_or_else(|| reason.clone(), |path| format!("{}: {reason}", path.display()))
+}
+
+impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn load(&self, index: usize) -> Result<Graph, LoadError> {
+        let stored = self.cache.get(&self.images[index].content);
+        if let Some(graph) = stored.and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
+            return Ok(graph);
+        }
+        let graph = self.graphs.of(&self.decoded(index)?);
+        if self.cache.contains(&self.images[index].content) {
+            // What is there is damaged.
+            self.cache.put(&self.images[index].content, &graph.to_bytes())?;
+        }
+        Ok(graph)
+    }
+}
+
+impl<I: ImageItem> TrainingSet for CachedGraphs<'_, I> {
+    fn image(&self, index: usize) -> Result<RgbImage, LoadError> {
+        self.decoded(index)
+    }
+
+    fn content_hash(&self, index: usize) -> blake3::Hash {
+        self.images[index].content
+    }
+
+    fn recall(&self, key: &blake3::Hash) -> Option<Vec<u8>> {
+        self.cache.get(key)
+    }
+
+    fn keep(&self, key: &blake3::Hash, bytes: &[u8]) -> Result<bool, LoadError> {
+        Ok(self.cache.put(key, bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Purpose, resolve};
+    use crate::dataset;
+    use crate::event::Silent;
+    use crate::features::vit::Engine;
+    use crate::output::CacheConfig;
+    use crate::pipeline::images::ImageLoop;
+    use crate::pipeline::{Skip, test_pictures};
+    use crate::tensor;
+
+    #[test]
+    fn batches_on_a_device_give_the_graphs_of_single_images() {
+        let folder = tempfile::tempdir().unwrap();
+        test_pictures::write(folder.path());
+        std::fs::write(folder.path().join("bad.jpg"), "no image").unwrap();
+        for kind in ["association", "cc"] {
+            let settings = test_pictures::SETTINGS.map(str::to_string).to_vec();
+            let settings = resolve(None, &[settings, vec![format!("objective.kind={kind}")]].concat()).unwrap();
+            let affinity = settings.clone().resolve(Purpose::Train, true, None).unwrap().affinity();
+            let graphs = |engine: Engine| {
+                let (backbone, device) = (test_pictures::backbone(&settings, engine), tensor::cpu());
+                let graphs = Graphs { backbone: &backbone, affinity, device: &device };
+                let store = tempfile::tempdir().unwrap();
+                let cache = Cache::open(store.path(), &graphs.settings(), &CacheConfig::default()).unwrap();
+                let image_loop = ImageLoop {
+                    extractor: backbone.extractor.as_ref(),
+                    device: &device,
+                    limits: &settings.pixels,
+                    cache: &cache,
+                    workers: 2,
+                    observer: &Silent,
+                };
+                let records = dataset::open(folder.path()).unwrap().records().map(|record| record.map_err(Skip::from));
+                let mut found = Vec::new();
+                let outcome = image_loop
+                    .run(&graphs, records, None, |computed| {
+                        found.push(Graph::from_bytes(&cache.get(&computed.content).unwrap()).unwrap());
+                    })
+                    .unwrap();
+                assert_eq!((found.len(), outcome.skipped.len()), (test_pictures::COUNT, 1));
+                found
+            };
+            for (single, batched) in graphs(Engine::Host).iter().zip(&graphs(Engine::Tensors)) {
+                assert_eq!((&single.area, &single.border), (&batched.area, &batched.border));
+                for (one, other) in [(&single.features, &batched.features), (&single.propagated, &batched.propagated)] {
+                    let worst = one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+                    assert!(one.len() == other.len() && worst < 1e-4, "{kind}: off by {worst}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The states of a run beside its checkpoint, and its log.
+
+use std::path::{Path, PathBuf};
+
+use crate::method::MethodError;
+use crate::method::recipe::{Journal, StageStart, Trainee};
+use crate::output::{JsonLog, OutputError, write_atomically};
+use crate::pipeline::{PipelineError, remove_outdated};
+use crate::train::{LoadError, ResumeError, ResumeState};
+
+/// Keeps states and log in a folder.
+pub(super) struct FolderJournal<'a> {
+    pub out: &'a Path,
+    /// Whether to go on from what an earlier run left.
+    pub resume: bool,
+    pub log: JsonLog,
+}
+
+/// Keeps nothing: for runs that are over before anybody could interrupt them.
+pub(super) struct NoJournal;
+
+/// Where a network's state is kept until the run is finished.
+fn state_path(out: &Path, trainee: Trainee) -> PathBuf {
+    out.join(format!("resume-{}.safetensors", trainee.name().replace(' ', "-")))
+}
+
+/// Whether there is a run to go on with.
+pub(super) fn is_resumable(out: &Path) -> bool {
+    Trainee::ALL.iter().any(|&trainee| state_path(out, trainee).exists())
+}
+
+/// Removes the states of all networks.
+pub(super) fn remove_states(out: &Path) -> Result<(), PipelineError> {
+    Trainee::ALL.iter().try_for_each(|&trainee| remove_outdated(&state_path(out, trainee)))
+}
+
+impl Journal for FolderJournal<'_> {
+    fn begin(&mut self, start: &StageStart) -> Result<Option<ResumeState>, MethodError> {
+        let path = state_path(self.out, start.trainee);
+        let state = if self.resume { state(&path, start)? } else { None };
+        self.log.append(&serde_json::json!({
+            "event": "start",
+            "stage": start.trainee.name(),
+            "fingerprint": start.fingerprint,
+            "images": start.images,
+            "finished_epochs": state.as_ref().map_or(0, |state| state.curve.len()),
+        }))?;
+        Ok(state)
+    }
+
+    fn save(&mut self, start: &StageStart, state: &ResumeState) -> Result<(), LoadError> {
+        let bytes = state.to_bytes(start.network)?;
+        write_atomically(&state_path(self.out, start.trainee), |writer| writer.write_all(&bytes))?;
+        let (epoch, point) = (state.curve.len(), state.curve.last());
+        let name = start.trainee.name();
+        self.log.append(&serde_json::json!({"event": "epoch", "stage": name, "epoch": epoch, "losses": point}))?;
+        Ok(())
+    }
+}
+
+impl Journal for NoJournal {
+    fn begin(&mut self, _start: &StageStart) -> Result<Option<ResumeState>, MethodError> {
+        Ok(None)
+    }
+
+    fn save(&mut self, _start: &StageStart, _state: &ResumeState) -> Result<(), LoadError> {
+        Ok(())
+    }
+}
+
+/// The state that an earlier run with this fingerprint left, if there is one.
+fn state(path: &Path, start: &StageStart) -> Result<Option<ResumeState>, MethodError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(OutputError::Read { path: path.to_path_buf(), source }.into()),
+    };
+    let path = path.to_path_buf();
+    match ResumeState::from_bytes(&bytes, start.network) {
+        Ok(state) if state.fingerprint == start.fingerprint => Ok(Some(state)),
+        Ok(_) | Err(ResumeError::Tensor(_)) => Err(MethodError::StateOfOtherRun { path }),
+        Err(source) => Err(MethodError::DamagedState { path, source }),
+    }
+}
