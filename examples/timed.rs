@@ -18,18 +18,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use deepcut::features::Extractor;
-use deepcut::features::vit::{ImageBatch, Precision, Vit, VitConfig, VitExtractor};
-use deepcut::graph::{Affinity, Graph};
-use deepcut::model::NetworkConfig;
-use deepcut::objective::Objective;
+use deepcut::features::vit::{ImageBatch, Precision, Vit, VitConfig};
+use deepcut::method::{Method, Timings};
 use deepcut::output::{encode_indexed_png, write_atomically};
-use deepcut::pipeline::DeviceChoice;
 use deepcut::pixels::{DecodeLimits, decode};
-use deepcut::refine::{Cells, Upscale};
-use deepcut::segment::{Legend, PerImageConfig, PerImageSegmenter};
-use deepcut::tensor;
 use deepcut::weights::StateDict;
+use deepcut::{DeviceChoice, Machine, PerImage, Settings, tensor};
 
 /// The program's own.
 #[global_allocator]
@@ -53,58 +47,22 @@ fn pixels(count: usize) -> Vec<f32> {
     (0..count).map(|index| ((index % 977) as f32 / 977.0 - 0.5) * 4.0).collect()
 }
 
-/// The per-image mode with its defaults: ten epochs of the normalised cut into two clusters.
-struct PerImage {
-    extractor: VitExtractor,
-    segmenter: PerImageSegmenter,
-    config: PerImageConfig,
-    labels: Legend,
-}
-
-impl PerImage {
-    fn new(state: &StateDict, config: VitConfig) -> Result<PerImage, Box<dyn std::error::Error>> {
-        let extractor = VitExtractor::new(state, config, tensor::cpu())?;
-        let network = NetworkConfig {
-            input: extractor.width(),
-            hidden: [64, 32],
-            clusters: 2,
-            dropout: 0.25,
-            root_weight: false,
-        };
-        let config = PerImageConfig::default();
-        let segmenter =
-            PerImageSegmenter::new(&network, Objective::Ncut { balance: 1.0 }, config.clone(), tensor::cpu());
-        Ok(PerImage { extractor, segmenter, config, labels: Legend::new(1, 0, 0).ok_or("two clusters have labels")? })
-    }
-
-    /// Milliseconds of the whole and of every step.
-    fn segment(&self, path: &Path, target: &Path) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
-        let mut laps = vec![Instant::now()];
-        let image = decode(&std::fs::read(path)?, &DecodeLimits::default())?;
-        let nodes = self.extractor.extract(&image);
-        laps.push(Instant::now());
-        let graph = Graph::build_keeping_affinities(&nodes, Affinity::NonNegative, &tensor::cpu());
-        laps.push(Instant::now());
-        let segments = self.segmenter.optimise(&graph).segments;
-        laps.push(Instant::now());
-        let chosen = self.config.background.background(&nodes.layout.paint(&segments.clusters), 2);
-        let background = [chosen == 0, chosen == 1];
-        let values: Vec<u8> = segments.clusters.iter().map(|&cluster| u8::from(!background[cluster])).collect();
-        let shares = self.labels.shares(&segments.probabilities, &background);
-        let cells = Cells { values: &nodes.layout.paint(&values), shares: &shares };
-        let mask = Upscale::default().apply(&cells, |value| value, image.width, image.height);
-        let bytes = encode_indexed_png(&mask, &[])?;
-        write_atomically(target, |writer| writer.write_all(&bytes))?;
-        laps.push(Instant::now());
-        let between = |first: usize, last: usize| (laps[last] - laps[first]).as_secs_f64() * 1e3;
-        Ok(serde_json::json!({
-            "total_ms": between(0, 4),
-            "features_ms": between(0, 1),
-            "graph_ms": between(1, 2),
-            "gnn_ms": between(2, 3),
-            "write_ms": between(3, 4),
-        }))
-    }
+/// One image from its file to a mask in a file; milliseconds of the whole and of every step.
+fn segment(method: &PerImage, path: &Path, target: &Path) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let (start, mut timings) = (Instant::now(), Timings::start());
+    let image = decode(&std::fs::read(path)?, &DecodeLimits::default())?;
+    let found = method.segment_timed(&image, false, &mut timings)?;
+    let bytes = encode_indexed_png(&found.mask, &[])?;
+    write_atomically(target, |writer| writer.write_all(&bytes))?;
+    timings.lap(|spent| &mut spent.write);
+    let spent = timings.spent();
+    Ok(serde_json::json!({
+        "total_ms": start.elapsed().as_secs_f64() * 1e3,
+        "features_ms": spent.features,
+        "graph_ms": spent.graph,
+        "gnn_ms": spent.network,
+        "write_ms": spent.refine + spent.write,
+    }))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -114,7 +72,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = VitConfig { precision, ..VitConfig::default() };
     let choice = if arguments.cuda { DeviceChoice::Cuda } else { DeviceChoice::Cpu };
     let vit = Vit::load(&state, &config, &choice.open()?)?;
-    let per_image = if arguments.cuda { None } else { Some(PerImage::new(&state, config)?) };
+    let machine = Machine { device: choice, ..Machine::default() };
+    let settings = Settings { vit: config, ..Settings::default() };
+    let open = || PerImage::with_weights(settings, Some(&arguments.weights), &machine);
+    let per_image = (!arguments.cuda).then(open).transpose()?;
     let mut answers = std::io::stdout();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -142,7 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             ["segment", image, mask] => {
                 let per_image = per_image.as_ref().ok_or("segment runs on the processor; leave out --cuda")?;
-                writeln!(answers, "{}", per_image.segment(image.as_ref(), mask.as_ref())?)?;
+                writeln!(answers, "{}", segment(per_image, image.as_ref(), mask.as_ref())?)?;
             }
             _ => return Err(format!("not understood: {line}").into()),
         }

@@ -5,72 +5,108 @@
 //! clustering objective, assigns the nodes of new images in a single pass. The method is that of Aflalo et al.,
 //! "DeepCut: Unsupervised Segmentation using Graph Neural Networks Clustering", arXiv 2212.05853.
 //!
+//! * [`train`] makes a [`Model`] of any burn dataset of images; [`Model::segment`] gives masks and objects of new ones.
+//! * [`PerImage`] segments without training, every image by itself.
+//! * [`ClusterModel`] groups vectors, one per image, without being told into how many groups.
+//! * [`Settings`] is everything that can be chosen, room by room ([`settings`]); `deepcut config` lists it.
+//!
+//! ```
+//! use deepcut::{Model, RgbImage};
+//!
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/demonstration.safetensors");
+//! let model = Model::open(path)?;
+//! let image = RgbImage::filled(320, 240, [40, 90, 160]);
+//! let found = model.segment(&image)?;
+//! assert_eq!((found.mask.width, found.mask.height), (320, 240));
+//! for object in &found.objects {
+//!     println!("{} at {:?}", found.legend[usize::from(object.label)].name, object.bounding_box);
+//! }
+//! # Ok::<(), deepcut::Error>(())
+//! ```
+//!
 //! # The story of one image, room by room
 //!
-//! 1. [`dataset`] finds the file, in an order that is the same everywhere; [`pixels`] decodes it under limits and turns
-//!    it upright.
-//! 2. [`features`] describes its nodes: patches of a transformer ([`features::vit`]), superpixels or pixels. A node has
-//!    a vector of values and a place in the image.
-//! 3. [`graph`] joins the nodes by affinities W and propagates their features once, P = Â X. No later step needs the
-//!    image.
-//! 4. [`model`] maps P to soft assignments S; [`train`] has fitted it to a collection of graphs with the loss of
-//!    [`objective`]; on a transformer's features a second network has learnt the first one's masks after refinement, and a
-//!    checkpoint keeps that one.
-//! 5. [`segment`] takes the most probable cluster of every node, and may divide objects into parts by a further network;
-//!    [`refine`] has decided which clusters are background, goes from nodes to pixels, fits the mask to the image and finds
+//! The library's rooms are modules; each uses those before it (`tests/house/architecture.rs` holds who may use whom, and
+//! checks it). They are open to whoever builds a method of their own, but only what this page shows is kept stable.
+//!
+//! 1. `dataset` finds the file, in an order that is the same everywhere; `pixels` decodes it under limits and turns it
+//!    upright.
+//! 2. `features` describes its `nodes`: patches of a transformer, whose `weights` others trained, superpixels or pixels.
+//!    A node has a vector of values and a place in the image.
+//! 3. `graph` joins the nodes by affinities W and propagates their features once, P = Â X. No later step needs the image.
+//! 4. `model` maps P to soft assignments S; `train` has fitted it to a collection of graphs with the loss of `objective`.
+//! 5. `segment` takes the most probable cluster of every node, and may divide objects into parts by a further network;
+//!    `refine` has decided which clusters are background, goes from nodes to pixels, fits the mask to the image and finds
 //!    the objects in it.
-//! 6. [`output`] writes the mask, pictures and a report for people, annotations and a line for machines.
-//! 7. [`cluster`] groups whole collections, one vector per image, and finds the number of groups.
-//! 8. [`metrics`] says how good masks, boxes and clusterings are, where there is ground truth to hold them against.
+//! 6. `method` is all of this in memory: [`Model`], [`PerImage`], and the recipe that trains a model, on a transformer's
+//!    features in two rounds: a second network learns the first one's masks after refinement, and a checkpoint keeps that.
+//! 7. `output` writes masks, pictures, annotations and tables.
 //!
-//! Collections have a story of their own: [`cluster`] groups their images, one vector each, without being told into how
-//! many groups.
-//!
-//! [`pipeline`] joins the rooms into runs, [`config`] says how, and every room reports through [`event`].
-//! [`raster`], [`numerics`] and [`tensor`] are foundations that any room may stand on. `tests/architecture.rs` holds who
-//! may use whom, and checks it.
-//!
-//! # Example
-//!
-//! ```no_run
-//! use deepcut::config::Settings;
-//! use deepcut::event::Silent;
-//! use deepcut::pipeline::{self, Machine, TrainRequest};
-//!
-//! let request = TrainRequest {
-//!     data: "photographs".into(),
-//!     out: None,
-//!     weights: None,
-//!     machine: Machine::default(),
-//!     resume: false,
-//! };
-//! let summary = pipeline::train(Settings::default(), &request, &Silent)?;
-//! println!("{}", summary.checkpoint.display());
-//! # Ok::<(), pipeline::PipelineError>(())
-//! ```
+//! Collections have a story of their own: `cluster` groups their images, one vector each. `metrics` says how good masks,
+//! boxes and clusterings are, where there is ground truth. `config` is every room's settings in one place, `pipeline` adds
+//! files, threads and progress, and every room reports through [`event`]. `error`, `raster`, `numerics`, `parallel` and
+//! `tensor` are foundations that any room may stand on.
 
 #![deny(unsafe_code)]
 
+#[doc(hidden)]
 pub mod cluster;
+#[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
 pub mod dataset;
+#[doc(hidden)]
 pub mod error;
 pub mod event;
+#[doc(hidden)]
 pub mod features;
+#[doc(hidden)]
 pub mod graph;
+#[doc(hidden)]
 pub mod method;
+#[doc(hidden)]
 pub mod metrics;
+#[doc(hidden)]
 pub mod model;
+#[doc(hidden)]
 pub mod nodes;
+#[doc(hidden)]
 pub mod numerics;
+#[doc(hidden)]
 pub mod objective;
+#[doc(hidden)]
 pub mod output;
+#[doc(hidden)]
 pub mod parallel;
+#[doc(hidden)]
 pub mod pipeline;
+#[doc(hidden)]
 pub mod pixels;
+#[doc(hidden)]
 pub mod raster;
+#[doc(hidden)]
 pub mod refine;
+#[doc(hidden)]
 pub mod segment;
+#[doc(hidden)]
 pub mod tensor;
+#[doc(hidden)]
 pub mod train;
+#[doc(hidden)]
 pub mod weights;
+
+pub use config::Settings;
+pub use dataset::Collection;
+pub use error::ErrorKind;
+pub use method::{Machine, Model, ModelOptions, PerImage, Segmentation};
+pub use pipeline::{PipelineError as Error, train_model as train, train_model_with as train_with};
+pub use pixels::{ImageContent, ImageItem};
+pub use raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
+pub use refine::FoundObject;
+pub use segment::{Label, Role};
+pub use tensor::DeviceChoice;
+
+/// What can be set, room by room; [`Settings`] puts it together.
+pub mod settings {
+    pub use crate::config::*;
+}

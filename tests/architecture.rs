@@ -22,7 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("refine", &["pixels"]),
     ("metrics", &["pixels"]),
     ("output", &["pixels"]),
-    ("config", &["cluster", "features", "graph", "model", "objective", "output", "pixels", "refine", "segment", "train"]),
+    (
+        "config",
+        &["cluster", "features", "graph", "model", "objective", "output", "pixels", "refine", "segment", "train"],
+    ),
     (
         "method",
         &[

@@ -1,0 +1,173 @@
+//! The public face, in memory, gives what the program writes.
+
+use std::path::{Path, PathBuf};
+
+use burn_dataset::{Dataset, InMemDataset};
+use deepcut::event::Silent;
+use deepcut::output::read_mask;
+use deepcut::pipeline::{self, InferRequest, PredictRequest, SaveKinds, SegmentRequest, TrainRequest};
+use deepcut::pixels::{DecodeLimits, decode};
+use deepcut::{Machine, Model, ModelOptions, PerImage, RgbImage, Settings, config};
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The first demonstration images, in the order of their paths.
+fn pictures(count: usize) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(project("demonstration/images")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.truncate(count);
+    paths
+}
+
+fn image(path: &Path) -> RgbImage {
+    decode(&std::fs::read(path).unwrap(), &DecodeLimits::default()).unwrap()
+}
+
+fn settings(overrides: &[&str]) -> Settings {
+    config::resolve(None, &overrides.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+}
+
+/// A folder of links to pictures.
+fn folder_of(pictures: &[PathBuf], folder: &Path) -> PathBuf {
+    let data = folder.join("data");
+    std::fs::create_dir(&data).unwrap();
+    for path in pictures {
+        std::fs::copy(path, data.join(path.file_name().unwrap())).unwrap();
+    }
+    data
+}
+
+fn predict(data: &Path, out: &Path) -> PredictRequest {
+    let save = SaveKinds { masks: true, coco: true, ..SaveKinds::default() };
+    PredictRequest { data: data.to_path_buf(), out: out.to_path_buf(), save, overwrite: false }
+}
+
+fn mask_of(out: &Path, picture: &Path) -> deepcut::Mask {
+    read_mask(&out.join("masks").join(picture.file_name().unwrap()).with_extension("png")).unwrap()
+}
+
+const VIT: [&str; 5] = ["backbone=vit", "vit.head_width=4", "vit.input_side=32", "vit.facet=token", "train.epochs=10"];
+
+#[test]
+fn a_model_gives_the_masks_that_the_program_writes() {
+    let pictures = pictures(4);
+    let tiny = project("tests/golden/tiny_vit.pth");
+    let parts: Vec<&str> = VIT.into_iter().chain(["parts.foreground=2", "parts.minimum_nodes=4"]).collect();
+    let cases: [(&str, Vec<&str>, Option<PathBuf>); 4] = [
+        ("superpixels", vec!["train.epochs=6"], None),
+        ("correlation clustering", vec!["train.epochs=4", "objective.kind=cc"], None),
+        ("transformer", VIT.to_vec(), Some(tiny.clone())),
+        ("parts", parts, Some(tiny)),
+    ];
+    for (name, overrides, weights) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder_of(&pictures, folder.path());
+        let machine = Machine { threads: 2, ..Machine::default() };
+        let training = TrainRequest {
+            data: data.clone(),
+            out: Some(folder.path().join("run")),
+            weights: weights.clone(),
+            machine,
+            resume: false,
+        };
+        let checkpoint = pipeline::train(settings(&overrides), &training, &Silent).unwrap().checkpoint;
+        let out = folder.path().join("out");
+        let request = InferRequest {
+            checkpoint: checkpoint.clone(),
+            predict: predict(&data, &out),
+            weights: weights.clone(),
+            overrides: vec![],
+            machine,
+        };
+        pipeline::infer(&request, &Silent).unwrap();
+
+        let model = Model::open_with(&checkpoint, &ModelOptions { weights, ..ModelOptions::default() }).unwrap();
+        let images: Vec<RgbImage> = pictures.iter().map(|path| image(path)).collect();
+        let batch = model.segment_batch(&images).unwrap();
+        for ((path, image), of_batch) in pictures.iter().zip(&images).zip(batch) {
+            let found = model.segment(image).unwrap();
+            assert_eq!(found.mask, mask_of(&out, path), "{name}: {}", path.display());
+            assert_eq!(found, of_batch, "{name}: one by one and together");
+            let area = found.mask.values.iter().filter(|&&value| found.legend[usize::from(value)].role.is_foreground());
+            assert_eq!(area.count() as u64, found.foreground_area_px);
+        }
+    }
+}
+
+#[test]
+fn the_per_image_mode_gives_the_masks_that_the_program_writes() {
+    let pictures = pictures(3);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder_of(&pictures, folder.path());
+    for overrides in [&["segment.epochs=4"][..], &["segment.method=spectral", "superpixel.regions=80"]] {
+        let out = folder.path().join(overrides[0]);
+        let request = SegmentRequest { predict: predict(&data, &out), weights: None, machine: Machine::default() };
+        pipeline::segment(settings(overrides), &request, &Silent).unwrap();
+        let method = PerImage::with_weights(settings(overrides), None, &Machine::default()).unwrap();
+        for path in &pictures {
+            assert_eq!(method.segment(&image(path)).unwrap().mask, mask_of(&out, path));
+        }
+    }
+}
+
+#[test]
+fn a_dataset_in_memory_trains_the_network_of_the_folder() {
+    let pictures = pictures(5);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder_of(&pictures, folder.path());
+    let chosen = settings(&["train.epochs=4", "data.max_images=4", "train.self_training=true", "train.seed=3"]);
+    let training = TrainRequest {
+        data: data.clone(),
+        out: Some(folder.path().join("run")),
+        weights: None,
+        machine: Machine::default(),
+        resume: false,
+    };
+    let path = pipeline::train(chosen.clone(), &training, &Silent).unwrap().checkpoint;
+    let of_folder = Model::open(path).unwrap();
+    let images = InMemDataset::new(pictures.iter().map(|path| image(path)).collect());
+    let in_memory = deepcut::train(&images, &chosen, &Silent).unwrap();
+    let collection = deepcut::dataset::open(&data).unwrap();
+    assert_eq!(Dataset::len(&collection), 5);
+    let of_collection = deepcut::train(&collection, &chosen, &Silent).unwrap();
+    assert_eq!(of_collection.to_bytes().unwrap(), of_folder.to_bytes().unwrap());
+    // Only the hash of the collection differs: of pixels here, of files there.
+    let description = |model: &Model| {
+        let mut header = model.header().clone();
+        header.collection_hash.clear();
+        header
+    };
+    assert_eq!(description(&in_memory), description(&of_folder));
+    for path in &pictures {
+        assert_eq!(in_memory.segment(&image(path)).unwrap(), of_folder.segment(&image(path)).unwrap());
+    }
+    // The bytes are a checkpoint like any other.
+    let again = Model::from_bytes(&in_memory.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.to_bytes().unwrap(), in_memory.to_bytes().unwrap());
+}
+
+#[test]
+fn two_models_in_two_threads_give_what_they_give_alone() {
+    let images: Vec<RgbImage> = pictures(3).iter().map(|path| image(path)).collect();
+    let train = |seed: u64| {
+        let chosen = settings(&["train.epochs=3", "superpixel.regions=100", &format!("train.seed={seed}")]);
+        deepcut::train(&InMemDataset::new(images.clone()), &chosen, &Silent).unwrap()
+    };
+    let models = [train(0), train(7)];
+    let alone: [Vec<_>; 2] =
+        [0, 1].map(|index: usize| images.iter().map(|image| models[index].segment(image).unwrap()).collect());
+    let together: [Vec<_>; 2] = std::thread::scope(|scope| {
+        let segment = |model: &Model| -> Vec<_> { images.iter().map(|image| model.segment(image).unwrap()).collect() };
+        let threads = [0, 1].map(|index| {
+            let model = &models[index];
+            let segment = &segment;
+            scope.spawn(move || segment(model))
+        });
+        threads.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(alone, together);
+    assert!(together[0] != together[1], "other networks, other answers");
+}
