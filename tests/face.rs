@@ -157,15 +157,10 @@ fn two_models_in_two_threads_give_what_they_give_alone() {
         deepcut::train(&InMemDataset::new(images.clone()), &chosen, &Silent).unwrap()
     };
     let models = [train(0), train(7)];
-    let alone: [Vec<_>; 2] =
-        [0, 1].map(|index: usize| images.iter().map(|image| models[index].segment(image).unwrap()).collect());
-    let together: [Vec<_>; 2] = std::thread::scope(|scope| {
-        let segment = |model: &Model| -> Vec<_> { images.iter().map(|image| model.segment(image).unwrap()).collect() };
-        let threads = [0, 1].map(|index| {
-            let model = &models[index];
-            let segment = &segment;
-            scope.spawn(move || segment(model))
-        });
+    let segment_all = |model: &Model| -> Vec<_> { images.iter().map(|image| model.segment(image).unwrap()).collect() };
+    let alone = models.each_ref().map(segment_all);
+    let together = std::thread::scope(|scope| {
+        let threads = models.each_ref().map(|model| scope.spawn(|| segment_all(model)));
         threads.map(|thread| thread.join().unwrap())
     });
     assert_eq!(alone, together);
