@@ -22,7 +22,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("refine", &["pixels"]),
     ("metrics", &["pixels"]),
     ("output", &["pixels"]),
-    ("config", &["cluster", "features", "graph", "objective", "output", "pixels", "refine", "segment", "train"]),
+    (
+        "config",
+        &[
+            "cluster",
+            "dataset",
+            "features",
+            "graph",
+            "model",
+            "objective",
+            "output",
+            "pixels",
+            "refine",
+            "segment",
+            "train",
+        ],
+    ),
     (
         "pipeline",
         &[

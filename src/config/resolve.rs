@@ -5,23 +5,37 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::Settings;
+use crate::error::ErrorKind;
+use crate::numerics::range::InvalidSetting;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     #[error("cannot read the configuration file {path}: {source}", path = path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{path} is not valid: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
-    #[error("--set {0}: write it as key=value, for example --set train.epochs=20")]
+    #[error("{0} sets nothing; write it as key=value, for example train.epochs=20")]
     Override(String),
     #[error("{0}")]
     Value(String),
+    #[error("{room}.{} must be {}, not {}", invalid.setting, invalid.range, invalid.value)]
+    Setting { room: &'static str, invalid: InvalidSetting },
+    #[error("model.clusters, parts.foreground and parts.background are more than the 255 values of a mask")]
+    TooManyLabels,
+}
+
+impl ConfigError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
+    }
 }
 
 /// Resolves a configuration: `file` over the defaults, then `overrides` (`room.key=value`) in order, later ones win.
 ///
-/// Values are TOML; what is not TOML counts as text, so `--set objective.kind=cc` needs no quotes.
+/// Values are TOML; what is not TOML counts as text, so `objective.kind=cc` needs no quotes.
 pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
     let mut table = Table::new();
     if let Some(path) = file {
@@ -77,7 +91,8 @@ fn one_line(error: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BackboneChoice, ObjectiveKind};
+    use crate::features::BackboneChoice;
+    use crate::objective::ObjectiveKind;
 
     fn set(overrides: &[&str]) -> Result<Settings, ConfigError> {
         resolve(None, &overrides.iter().map(|text| text.to_string()).collect::<Vec<_>>())
@@ -102,9 +117,9 @@ mod tests {
             (Vit, vec!["objective.kind=association"], (Association, Association)),
             (Superpixel, vec!["objective.kind=ncut", "objective.parts=cc"], (Ncut, Cc)),
         ] {
-            let mut objective = set(&overrides).unwrap().objective;
-            objective.choose_for_training(backbone);
-            assert_eq!((objective.kind(), objective.parts()), expected, "{overrides:?}");
+            let mut config = Settings { backbone, ..set(&overrides).unwrap() };
+            config.choose_objectives_for_training();
+            assert_eq!((config.objective.kind(), config.objective.parts()), expected, "{overrides:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
 //! [`truth`] reads what people know about the images of a collection.
 
+mod config;
 mod discovery;
 mod error;
 mod list;
@@ -15,6 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io, iter};
 
+pub use config::SampleConfig;
 pub use error::DatasetError;
 
 use list::ImageList;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Machine, PipelineError};
-use crate::config::{BackboneChoice, Settings};
+use crate::config::Settings;
 use crate::features::vit::{Precision, VitExtractor, VitShape, bfloat_available};
-use crate::features::{Extractor, PixelExtractor, SuperpixelExtractor};
+use crate::features::{BackboneChoice, Extractor, PixelExtractor, SuperpixelExtractor};
 use crate::model::NetworkConfig;
 use crate::output::write_atomically;
 use crate::tensor::{Device, is_cpu, supports_bfloat};

@@ -57,6 +57,8 @@ pub enum PipelineError {
     /// The user stopped the run; the same command continues, training with --resume.
     #[error("interrupted; {0}")]
     Interrupted(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 impl PipelineError {
@@ -67,13 +69,8 @@ impl PipelineError {
             PipelineError::Untrusted(_) => ErrorKind::Untrusted,
             PipelineError::InputOutput(_) => ErrorKind::InputOutput,
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,
+            PipelineError::Config(error) => error.kind(),
         }
-    }
-}
-
-impl From<ConfigError> for PipelineError {
-    fn from(error: ConfigError) -> Self {
-        PipelineError::Usage(error.to_string())
     }
 }
 

@@ -6,9 +6,10 @@ use super::backbone;
 use super::machine::{Machine, workers};
 use super::predict::{Decision, PredictRequest, PredictSummary, Predictor};
 use super::{PipelineError, images};
-use crate::config::{ObjectiveKind, Settings};
+use crate::config::Settings;
 use crate::dataset;
 use crate::event::{Event, Observer};
+use crate::objective::ObjectiveKind;
 use crate::parallel::Crew;
 use crate::segment::{
     Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,

@@ -7,6 +7,7 @@ use super::{Segmenter, Segments};
 use crate::graph::{Batch, Graph};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
+use crate::numerics::range::{InvalidSetting, require, within};
 use crate::objective::Objective;
 use crate::refine::BackgroundRule;
 use crate::tensor::{self, Device};
@@ -50,6 +51,16 @@ impl Default for PerImageConfig {
             background: BackgroundRule::Edges,
             seed: 0,
         }
+    }
+}
+
+impl PerImageConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("epochs", self.epochs, 1, 1_000_000)?;
+        let is_rate = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
+        require(is_rate, "learning_rate", self.learning_rate, "above 0 and at most 10")?;
+        within("weight_decay", self.weight_decay, 0.0, 1.0)
     }
 }
 

@@ -13,6 +13,7 @@ pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
+use crate::numerics::range::{InvalidSetting, require, within};
 
 /// How the network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,19 @@ impl Default for TrainConfig {
             patience: 0,
             seed: 0,
         }
+    }
+}
+
+impl TrainConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("epochs", self.epochs, 1, 1_000_000)?;
+        within("batch_size", self.batch_size, 1, 4096)?;
+        let is_rate = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
+        require(is_rate, "learning_rate", self.learning_rate, "above 0 and at most 10")?;
+        within("weight_decay", self.weight_decay, 0.0, 1.0)?;
+        let is_share = self.held_out > 0.0 && self.held_out <= 0.9;
+        require(is_share, "held_out", self.held_out, "above 0 and at most 0.9")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::numerics::range::{InvalidSetting, require, within};
+
 /// Which vector of a block describes a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,6 +79,18 @@ impl Default for VitConfig {
             normalise: false,
             precision: Precision::F32,
         }
+    }
+}
+
+impl VitConfig {
+    /// Refuses settings outside their range; what the weights allow is checked where they are read.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("input_side", self.input_side, 1, 8192)?;
+        let is_step = self.stride.is_none_or(|stride| stride >= 1);
+        require(is_step, "stride", format_args!("{:?}", self.stride), "at least 1")?;
+        within("maximum_nodes", self.maximum_nodes, 1, 1_000_000)?;
+        let are_positive = self.standard_deviation.iter().all(|value| *value > 0.0);
+        require(are_positive, "standard_deviation", format_args!("{:?}", self.standard_deviation), "above 0")
     }
 }
 
