@@ -1,9 +1,12 @@
 //! What a run was asked for: every room's own configuration, resolved from defaults, file and flags in one place.
 
+mod listing;
 mod resolve;
 
+pub use listing::{ConfigKey, ConfigKind, ConfigRoom, ConfigValue, config_rooms};
 pub use resolve::{ConfigError, resolve, with_overrides};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterConfig;
@@ -20,7 +23,7 @@ use crate::segment::{Legend, PartsConfig, PerImageConfig};
 use crate::train::TrainConfig;
 
 /// Every setting of a run. A configuration file holds the same keys in TOML; what it leaves out has its default.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub backbone: BackboneChoice,

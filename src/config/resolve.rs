@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Settings;
+use super::{Settings, config_rooms};
 use crate::error::ErrorKind;
 use crate::numerics::range::InvalidSetting;
 
@@ -35,7 +35,8 @@ impl ConfigError {
 
 /// Resolves a configuration: `file` over the defaults, then `overrides` (`room.key=value`) in order, later ones win.
 ///
-/// Values are TOML; what is not TOML counts as text, so `objective.kind=cc` needs no quotes.
+/// Values are TOML; what is not TOML counts as text, so `objective.kind=cc` needs no quotes. The value `default` sets a key
+/// back to its default.
 pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
     let mut table = Table::new();
     if let Some(path) = file {
@@ -67,13 +68,18 @@ fn resolve_table(mut table: Table, overrides: &[String]) -> Result<Settings, Con
     Ok(config)
 }
 
-/// Sets the value at a dotted key, creating the tables on the way.
+/// Sets the value at a dotted key, creating the tables on the way, or takes it away where its default is wanted.
 fn set(table: &mut Table, override_: &str) -> Result<(), ConfigError> {
     let malformed = || ConfigError::Override(override_.to_string());
     let (key, text) = override_.split_once('=').ok_or_else(malformed)?;
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(text.to_string()));
-    let mut names: Vec<&str> = key.trim().split('.').collect();
+    let key = key.trim();
+    if text.trim() == "default" && config_rooms().iter().flat_map(|room| &room.keys).any(|known| known.key == key) {
+        unset(table, key);
+        return Ok(());
+    }
+    let mut names: Vec<&str> = key.split('.').collect();
     let last = names.pop().filter(|name| !name.is_empty()).ok_or_else(malformed)?;
     let mut place = table;
     for name in names {
@@ -82,6 +88,18 @@ fn set(table: &mut Table, override_: &str) -> Result<(), ConfigError> {
     }
     place.insert(last.to_string(), value);
     Ok(())
+}
+
+/// Takes the value at a dotted key away, if there is one.
+fn unset(table: &mut Table, key: &str) {
+    match key.split_once('.') {
+        None => drop(table.remove(key)),
+        Some((room, rest)) => {
+            if let Some(below) = table.get_mut(room).and_then(Value::as_table_mut) {
+                unset(below, rest);
+            }
+        }
+    }
 }
 
 fn one_line(error: &impl ToString) -> String {

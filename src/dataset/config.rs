@@ -1,9 +1,10 @@
 //! Which images of a collection are used.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which images of a collection are used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SampleConfig {
     /// Most images a network is trained on; a larger collection is sampled at random. A few thousand images determine

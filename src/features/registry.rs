@@ -1,9 +1,10 @@
 //! The backbones by name.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What turns images into features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BackboneChoice {
     /// A vision transformer when weights are given or installed, else superpixels.

@@ -1,11 +1,12 @@
 //! What a user may choose about graphs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::numerics::range::{InvalidSetting, require};
 
 /// How nodes become a graph.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GraphConfig {
     /// Correlation clustering only: in [1, ∞), smaller gives more clusters. The official code uses 3.

@@ -1,11 +1,12 @@
 //! What a user may choose about the network.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::numerics::range::{InvalidSetting, require, within};
 
 /// Sizes of the network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Output channels of the graph convolution and of the head's first layer.

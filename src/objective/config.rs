@@ -1,12 +1,13 @@
 //! What a user may choose about objectives.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Objective;
 use crate::numerics::range::{InvalidSetting, within};
 
 /// What the network is trained for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveConfig {
     /// The objective of the first stage. Default: association for `train`, ncut, the paper's, for `segment`.
@@ -24,7 +25,7 @@ impl Default for ObjectiveConfig {
 }
 
 /// A clustering objective by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectiveKind {
     /// Normalised association: the normalised cut with a ratio of its own for every cluster.

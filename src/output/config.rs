@@ -1,11 +1,12 @@
 //! What a user may choose about pictures.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::numerics::range::{InvalidSetting, within};
 
 /// What results look like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutputConfig {
     /// Overlays are scaled down to at most this many pixels on their longer side.

@@ -1,5 +1,6 @@
 //! Per-image mode, the paper's: the network is optimised on every image by itself, from the same start.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dense::DenseOptimiser;
@@ -14,7 +15,7 @@ use crate::tensor::{self, Device};
 use crate::train::Optimiser;
 
 /// How a single image is optimised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerImageConfig {
     pub method: PerImageMethod,
@@ -31,7 +32,7 @@ pub struct PerImageConfig {
 }
 
 /// How an image is segmented by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PerImageMethod {
     /// By a graph network that is optimised on the image, as in the paper.

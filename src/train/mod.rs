@@ -10,13 +10,14 @@ pub use optimiser::Optimiser;
 pub use resume::{ResumeError, ResumeState};
 pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
 use crate::numerics::range::{InvalidSetting, require, within};
 
 /// How the network is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the collection, in every round.
@@ -71,7 +72,7 @@ impl TrainConfig {
 }
 
 /// The learning rate over the epochs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// The same rate in every epoch.

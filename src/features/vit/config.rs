@@ -1,11 +1,12 @@
 //! What a user may choose about the transformer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::numerics::range::{InvalidSetting, require, within};
 
 /// Which vector of a block describes a patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Facet {
     /// The attention key, the paper's choice.
@@ -20,7 +21,7 @@ pub enum Facet {
 }
 
 /// What the products of the transformer are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision.
@@ -31,7 +32,7 @@ pub enum Precision {
 }
 
 /// Options of the transformer features; everything else is read from the shapes of the weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VitConfig {
     /// How images are resized before they are cut into patches. Default: square.
@@ -95,7 +96,7 @@ impl VitConfig {
 }
 
 /// How an image becomes the transformer's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// To `input_side` × `input_side` pixels, whatever the aspect: the paper's.
