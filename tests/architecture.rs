@@ -24,7 +24,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("output", &["pixels"]),
     (
         "config",
-        &["cluster", "features", "graph", "model", "objective", "output", "pixels", "refine", "segment", "train"],
+        &[
+            "cluster",
+            "dataset",
+            "features",
+            "graph",
+            "model",
+            "objective",
+            "output",
+            "pixels",
+            "refine",
+            "segment",
+            "train",
+        ],
     ),
     (
         "method",

@@ -264,6 +264,20 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["train", "--data", data, "--out", out, "--config", "/no/such.toml"], "/no/such.toml"),
         (&["train", "--data", data, "--out", out, "--config", bad_config], "epoch"),
         (&["train", "--data", data, "--out", out, "--set", "trian.epochs=3"], "trian"),
+        (&["train", "--data", data, "--out", out, "--set", "trian=default"], "trian"),
+        (
+            &["train", "--data", data, "--out", out, "--set", "train.epochs"],
+            "error: --set train.epochs: write it as key=value, for example --set train.epochs=20",
+        ),
+        (
+            &["train", "--data", data, "--out", out, "--epochs", "0"],
+            "error: train.epochs must be from 1 to 1000000, not 0",
+        ),
+        (
+            &["cluster", "--data", data, "--out", out, "--alpha", "0.5"],
+            "error: [cluster] setting `alpha` is 0.5; give it a value from 1 to 1000000",
+        ),
+        (&["config", "trian"], "train, segment"),
         (&["train", "--data", data, "--out", out, "--backbone", "vit"], "--weights"),
         (&["train", "--data", data, "--out", out, "--weights", "/no/such.pth"], "/no/such.pth"),
         (&["train", "--data", data, "--out", out, "--backbone", "pixel", "--weights", bad_config], "no weights"),
@@ -284,6 +298,11 @@ fn wrong_usage_is_one_line_and_code_2() {
     expect(0, &["--version"]);
     assert!(expect(0, &["completions", "bash"]).contains("deepcut"));
     assert!(expect(0, &["backbone"]).contains("/nonexistent"));
+    let rooms = expect(0, &["config"]);
+    assert!(rooms.starts_with("  backbone  auto  choice\n") && rooms.contains("\n\n[train] How"), "{rooms}");
+    let keys: Value = serde_json::from_str(&expect(0, &["config", "train", "--json"])).unwrap();
+    assert_eq!(keys["train.epochs"]["default"], 60);
+    assert!(keys.get("segment.epochs").is_none());
 }
 
 #[cfg(not(feature = "cuda"))]

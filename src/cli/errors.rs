@@ -1,5 +1,6 @@
 //! What an error of the library is called on the command line: the library names settings, the program its flags.
 
+use deepcut::config::ConfigError;
 use deepcut::method::MethodError;
 use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{PipelineError, Run};
@@ -7,9 +8,13 @@ use deepcut::pipeline::{PipelineError, Run};
 /// Settings that have a flag of their own; the library quotes them.
 const FLAGS: [(&str, &str); 2] = [("`train.epochs`", "--epochs"), ("`train.seed`", "--seed")];
 
+/// Parts of the configuration that are named in brackets, as in a configuration file.
+const IN_BRACKETS: [&str; 7] = ["cluster", "superpixel", "pixel", "parts", "objects", "teaching", "refine.bilateral"];
+
 /// The error as the program says it.
 pub fn message(error: &PipelineError) -> String {
     match error {
+        PipelineError::Config(error) => config(error),
         PipelineError::Method(error) => method(error),
         PipelineError::Interrupted(run) => format!(
             "interrupted; {}",
@@ -27,6 +32,16 @@ pub fn message(error: &PipelineError) -> String {
 /// A text of the library with flags in place of the settings that they stand for.
 pub fn with_flags(text: &str) -> String {
     FLAGS.iter().fold(text.to_string(), |text, (setting, flag)| text.replace(setting, flag))
+}
+
+fn config(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Override(text) => {
+            format!("--set {text}: write it as key=value, for example --set train.epochs=20")
+        }
+        ConfigError::Setting { room, invalid } if IN_BRACKETS.contains(room) => format!("[{room}] {invalid}"),
+        other => other.to_string(),
+    }
 }
 
 fn method(error: &MethodError) -> String {
@@ -64,7 +79,7 @@ fn method(error: &MethodError) -> String {
         MethodError::Threads(ThreadsError::TooMany { threads, most }) => {
             format!("--threads must be at most {most}, not {threads}")
         }
-        MethodError::Config(error) => message(&PipelineError::Usage(error.to_string())),
+        MethodError::Config(error) => config(error),
         other => other.to_string(),
     }
 }

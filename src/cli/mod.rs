@@ -3,6 +3,7 @@
 mod backbone;
 mod cluster;
 mod completions;
+mod config;
 mod errors;
 mod eval;
 mod infer;
@@ -21,6 +22,9 @@ use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision};
 
 use report::Reporter;
 
+/// Text is not wider than this, however wide the terminal.
+const MAX_WIDTH: usize = 110;
+
 /// Segment whole collections of images without labels.
 ///
 /// Train one small network on a folder of images, then segment any number of new images with it:
@@ -32,7 +36,7 @@ use report::Reporter;
 /// 4 untrusted or broken model or input, 5 reading or writing failed, 130/143 interrupted.
 /// After 5, 130 and 143 the same command continues (train with --resume).
 #[derive(Debug, Parser)]
-#[command(name = "deepcut", version, verbatim_doc_comment, max_term_width = 110)]
+#[command(name = "deepcut", version, verbatim_doc_comment, max_term_width = MAX_WIDTH)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +51,7 @@ enum Command {
     Eval(eval::EvalArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
+    Config(config::ConfigArguments),
     Completions(completions::CompletionsArguments),
 }
 
@@ -142,6 +147,7 @@ pub fn run() -> ExitCode {
         Command::Eval(arguments) => eval::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),
+        Command::Config(arguments) => config::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
     };
     match result {

@@ -19,6 +19,7 @@ pub use map::map;
 pub use spectral::MOST_VECTORS as MOST_SPECTRAL_VECTORS;
 pub use vectors::{FittedScaling, Scaling, Vectors};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Observer;
@@ -27,7 +28,7 @@ use crate::numerics::range::{InvalidSetting, within};
 use crate::tensor::Device;
 
 /// How a collection is grouped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterConfig {
     /// What groups are.
@@ -76,7 +77,7 @@ impl Default for ClusterConfig {
 }
 
 /// What groups are, and who finds them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Correlation clustering by the graph network; the number of clusters follows from the objective.
@@ -90,7 +91,7 @@ pub enum Method {
 }
 
 /// Between which pairs features are propagated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Propagation {
     /// Exact up to 100 000 vectors, sparse above.

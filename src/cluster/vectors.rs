@@ -1,12 +1,13 @@
 //! The vectors that are grouped, one per image, checked and brought to scale.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ClusterError;
 use crate::tensor;
 
 /// How vectors are scaled before their inner products are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scaling {
     /// `unit` for a transformer's vectors and given ones, `standardised` for statistics of colours, whose raw inner

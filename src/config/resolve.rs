@@ -4,24 +4,39 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Settings;
+use super::{Settings, config_rooms};
+use crate::error::ErrorKind;
+use crate::numerics::range::InvalidSetting;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     #[error("cannot read the configuration file {path}: {source}", path = path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{path} is not valid: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
-    #[error("--set {0}: write it as key=value, for example --set train.epochs=20")]
+    #[error("{0} sets nothing; write it as key=value, for example train.epochs=20")]
     Override(String),
     #[error("{0}")]
     Value(String),
+    #[error("{room}.{} must be {}, not {}", invalid.setting, invalid.range, invalid.value)]
+    Setting { room: &'static str, invalid: InvalidSetting },
+    #[error("model.clusters, parts.foreground and parts.background are more than the 255 values of a mask")]
+    TooManyLabels,
+}
+
+impl ConfigError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
+    }
 }
 
 /// Resolves a configuration: `file` over the defaults, then `overrides` (`room.key=value`) in order, later ones win.
 ///
-/// Values are TOML; what is not TOML counts as text, so `--set objective.kind=cc` needs no quotes.
+/// Values are TOML; what is not TOML counts as text, so `objective.kind=cc` needs no quotes. The value `default` sets a key
+/// back to its default.
 pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
     let mut table = Table::new();
     if let Some(path) = file {
@@ -53,13 +68,18 @@ fn resolve_table(mut table: Table, overrides: &[String]) -> Result<Settings, Con
     Ok(config)
 }
 
-/// Sets the value at a dotted key, creating the tables on the way.
+/// Sets the value at a dotted key, creating the tables on the way, or takes it away where its default is wanted.
 fn set(table: &mut Table, override_: &str) -> Result<(), ConfigError> {
     let malformed = || ConfigError::Override(override_.to_string());
     let (key, text) = override_.split_once('=').ok_or_else(malformed)?;
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(text.to_string()));
-    let mut names: Vec<&str> = key.trim().split('.').collect();
+    let key = key.trim();
+    if text.trim() == "default" && config_rooms().iter().flat_map(|room| &room.keys).any(|known| known.key == key) {
+        unset(table, key);
+        return Ok(());
+    }
+    let mut names: Vec<&str> = key.split('.').collect();
     let last = names.pop().filter(|name| !name.is_empty()).ok_or_else(malformed)?;
     let mut place = table;
     for name in names {
@@ -70,6 +90,18 @@ fn set(table: &mut Table, override_: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Takes the value at a dotted key away, if there is one.
+fn unset(table: &mut Table, key: &str) {
+    match key.split_once('.') {
+        None => drop(table.remove(key)),
+        Some((room, rest)) => {
+            if let Some(below) = table.get_mut(room).and_then(Value::as_table_mut) {
+                unset(below, rest);
+            }
+        }
+    }
+}
+
 fn one_line(error: &impl ToString) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -77,8 +109,8 @@ fn one_line(error: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ObjectiveKind;
     use crate::features::BackboneChoice;
+    use crate::objective::ObjectiveKind;
 
     fn set(overrides: &[&str]) -> Result<Settings, ConfigError> {
         resolve(None, &overrides.iter().map(|text| text.to_string()).collect::<Vec<_>>())

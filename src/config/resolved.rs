@@ -1,13 +1,12 @@
 //! Settings with nothing left open: what was chosen, and what follows where nothing was.
 
-use super::ObjectiveKind;
 use super::Settings;
 use crate::cluster::Scaling;
 use crate::features::vit::Precision;
 use crate::features::{BackboneChoice, BackboneSettings, Entry};
 use crate::graph::Affinity;
 use crate::model::NetworkConfig;
-use crate::objective::Objective;
+use crate::objective::{Objective, ObjectiveKind};
 
 /// What settings are resolved for: each chooses differently where nothing is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +76,10 @@ impl Settings {
             }
             Purpose::Reuse => {}
         }
-        let kind = self.objective.kind.unwrap_or(ObjectiveKind::Association);
         Ok(Resolved {
             backbone,
-            objective: kind,
-            parts_objective: self.objective.parts.unwrap_or(kind),
+            objective: self.objective.kind(),
+            parts_objective: self.objective.parts(),
             self_training: self.train.self_training == Some(true),
             settings: self,
         })
@@ -117,11 +115,11 @@ impl Resolved {
     }
 
     pub fn objective(&self) -> Objective {
-        self.objective_of(self.objective)
+        self.settings.objective.weighted(self.objective)
     }
 
     pub fn parts_objective(&self) -> Objective {
-        self.objective_of(self.parts_objective)
+        self.settings.objective.weighted(self.parts_objective)
     }
 
     /// How the graph of an image is weighted.
@@ -138,14 +136,6 @@ impl Resolved {
     pub fn network(&self, channels: usize, clusters: usize) -> NetworkConfig {
         let model = &self.settings.model;
         NetworkConfig { input: channels, hidden: model.hidden, clusters, dropout: model.dropout, root_weight: false }
-    }
-
-    fn objective_of(&self, kind: ObjectiveKind) -> Objective {
-        match kind {
-            ObjectiveKind::Association => Objective::Association,
-            ObjectiveKind::Ncut => Objective::Ncut { balance: self.settings.objective.balance },
-            ObjectiveKind::Cc => Objective::Cc,
-        }
     }
 
     fn affinity_for(&self, kind: ObjectiveKind) -> Affinity {

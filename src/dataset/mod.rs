@@ -4,6 +4,7 @@
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
 //! [`truth`] reads what people know about the images of a collection.
 
+mod config;
 mod discovery;
 mod error;
 mod list;
@@ -17,6 +18,7 @@ use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
 
+pub use config::SampleConfig;
 pub use error::DatasetError;
 
 use list::ImageList;

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::region_graph::REGION_WIDTH;
 use crate::nodes::{Adjacency, NodeFeatures};
 
 /// How a node of a colour graph is described.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Descriptor {
     /// Mean red, green and blue / 255 and the centroid's y and x / size: the paper's, meant for optimising every image

@@ -1,5 +1,6 @@
 //! Single pixels as nodes: the smallest graph that needs neither learned features nor superpixels.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image_vector::{STATISTICS, colour_statistics};
@@ -11,7 +12,7 @@ use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 
 /// How an image becomes a grid of pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PixelConfig {
     /// Both sides that the image is resized to, in pixels: 2 to 512.

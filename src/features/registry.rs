@@ -1,5 +1,6 @@
 //! The backbones that there are, one entry each: what a configuration calls it, and how it is made.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::vit::{VitConfig, VitExtractor};
@@ -30,7 +31,7 @@ pub(super) enum Make {
 macro_rules! backbones {
     ($($(#[$meaning:meta])* $variant:ident = $name:literal, $make:expr;)*) => {
         /// What turns images into features.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
         pub enum BackboneChoice {
             /// A vision transformer when weights are given or installed, else superpixels.
             #[default]

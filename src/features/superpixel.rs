@@ -1,5 +1,6 @@
 //! Superpixels as nodes: a graph without any learned features.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image_vector::{STATISTICS, colour_statistics};
@@ -12,7 +13,7 @@ use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 
 /// How an image becomes superpixels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SuperpixelConfig {
     /// Both sides that the image is resized to, in pixels: 8 to 4096.

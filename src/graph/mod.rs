@@ -4,6 +4,7 @@
 //! any parameter, so it is done once per image, and every epoch afterwards is a small multilayer perceptron.
 
 mod batch;
+mod config;
 mod device;
 mod propagation;
 mod storage;
@@ -11,6 +12,7 @@ mod subgraph;
 mod symmetric;
 
 pub use batch::Batch;
+pub use config::GraphConfig;
 pub use device::DeviceGraphs;
 pub use propagation::MOST_FORMED_NODES;
 pub use storage::GraphBytesError;

@@ -88,8 +88,7 @@ impl MethodError {
             | MethodError::SpectralCutsInTwo
             | MethodError::StateOfOtherRun { .. }
             | MethodError::TooManyValues
-            | MethodError::Device(_)
-            | MethodError::Config(_) => ErrorKind::Usage,
+            | MethodError::Device(_) => ErrorKind::Usage,
             MethodError::Checkpoint { .. }
             | MethodError::OtherVersion { .. }
             | MethodError::OtherChannels { .. }
@@ -97,6 +96,7 @@ impl MethodError {
             | MethodError::OtherWeights { .. }
             | MethodError::DamagedState { .. }
             | MethodError::Unkept(_) => ErrorKind::Untrusted,
+            MethodError::Config(error) => error.kind(),
             MethodError::Weights(error) => error.kind(),
             MethodError::Train(error) => error.kind(),
             MethodError::DeviceStopped | MethodError::Output(_) | MethodError::Collection(_) => ErrorKind::InputOutput,

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, installed_weights, open_backbone};
-use crate::config::ObjectiveKind;
 use crate::config::{Purpose, Resolved, Settings};
 use crate::features::Backbone;
 use crate::graph::Graph;
+use crate::objective::ObjectiveKind;
 use crate::raster::RgbImage;
 use crate::segment::{
     Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,

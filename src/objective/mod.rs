@@ -4,12 +4,14 @@
 //! loss per graph.
 
 mod association;
+mod config;
 mod correlation;
 mod cross_entropy;
 mod gradient;
 mod normalised_cut;
 
 pub use association::normalised_association;
+pub use config::{ObjectiveConfig, ObjectiveKind};
 pub use correlation::correlation;
 pub use cross_entropy::cross_entropy;
 pub use gradient::Differentiated;

@@ -5,6 +5,7 @@
 mod annotations;
 mod atomic;
 mod cache;
+mod config;
 mod contact_sheet;
 mod csv;
 mod eight_bit_png;
@@ -19,6 +20,7 @@ mod report;
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
 pub use atomic::write_atomically;
 pub use cache::{Cache, CacheConfig};
+pub use config::OutputConfig;
 pub use contact_sheet::contact_sheet;
 pub use csv::csv_line;
 pub use error::{EncodeError, MaskError, OutputError};

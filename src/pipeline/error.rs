@@ -91,8 +91,8 @@ impl PipelineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             PipelineError::Method(error) => error.kind(),
+            PipelineError::Config(error) => error.kind(),
             PipelineError::Dataset(_)
-            | PipelineError::Config(_)
             | PipelineError::Device(_)
             | PipelineError::NoImages { .. }
             | PipelineError::NoWeightsFile { .. }

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::error::UnsupportedError;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::jpeg;
@@ -12,7 +13,7 @@ use super::orientation::upright;
 use crate::raster::{Raster, RgbImage};
 
 /// How large a picture may be; compared with its header before memory is taken for its pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeLimits {
     /// Largest width × height, in millions of pixels.

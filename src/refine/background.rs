@@ -1,11 +1,12 @@
 //! The background rules: of a single image, and of a collection.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::raster::Raster;
 
 /// How one image by itself decides which of its clusters is background; all others are foreground.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BackgroundRule {
     /// The paper's: the cluster that is the most frequent one on the most of the image's four edges, of equals the one

@@ -13,6 +13,7 @@ pub use objects::{FoundObject, ObjectsConfig};
 pub use teaching::TeachingConfig;
 pub use upscale::{Cells, Upscale};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::numerics::range::InvalidSetting;
@@ -20,7 +21,7 @@ use crate::raster::{Mask, RgbImage};
 use bilateral::BilateralConfig;
 
 /// What is done to a mask once it has the size of its image.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefineConfig {
     /// How the pixels of an image follow from the cells of a grid. Superpixels have outlines of their own.
@@ -33,7 +34,7 @@ pub struct RefineConfig {
 }
 
 /// How a mask is fitted to the edges of its image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefineMethod {
     /// Not at all: the image has no say in its mask.

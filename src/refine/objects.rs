@@ -1,5 +1,6 @@
 //! What a finished mask holds: objects with their boxes, masks and confidences, or none.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::components::{Components, components_by};
@@ -7,7 +8,7 @@ use crate::numerics::range::{InvalidSetting, within};
 use crate::raster::{LabelMap, Mask, Raster, Rectangle, RunLengthMask, nearest_positions};
 
 /// What counts as an object.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectsConfig {
     /// Tell objects apart: every 4-connected component of the foreground is one. Else all foreground is one object.

@@ -1,5 +1,6 @@
 //! How a first network's masks become what a second one learns.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bilateral::{self, BilateralConfig};
@@ -8,7 +9,7 @@ use crate::pixels::resize_lanczos;
 use crate::raster::{Mask, RgbImage};
 
 /// How one network teaches another.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TeachingConfig {
     /// Larger images are scaled down to this longer side, in pixels, before masks are fitted to them: patches are far

@@ -1,11 +1,12 @@
 //! From the cells of a grid to the pixels of an image.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::raster::{Mask, nearest_positions};
 
 /// How pixels between the centres of cells are decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Upscale {
     /// As the cell they lie in, as in the paper.

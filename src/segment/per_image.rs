@@ -1,5 +1,6 @@
 //! Per-image mode, the paper's: the network is optimised on every image by itself, from the same start.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dense::DenseOptimiser;
@@ -7,13 +8,14 @@ use super::{Segmenter, Segments};
 use crate::graph::{Batch, Graph};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
+use crate::numerics::range::{InvalidSetting, require, within};
 use crate::objective::Objective;
 use crate::refine::BackgroundRule;
 use crate::tensor::{self, Device};
 use crate::train::Optimiser;
 
 /// How a single image is optimised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerImageConfig {
     pub method: PerImageMethod,
@@ -30,7 +32,7 @@ pub struct PerImageConfig {
 }
 
 /// How an image is segmented by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PerImageMethod {
     /// By a graph network that is optimised on the image, as in the paper.
@@ -50,6 +52,16 @@ impl Default for PerImageConfig {
             background: BackgroundRule::Edges,
             seed: 0,
         }
+    }
+}
+
+impl PerImageConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("epochs", self.epochs, 1, 1_000_000)?;
+        let is_rate = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
+        require(is_rate, "learning_rate", self.learning_rate, "above 0 and at most 10")?;
+        within("weight_decay", self.weight_decay, 0.0, 1.0)
     }
 }
 

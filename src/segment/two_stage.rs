@@ -1,5 +1,6 @@
 //! Two stages: first objects and background, then the parts of each by themselves.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Legend, Segmenter, Segments};
@@ -8,7 +9,7 @@ use crate::numerics::range::{InvalidSetting, within};
 use crate::tensor::Device;
 
 /// Whether objects and background are divided into parts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PartsConfig {
     /// Parts of the foreground: 0 for none, else 2 or more. The paper uses 4 for CUB.

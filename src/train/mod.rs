@@ -10,12 +10,14 @@ pub use optimiser::Optimiser;
 pub use resume::{ResumeError, ResumeState};
 pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
+use crate::numerics::range::{InvalidSetting, require, within};
 
 /// How the network is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the collection, in every round.
@@ -56,8 +58,21 @@ impl Default for TrainConfig {
     }
 }
 
+impl TrainConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("epochs", self.epochs, 1, 1_000_000)?;
+        within("batch_size", self.batch_size, 1, 4096)?;
+        let is_rate = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
+        require(is_rate, "learning_rate", self.learning_rate, "above 0 and at most 10")?;
+        within("weight_decay", self.weight_decay, 0.0, 1.0)?;
+        let is_share = self.held_out > 0.0 && self.held_out <= 0.9;
+        require(is_share, "held_out", self.held_out, "above 0 and at most 0.9")
+    }
+}
+
 /// The learning rate over the epochs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// The same rate in every epoch.

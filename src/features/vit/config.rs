@@ -1,9 +1,12 @@
 //! What a user may choose about the transformer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::numerics::range::{InvalidSetting, require, within};
+
 /// Which vector of a block describes a patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Facet {
     /// The attention key, the paper's choice.
@@ -18,7 +21,7 @@ pub enum Facet {
 }
 
 /// What the products of the transformer are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision.
@@ -29,7 +32,7 @@ pub enum Precision {
 }
 
 /// Options of the transformer features; everything else is read from the shapes of the weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VitConfig {
     /// How images are resized before they are cut into patches. Default: square.
@@ -80,8 +83,20 @@ impl Default for VitConfig {
     }
 }
 
+impl VitConfig {
+    /// Refuses settings outside their range; what the weights allow is checked where they are read.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("input_side", self.input_side, 1, 8192)?;
+        let is_step = self.stride.is_none_or(|stride| stride >= 1);
+        require(is_step, "stride", format_args!("{:?}", self.stride), "at least 1")?;
+        within("maximum_nodes", self.maximum_nodes, 1, 1_000_000)?;
+        let are_positive = self.standard_deviation.iter().all(|value| *value > 0.0);
+        require(are_positive, "standard_deviation", format_args!("{:?}", self.standard_deviation), "above 0")
+    }
+}
+
 /// How an image becomes the transformer's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
     /// To `input_side` × `input_side` pixels, whatever the aspect: the paper's.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ListedObject, PredictRequest, Prediction};
-use crate::config::{OutputConfig, Settings};
+use crate::config::Settings;
 use crate::dataset::Record;
 use crate::method::Segmentation;
 use crate::output::{
-    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, SegmentedImage, SkippedFile,
+    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, MaskReport, OutputConfig, SegmentedImage, SkippedFile,
     write_atomically,
 };
 use crate::pipeline::{PipelineError, portable, remove_outdated};

@@ -1,5 +1,6 @@
 //! Settings of the bilateral solver.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::numerics::range::{InvalidSetting, within};
@@ -16,7 +17,7 @@ const MOST_BISTOCHASTIC_ITERATIONS: usize = 10_000;
 const MOST_ITERATIONS: usize = 1_000_000;
 
 /// How strongly and over what distance the bilateral solver smooths a mask. The default is DeepCut's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BilateralConfig {
     /// Side of a cell of the grid in the image, in pixels: 1 to 1 000 000.
