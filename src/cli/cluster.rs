@@ -11,7 +11,7 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 
 /// Group a collection of images without saying into how many groups
 ///
-/// Writes under OUT: overrides.csv (path, cluster, confidence), summary.json, report.html (clusters, their images and a
+/// Writes under OUT: assignments.csv (path, cluster, confidence), summary.json, report.html (clusters, their images and a
 /// map of the collection: open it in a browser) and clusters.safetensors, which puts new
 /// images into the same clusters: deepcut cluster --ckpt OUT/clusters.safetensors --data NEW --out OUT2. Vectors of
 /// images are kept in OUT/cache, so that a repeated run is quick.

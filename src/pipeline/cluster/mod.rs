@@ -120,14 +120,14 @@ struct Grouped {
     sweep: Option<AlphaSweep>,
 }
 
-const ASSIGNMENTS: &str = "overrides.csv";
+const ASSIGNMENTS: &str = "assignments.csv";
 const REPORT: &str = "report.html";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINT: &str = "clusters.safetensors";
 
 /// Groups a collection, or lets images join the clusters of a checkpoint.
 ///
-/// Writes `OUT/overrides.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
+/// Writes `OUT/assignments.csv`, `OUT/summary.json`, `OUT/report.html`, unless images join clusters `OUT/clusters.safetensors`, and where
 /// asked for `OUT/clusters/`. Vectors of images are kept in `OUT/cache/`, so that a repeated run is quick.
 pub fn cluster(
     config: Settings,
