@@ -12,6 +12,7 @@ mod neighbours;
 mod partition;
 mod propagation;
 mod spectral;
+mod spread;
 mod vectors;
 
 pub use assigner::{Assigner, AssignerHeader, Assignment};
