@@ -13,15 +13,14 @@ mod segment;
 mod test_pictures;
 mod train;
 
+pub use crate::cluster::ClusterError;
 pub use crate::features::vit::Precision;
 pub use crate::model::checkpoint::TrainedStage;
+pub use crate::output::{LayOut, LayOutError};
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
 pub use backbone::{InstalledWeights, install_weights, installed_weights};
-pub use cluster::{
-    AlphaSweep, ClusterRequest, ClusterResult, ClusterSummary, ClusteredImage, LabelScores, LayOut, StableRange,
-    SweepPoint, cluster,
-};
+pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
 pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};
 pub use machine::Machine;
@@ -57,6 +56,12 @@ pub enum PipelineError {
     /// The user stopped the run; the same command continues, training with --resume.
     #[error("interrupted; {0}")]
     Interrupted(String),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    ClusterRun(#[from] ClusterRunError),
+    #[error(transparent)]
+    LayOut(#[from] LayOutError),
 }
 
 impl PipelineError {
@@ -67,6 +72,9 @@ impl PipelineError {
             PipelineError::Untrusted(_) => ErrorKind::Untrusted,
             PipelineError::InputOutput(_) => ErrorKind::InputOutput,
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,
+            PipelineError::Cluster(error) => error.kind(),
+            PipelineError::ClusterRun(error) => error.kind(),
+            PipelineError::LayOut(error) => error.kind(),
         }
     }
 }
