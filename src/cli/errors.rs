@@ -17,31 +17,27 @@ pub fn message(error: &PipelineError) -> String {
 
 fn cluster(error: &ClusterError) -> String {
     match error {
-        ClusterError::NumberNeeded => {
-            "k-means needs to know the number of clusters; give it with --clusters K".to_string()
-        }
+        ClusterError::NumberNeeded => "k-means needs to know the number of clusters; give it with --clusters K".into(),
         ClusterError::TooFew { clusters, count } => {
             format!("{clusters} clusters cannot be made of {count} images; give a smaller --clusters")
         }
         ClusterError::TooManyForSpectral { .. } | ClusterError::NoEigenvalues => {
             error.to_string().replace("set cluster.method to correlation", "use --method correlation")
         }
-        ClusterError::Interrupted => {
-            "interrupted; repeat the command to continue; the vectors so far are kept".to_string()
-        }
+        ClusterError::Interrupted => "interrupted; repeat the command to continue; the vectors so far are kept".into(),
         other => other.to_string(),
     }
 }
 
 fn cluster_run(error: &ClusterRunError) -> String {
     match error {
-        ClusterRunError::NoImages => "there are no images to work on; give them with --data PATH".to_string(),
+        ClusterRunError::NoImages => "there are no images to work on; give them with --data PATH".into(),
         ClusterRunError::NoLabels { column } => {
             format!("--label-column {column} needs a file with labels; give it with --labels FILE")
         }
         ClusterRunError::PrecisionOfVectors => format!("{error}; leave out --precision"),
-        ClusterRunError::SweepWithoutAlpha => "--alpha-sweep is for --method correlation only".to_string(),
-        ClusterRunError::SweepOfClusters => "--alpha-sweep finds clusters anew; leave out --ckpt".to_string(),
+        ClusterRunError::SweepWithoutAlpha => "--alpha-sweep is for --method correlation only".into(),
+        ClusterRunError::SweepOfClusters => "--alpha-sweep finds clusters anew; leave out --ckpt".into(),
         ClusterRunError::FeaturesGiven { path, backbone } => {
             format!("{} groups images by their {backbone} features; leave out --features", path.display())
         }

@@ -27,10 +27,8 @@ const MARK_TEXT: &str = "# Laid out by `deepcut cluster`: these images are resul
 pub enum LayOutError {
     #[error("{} is there already and was not laid out by deepcut; remove it or choose another folder", folder.display())]
     Occupied { folder: PathBuf },
-
     #[error("cannot lay out {}: {source}; check permissions and free space, then repeat the command", path.display())]
     Failed { path: PathBuf, source: io::Error },
-
     #[error(transparent)]
     Output(#[from] OutputError),
 }

@@ -12,47 +12,35 @@ use crate::model::container::ContainerError;
 pub enum ClusterRunError {
     #[error("there are no images to work on; give them as `data`")]
     NoImages,
-
     #[error("the column {column} of classes needs a file with them; give it as `labels`")]
     NoLabels { column: String },
-
     #[error("vectors from elsewhere have no precision to choose")]
     PrecisionOfVectors,
-
     #[error("a sweep of alpha needs cluster.method to be correlation")]
     SweepWithoutAlpha,
-
     #[error("a sweep of alpha finds clusters anew; leave out the checkpoint")]
     SweepOfClusters,
-
     #[error(
         "cannot read the clusters {}: {source}; `deepcut cluster` writes them as OUT/{}",
         path.display(),
         super::CHECKPOINT
     )]
     Unreadable { path: PathBuf, source: std::io::Error },
-
     #[error("{} holds no usable clusters: {source}; run `deepcut cluster` again or copy it anew", path.display())]
     Unusable { path: PathBuf, source: ContainerError },
-
     #[error("{} was made by another version of deepcut ({source}); group again", path.display())]
     OtherVersion { path: PathBuf, source: serde_json::Error },
-
     #[error("{} groups images by their {backbone} features; leave out `features`", path.display())]
     FeaturesGiven { path: PathBuf, backbone: String },
-
     #[error("{} groups vectors from elsewhere; give those of the new images as `features`", path.display())]
     FeaturesNeeded { path: PathBuf },
-
     #[error(
         "{} groups vectors of {expected} channels, these have {found}; give the same kind of features",
         path.display()
     )]
     OtherWidth { path: PathBuf, expected: usize, found: usize },
-
     #[error("cannot use the vectors {}: {source}", path.display())]
     Vectors { path: PathBuf, source: ClusterError },
-
     #[error(transparent)]
     Written(ContainerError),
 }
