@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use deepcut::cluster::{ClusterConfig, Vectors, cluster};
+use deepcut::cluster::{ClusterConfig, ClusterModel, ClusterNetwork, Provenance, Scaling, Vectors};
 use deepcut::event::Silent;
 use deepcut::features::vit::{Precision, VitConfig, VitExtractor};
 use deepcut::features::{Extractor, SuperpixelConfig, SuperpixelExtractor};
@@ -136,8 +136,13 @@ fn grouping_1000_vectors_of_384(bencher: Bencher) {
     for (index, row) in values.chunks_exact_mut(width).enumerate() {
         row[index % 6] += 2.0;
     }
-    let (vectors, config) = (Vectors::new(values, width).unwrap(), ClusterConfig::default());
-    bencher.bench(|| cluster(black_box(&vectors), &config, [64, 32], 0.25, &tensor::cpu(), &Silent).unwrap());
+    let vectors = Vectors::new(values, width).unwrap();
+    let (network, settings) =
+        (ClusterNetwork::default(), ClusterConfig { scaling: Scaling::None, ..Default::default() });
+    let from = Provenance::default;
+    bencher.bench(|| {
+        ClusterModel::fit(black_box(&vectors), &settings, &network, from(), &tensor::cpu(), &Silent).unwrap()
+    });
 }
 
 #[divan::bench]

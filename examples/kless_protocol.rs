@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use deepcut::cluster::{ClusterConfig, Method, Scaling, Vectors, cluster};
+use deepcut::cluster::{ClusterConfig, ClusterModel, ClusterNetwork, Method, Provenance, Scaling, Vectors};
 use deepcut::config::{self, Settings};
 use deepcut::dataset::truth::{image_key, labels};
 use deepcut::event::Silent;
@@ -64,15 +64,16 @@ fn main() -> Result<(), Box<dyn Error>> {
                 (Scaling::Auto, None) => Scaling::Standardised,
                 (chosen, _) => chosen,
             };
-            let drawn = drawn.fit(scaling).apply(drawn);
+            let network = ClusterNetwork { hidden: config.model.hidden, dropout: config.model.dropout };
             for ((_, method), scores) in METHODS.iter().zip(&mut scores) {
                 let clusters = if *method == Method::Kmeans { Some(count) } else { config.cluster.clusters };
-                let settings = ClusterConfig { method: *method, clusters, seed: repeat, ..config.cluster.clone() };
-                let (hidden, dropout) = (config.model.hidden, config.model.dropout);
-                let found = cluster(&drawn, &settings, hidden, dropout, &tensor::cpu(), &Silent)?;
+                let settings =
+                    ClusterConfig { method: *method, clusters, scaling, seed: repeat, ..config.cluster.clone() };
+                let from = Provenance::default();
+                let found = ClusterModel::fit(&drawn, &settings, &network, from, &tensor::cpu(), &Silent)?;
                 let table = Contingency::from_labels(&truth, &found.clusters)?;
                 let nmi = table.normalised_mutual_information();
-                scores.push([table.purity(), nmi, table.adjusted_rand_index(), found.sizes.len() as f64]);
+                scores.push([table.purity(), nmi, table.adjusted_rand_index(), found.model.count() as f64]);
             }
         }
         for ((name, _), scores) in METHODS.iter().zip(&scores) {

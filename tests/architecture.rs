@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("objective", &["graph"]),
     ("train", &["graph", "model", "objective"]),
     ("segment", &["graph", "model", "nodes", "objective", "refine", "train"]),
-    ("cluster", &["graph", "model", "nodes", "objective", "train"]),
+    ("cluster", &["graph", "metrics", "model", "nodes", "objective", "train"]),
     ("refine", &["pixels"]),
     ("metrics", &["pixels"]),
     ("output", &["pixels"]),

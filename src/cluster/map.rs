@@ -3,7 +3,7 @@
 use rand::Rng;
 
 use super::neighbours::Neighbours;
-use super::partition::principal_places;
+use super::spread::principal_places;
 use super::vectors::Vectors;
 use crate::numerics::random;
 

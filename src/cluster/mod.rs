@@ -1,177 +1,65 @@
 //! Collections of images without a number of clusters: one vector per image, and groups among them.
 //!
-//! [`cluster`] groups [`Vectors`] by correlation clustering, the paper's way, or by one of its baselines. What it finds
-//! can be kept as an [`Assigner`], which puts new vectors into the same clusters and can be written to a file.
+//! [`ClusterModel::fit`] groups [`Vectors`] by correlation clustering, the paper's way, or by one of its baselines;
+//! [`ClusterModel::predict`] puts new vectors into the same clusters. A model can be kept as the bytes of a file.
+//! [`alpha_sweep`] says over which range of α the result is the same, [`map()`] lays the vectors out in the plane, and
+//! [`Classes`] hold the clusters against classes that people gave the images.
 
-mod assigner;
+mod classes;
 mod components;
 mod correlation;
+mod error;
 mod k_means;
 mod map;
+mod model;
 mod neighbours;
 mod partition;
 mod propagation;
+mod settings;
 mod spectral;
+mod spread;
+mod sweep;
 mod vectors;
 
-pub use assigner::{Assigner, AssignerHeader, Assignment};
+pub use classes::{ClassScores, Classes};
+pub use error::ClusterError;
 pub use map::map;
-pub use spectral::MOST_VECTORS as MOST_SPECTRAL_VECTORS;
-pub use vectors::{FittedScaling, Scaling, Vectors};
+pub use model::{ClusterHeader, ClusterModel, Fitted, Membership, Provenance};
+pub use settings::{ClusterConfig, ClusterNetwork, Method, Propagation};
+pub use sweep::{AlphaSweep, StableRange, SweepPoint, alpha_sweep};
+pub use vectors::{Scaling, Vectors};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+use serde::Serialize;
 
 use crate::event::Observer;
 use crate::model::NetworkConfig;
-use crate::numerics::range::{InvalidSetting, within};
 use crate::tensor::Device;
 
-/// How a collection is grouped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClusterConfig {
-    /// What groups are.
-    pub method: Method,
-    /// Correlation only: in [1, ∞), smaller gives more clusters. The paper uses 3.
-    pub alpha: f64,
-    /// Most clusters (correlation, spectral; default 10), or how many (k-means, which needs it).
-    pub clusters: Option<usize>,
-    /// Fresh starts of correlation and k-means; the lowest objective is kept.
-    pub restarts: usize,
-    /// Steps of the optimiser in every restart. Default: 200, and fewer, longer ones for more than 4000 vectors.
-    pub epochs: Option<usize>,
-    /// Learning rate of AdamW. Default: 0.2 / epochs.
-    pub learning_rate: Option<f64>,
-    /// Decoupled weight decay of AdamW.
-    pub weight_decay: f64,
-    /// Correlation only: share of the collection that both sides of a split cluster hold at least (and two images).
-    pub smallest_share: f64,
-    /// How vectors are scaled.
-    pub scaling: Scaling,
-    /// Correlation only: whether features propagate between all pairs or between neighbours.
-    pub propagation: Propagation,
-    /// Neighbours of a vector in sparse propagation.
-    pub neighbours: usize,
-    /// Seed of everything random.
-    pub seed: u64,
-}
-
-impl Default for ClusterConfig {
-    fn default() -> Self {
-        ClusterConfig {
-            method: Method::Correlation,
-            alpha: 3.0,
-            clusters: None,
-            restarts: 4,
-            epochs: None,
-            learning_rate: None,
-            weight_decay: 0.01,
-            smallest_share: 0.01,
-            scaling: Scaling::Auto,
-            propagation: Propagation::Auto,
-            neighbours: 32,
-            seed: 0,
-        }
-    }
-}
-
-/// What groups are, and who finds them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Correlation clustering by the graph network; the number of clusters follows from the objective.
-    Correlation,
-    /// Connected components of the pairs with positive inner products.
-    Components,
-    /// Spectral clustering; the number of clusters is where the normalised Laplacian's eigenvalues leave the largest gap.
-    Spectral,
-    /// k-means with a known number of clusters.
-    Kmeans,
-}
-
-/// Between which pairs features are propagated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Propagation {
-    /// Exact up to 100 000 vectors, sparse above.
-    #[default]
-    Auto,
-    /// Between all pairs.
-    Exact,
-    /// Between neighbours found by random projection trees. Only where the network starts from depends on it: the
-    /// objective that decides is always that of all pairs.
-    Sparse,
-}
-
-/// The default of [`ClusterConfig::clusters`] where it is a maximum.
-const MOST_CLUSTERS: usize = 10;
-
-impl Method {
-    /// The name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Correlation => "correlation",
-            Method::Components => "components",
-            Method::Spectral => "spectral",
-            Method::Kmeans => "kmeans",
-        }
-    }
-}
-
-impl ClusterConfig {
-    /// Most clusters of correlation and spectral clustering.
-    pub fn most_clusters(&self) -> usize {
-        self.clusters.unwrap_or(MOST_CLUSTERS)
-    }
-
-    /// Refuses settings that nothing could be grouped with.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
-        within("alpha", self.alpha, 1.0, 1e6)?;
-        within("clusters", self.most_clusters() as f64, 1.0, 1000.0)?;
-        within("restarts", self.restarts as f64, 1.0, 1000.0)?;
-        within("epochs", self.epochs.unwrap_or(1) as f64, 1.0, 1e6)?;
-        within("learning_rate", self.learning_rate.unwrap_or(1.0), f64::MIN_POSITIVE, 10.0)?;
-        within("weight_decay", self.weight_decay, 0.0, 1.0)?;
-        within("smallest_share", self.smallest_share, 0.0, 0.5)?;
-        within("neighbours", self.neighbours as f64, 1.0, 1000.0)
-    }
-}
-
-/// Why vectors cannot be grouped.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ClusterError {
-    #[error("there is nothing to group")]
-    Empty,
-    #[error("vector {row} (counted from 0) holds {value}; only finite values can be grouped")]
-    NotFinite { row: usize, value: f32 },
-    #[error("vector {row} (counted from 0) is too long for single precision; divide all vectors by a large number")]
-    TooLong { row: usize },
-    #[error("k-means needs to know the number of clusters; give it with --clusters K")]
-    NumberNeeded,
-    #[error("{clusters} clusters cannot be made of {count} images; give a smaller --clusters")]
-    TooFew { clusters: usize, count: usize },
-    #[error("spectral clustering is limited to {most} images and these are {count}; use --method correlation")]
-    TooManyForSpectral { most: usize, count: usize },
-    #[error("the eigenvalues of these vectors' Laplacian could not be found; use --method correlation")]
-    NoEigenvalues,
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// Groups of a collection.
+/// One image and where it belongs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Clustering {
-    /// The cluster of every vector, `[N]`, numbered from the largest.
-    pub clusters: Vec<u32>,
-    /// Vectors in every cluster, `[K]`, descending.
-    pub sizes: Vec<usize>,
+pub struct ClusteredImage {
+    /// Relative to the collection, `/` between folders; the row's number where only vectors were given.
+    pub name: String,
+    /// The file, where there is one.
+    pub file: Option<PathBuf>,
+    pub cluster: u32,
+    /// See [`Membership::confidence`].
+    pub confidence: f64,
+    /// Its place on the map of the collection, in [−1, 1]².
+    pub place: [f32; 2],
+}
+
+/// How a method came to its clusters.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FitDetails {
     /// The objective of the method: −Σ_ij W_ij [i and j together] for correlation, the sum of squared distances from the
     /// centres for k-means, none for the others.
     pub objective: Option<f64>,
     /// Correlation only: every restart.
     pub restarts: Vec<Restart>,
-    /// Correlation only: the restart that these clusters are from.
+    /// Correlation only: the restart that the clusters are from.
     pub best_restart: Option<usize>,
     /// Correlation only: `exact` or `sparse`.
     pub propagation: Option<&'static str>,
@@ -193,55 +81,54 @@ pub struct Restart {
     pub curve: Vec<f64>,
 }
 
+/// Groups of scaled vectors.
+struct Grouping {
+    /// The cluster of every vector, `[N]`, numbered from the largest.
+    clusters: Vec<u32>,
+    /// Vectors in every cluster, `[K]`, descending.
+    sizes: Vec<usize>,
+    details: FitDetails,
+}
+
 /// Groups vectors that are on their scale already.
-///
-/// `hidden` and `dropout` are the network's.
-pub fn cluster(
+fn group(
     vectors: &Vectors,
-    config: &ClusterConfig,
-    hidden: [usize; 2],
-    dropout: f64,
+    settings: &ClusterConfig,
+    network: &ClusterNetwork,
     device: &Device,
     observer: &dyn Observer,
-) -> Result<Clustering, ClusterError> {
-    let most = config.most_clusters();
-    let mut clustering = Clustering {
-        clusters: Vec::new(),
-        sizes: Vec::new(),
-        objective: None,
-        restarts: Vec::new(),
-        best_restart: None,
-        propagation: None,
-        eigenvalues: Vec::new(),
-    };
-    let clusters = match config.method {
+) -> Result<Grouping, ClusterError> {
+    let most = settings.most_clusters();
+    let (clusters, details) = match settings.method {
         Method::Correlation => {
+            let &ClusterNetwork { hidden, dropout } = network;
             let network = NetworkConfig { input: vectors.width(), hidden, clusters: most, dropout, root_weight: false };
-            let found = correlation::correlation(vectors, config, &network, device, observer)?;
-            clustering.objective = Some(found.objective);
-            clustering.restarts = found.restarts;
-            clustering.best_restart = Some(found.best_restart);
-            clustering.propagation = Some(found.propagation);
-            found.clusters
+            let found = correlation::correlation(vectors, settings, &network, device, observer)?;
+            let details = FitDetails {
+                objective: Some(found.objective),
+                restarts: found.restarts,
+                best_restart: Some(found.best_restart),
+                propagation: Some(found.propagation),
+                eigenvalues: Vec::new(),
+            };
+            (found.clusters, details)
         }
-        Method::Components => components::components(vectors, device, observer)?,
+        Method::Components => (components::components(vectors, device, observer)?, FitDetails::default()),
         Method::Spectral => {
-            let found = spectral::spectral(vectors, most, config.restarts, config.seed)?;
-            clustering.eigenvalues = found.eigenvalues;
-            found.clusters
+            let found = spectral::spectral(vectors, most, settings.restarts, settings.seed)?;
+            (found.clusters, FitDetails { eigenvalues: found.eigenvalues, ..FitDetails::default() })
         }
         Method::Kmeans => {
-            let clusters = config.clusters.ok_or(ClusterError::NumberNeeded)?;
+            let clusters = settings.clusters.ok_or(ClusterError::NumberNeeded)?;
             if clusters > vectors.count() {
                 return Err(ClusterError::TooFew { clusters, count: vectors.count() });
             }
-            let found = k_means::k_means(vectors, clusters, config.restarts, config.seed);
-            clustering.objective = Some(found.squared_distances);
-            found.clusters
+            let found = k_means::k_means(vectors, clusters, settings.restarts, settings.seed);
+            (found.clusters, FitDetails { objective: Some(found.squared_distances), ..FitDetails::default() })
         }
     };
-    (clustering.clusters, clustering.sizes) = numbered_by_size(&clusters);
-    Ok(clustering)
+    let (clusters, sizes) = numbered_by_size(&clusters);
+    Ok(Grouping { clusters, sizes, details })
 }
 
 /// Renumbers clusters from the largest to the smallest, of equal ones the first met first, and drops empty ones.
@@ -263,10 +150,11 @@ mod tests {
     use crate::event::Silent;
     use crate::tensor;
 
-    fn grouped(values: &[f32], method: Method, clusters: Option<usize>) -> Result<Clustering, ClusterError> {
+    fn sizes(values: &[f32], method: Method, clusters: Option<usize>) -> Result<Vec<usize>, ClusterError> {
         let vectors = Vectors::new(values.to_vec(), 2)?;
-        let config = ClusterConfig { method, clusters, epochs: Some(30), restarts: 2, ..ClusterConfig::default() };
-        cluster(&vectors, &config, [8, 4], 0.25, &tensor::cpu(), &Silent)
+        let settings = ClusterConfig { method, clusters, epochs: Some(30), restarts: 2, ..ClusterConfig::default() };
+        let network = ClusterNetwork { hidden: [8, 4], dropout: 0.25 };
+        Ok(group(&vectors, &settings, &network, &tensor::cpu(), &Silent)?.sizes)
     }
 
     #[test]
@@ -279,21 +167,20 @@ mod tests {
     fn one_vector_equal_vectors_and_zeros_are_one_cluster() {
         for values in [&[1.0, 2.0][..], &[1.0, 2.0, 1.0, 2.0], &[3.0; 20], &[0.0; 6]] {
             for method in [Method::Correlation, Method::Spectral, Method::Kmeans] {
-                let clustering = grouped(values, method, Some(1)).unwrap();
-                assert_eq!(clustering.sizes, [values.len() / 2], "{method:?} {values:?}");
+                assert_eq!(sizes(values, method, Some(1)).unwrap(), [values.len() / 2], "{method:?} {values:?}");
             }
-            let clustering = grouped(values, Method::Correlation, None).unwrap();
-            assert_eq!(clustering.sizes, [values.len() / 2], "{values:?}");
+            assert_eq!(sizes(values, Method::Correlation, None).unwrap(), [values.len() / 2], "{values:?}");
         }
-        assert_eq!(grouped(&[1.0, 2.0, 1.0, 2.0], Method::Spectral, None).unwrap().sizes, [2]);
-        assert_eq!(grouped(&[1.0, 2.0, 1.0, 2.0], Method::Components, None).unwrap().sizes, [2]);
+        assert_eq!(sizes(&[1.0, 2.0, 1.0, 2.0], Method::Spectral, None).unwrap(), [2]);
+        assert_eq!(sizes(&[1.0, 2.0, 1.0, 2.0], Method::Components, None).unwrap(), [2]);
         // Vectors of zeros have no positive inner product.
-        assert_eq!(grouped(&[0.0; 6], Method::Components, None).unwrap().sizes, [1, 1, 1]);
+        assert_eq!(sizes(&[0.0; 6], Method::Components, None).unwrap(), [1, 1, 1]);
     }
 
     #[test]
     fn what_k_means_needs_is_said() {
-        assert_eq!(grouped(&[1.0; 4], Method::Kmeans, None), Err(ClusterError::NumberNeeded));
-        assert_eq!(grouped(&[1.0; 4], Method::Kmeans, Some(3)), Err(ClusterError::TooFew { clusters: 3, count: 2 }));
+        assert!(matches!(sizes(&[1.0; 4], Method::Kmeans, None), Err(ClusterError::NumberNeeded)));
+        let too_few = sizes(&[1.0; 4], Method::Kmeans, Some(3));
+        assert!(matches!(too_few, Err(ClusterError::TooFew { clusters: 3, count: 2 })));
     }
 }

@@ -7,7 +7,7 @@ use super::{ClusterError, k_means};
 use crate::numerics::normalised_affinity::normalise;
 
 /// Most vectors: the eigenvalues of a dense N×N matrix cost N³ operations.
-pub const MOST_VECTORS: usize = 3000;
+const MOST_VECTORS: usize = 3000;
 
 /// A smaller difference of eigenvalues is rounding.
 const LEAST_GAP: f64 = 1e-9;

@@ -11,7 +11,8 @@ use crate::tensor;
 #[serde(rename_all = "kebab-case")]
 pub enum Scaling {
     /// `unit` for a transformer's vectors and given ones, `standardised` for statistics of colours, whose raw inner
-    /// products are all alike.
+    /// products are all alike. Who computes vectors knows what they are of and makes the choice; those that come without
+    /// one are given ones.
     #[default]
     Auto,
     /// As they are.
@@ -32,7 +33,7 @@ pub struct Vectors {
 
 /// A scaling with what it learned from a collection, so that new vectors are scaled alike.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FittedScaling {
+pub(super) struct FittedScaling {
     /// What every channel is shifted by and then multiplied with, each `[D]`; none where channels are left alone.
     pub channels: Option<[Vec<f32>; 2]>,
     /// Whether every vector is divided by its length.
@@ -42,7 +43,11 @@ pub struct FittedScaling {
 impl Vectors {
     /// Joins row-major values to vectors of `width` channels.
     ///
-    /// Refuses values that are not finite, and lengths whose square single precision cannot hold.
+    /// # Errors
+    /// If there are no values, some are not finite, or a length's square exceeds what single precision holds.
+    ///
+    /// # Panics
+    /// If the last vector is not whole.
     pub fn new(values: Vec<f32>, width: usize) -> Result<Vectors, ClusterError> {
         if width == 0 || values.is_empty() {
             return Err(ClusterError::Empty);
@@ -99,14 +104,10 @@ impl Vectors {
     }
 
     /// Learns a scaling from these vectors.
-    ///
-    /// # Panics
-    /// If the scaling is [`Scaling::Auto`], which the caller resolves.
-    pub fn fit(&self, scaling: Scaling) -> FittedScaling {
+    pub(super) fn fit(&self, scaling: Scaling) -> FittedScaling {
         match scaling {
-            Scaling::Auto => panic!("the caller chooses what auto means"),
             Scaling::None => FittedScaling { channels: None, unit_length: false },
-            Scaling::Unit => FittedScaling { channels: None, unit_length: true },
+            Scaling::Auto | Scaling::Unit => FittedScaling { channels: None, unit_length: true },
             Scaling::Standardised => FittedScaling { channels: Some(self.channel_scales()), unit_length: true },
         }
     }
@@ -138,18 +139,21 @@ impl Vectors {
 impl FittedScaling {
     /// The vectors on this scale.
     pub fn apply(&self, mut vectors: Vectors) -> Vectors {
-        for vector in vectors.values.chunks_exact_mut(vectors.width) {
-            if let Some([shifts, factors]) = &self.channels {
-                for ((value, shift), factor) in vector.iter_mut().zip(shifts).zip(factors) {
-                    *value = (*value + shift) * factor;
-                }
-            }
-            let length = squared_length(vector).sqrt();
-            if self.unit_length && length > 0.0 {
-                vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        vectors.values.chunks_exact_mut(vectors.width).for_each(|vector| self.apply_to_one(vector));
+        vectors
+    }
+
+    /// One vector, `[D]`, on this scale.
+    pub fn apply_to_one(&self, vector: &mut [f32]) {
+        if let Some([shifts, factors]) = &self.channels {
+            for ((value, shift), factor) in vector.iter_mut().zip(shifts).zip(factors) {
+                *value = (*value + shift) * factor;
             }
         }
-        vectors
+        let length = squared_length(vector).sqrt();
+        if self.unit_length && length > 0.0 {
+            vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        }
     }
 }
 

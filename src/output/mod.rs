@@ -13,6 +13,7 @@ mod error;
 mod grey_png;
 mod indexed_png;
 mod json_lines;
+mod lay_out;
 mod overlay;
 mod palette;
 mod report;
@@ -27,6 +28,7 @@ pub use error::{EncodeError, MaskError, OutputError};
 pub use grey_png::encode_grey_png;
 pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};
 pub use json_lines::{JsonLines, JsonLog};
+pub use lay_out::{LayOut, LayOutError};
 pub use overlay::{encode_jpeg, overlay};
 pub use palette::cluster_colour;
 pub use report::{

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Skip;
+use super::{ClusterRunError, Skip};
+use crate::cluster::ClusterError;
 use crate::config::{ConfigError, NeedlessPrecision};
 use crate::dataset::DatasetError;
 use crate::error::ErrorKind;
 use crate::features::VectorFileError;
 use crate::method::MethodError;
-use crate::output::OutputError;
+use crate::output::{LayOutError, OutputError};
 use crate::parallel::ThreadsError;
 use crate::tensor::DeviceError;
 use crate::weights::WeightsError;
@@ -37,6 +38,12 @@ pub enum PipelineError {
     Output(#[from] OutputError),
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    ClusterRun(#[from] ClusterRunError),
+    #[error(transparent)]
+    LayOut(#[from] LayOutError),
     #[error("cannot use the output folder {}: {source}", path.display())]
     OutputFolder { path: PathBuf, source: io::Error },
     #[error("cannot write the feature cache: {0}")]
@@ -54,17 +61,8 @@ pub enum PipelineError {
         skipped.len(), data.display(), skipped[0].path.display(), skipped[0].reason
     )]
     NoUsableImage { data: PathBuf, skipped: Vec<Skip> },
-    #[error("none of the {count} images can be used")]
-    NoUsableVector { count: usize },
-    #[error("there are no images to work on")]
-    NothingToGroup,
     #[error(transparent)]
     Vectors(#[from] VectorFileError),
-    #[error(
-        "{} holds {vectors} vectors for {images} images; give one vector per image, in the order of the images' paths",
-        path.display()
-    )]
-    OtherNumberOfVectors { path: PathBuf, vectors: usize, images: usize },
     #[error("{} is not a file; give a weights file", path.display())]
     NoWeightsFile { path: PathBuf },
     #[error("weights must be a .safetensors, .pth or .pt file, unlike {}; rename it", path.display())]
@@ -92,20 +90,20 @@ impl PipelineError {
         match self {
             PipelineError::Method(error) => error.kind(),
             PipelineError::Config(error) => error.kind(),
+            PipelineError::Cluster(error) => error.kind(),
+            PipelineError::ClusterRun(error) => error.kind(),
+            PipelineError::LayOut(error) => error.kind(),
             PipelineError::Dataset(_)
             | PipelineError::Device(_)
             | PipelineError::NoImages { .. }
             | PipelineError::NoWeightsFile { .. }
             | PipelineError::WeightsExtension { .. }
             | PipelineError::NoHome
-            | PipelineError::NoUsableVector { .. }
-            | PipelineError::NothingToGroup
             | PipelineError::Vectors(VectorFileError::Read { .. })
             | PipelineError::Usage(_) => ErrorKind::Usage,
-            PipelineError::NoUsableImage { .. }
-            | PipelineError::Vectors(_)
-            | PipelineError::OtherNumberOfVectors { .. }
-            | PipelineError::Untrusted(_) => ErrorKind::Untrusted,
+            PipelineError::NoUsableImage { .. } | PipelineError::Vectors(_) | PipelineError::Untrusted(_) => {
+                ErrorKind::Untrusted
+            }
             PipelineError::Output(_)
             | PipelineError::OutputFolder { .. }
             | PipelineError::Cache(_)

@@ -12,16 +12,15 @@ mod segment;
 mod test_pictures;
 mod train;
 
+pub use crate::cluster::ClusterError;
 pub use crate::features::vit::Precision;
 pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
+pub use crate::output::{LayOut, LayOutError};
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
 pub use crate::weights::{Installed, installed};
-pub use cluster::{
-    AlphaSweep, ClusterRequest, ClusterResult, ClusterSummary, ClusteredImage, LabelScores, LayOut, StableRange,
-    SweepPoint, cluster,
-};
+pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
 pub use error::{PipelineError, Run};
 pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};

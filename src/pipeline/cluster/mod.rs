@@ -1,32 +1,29 @@
 //! `cluster`: a collection → groups of alike images, without a number of groups; or new images → the groups of a run.
 
-mod labels;
-mod lay_out;
+mod error;
 mod report;
-mod sweep;
 mod vectors;
 
-pub use labels::LabelScores;
-pub use lay_out::LayOut;
-pub use sweep::{AlphaSweep, StableRange, SweepPoint};
+pub use error::ClusterRunError;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Machine, PipelineError, Run as Interruptible, Skip, remove_outdated, stored_config};
+use super::{Machine, PipelineError, Skip, remove_outdated, stored_config};
 use crate::cluster::{
-    self, Assigner, AssignerHeader, ClusterError, Clustering, Method, Propagation, Restart, Scaling, Vectors,
+    self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
+    Membership, Method, Propagation, Provenance, Restart, Scaling, SweepPoint, Vectors,
 };
 use crate::config::{Purpose, Settings, with_overrides};
-use crate::dataset::{self, Collection};
+use crate::dataset::{self, Collection, truth};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
 use crate::method::{installed_weights, open_backbone};
-use crate::output::{csv_line, write_atomically};
+use crate::output::{LayOut, csv_line, write_atomically};
 use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
-use vectors::Gathered;
+use vectors::{Gathered, GatheredImage};
 
 /// What to group and where to put the result.
 #[derive(Debug, Clone, Default)]
@@ -60,20 +57,6 @@ pub struct ClusterResult {
     pub curve: Vec<f64>,
 }
 
-/// One image and where it belongs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClusteredImage {
-    /// Relative to the collection, `/` between folders; the row's number where only vectors were given.
-    pub name: String,
-    /// The file, where there is one.
-    pub file: Option<PathBuf>,
-    pub cluster: u32,
-    /// See [`cluster::Assignment::confidence`].
-    pub confidence: f64,
-    /// Its place on the map of the collection, in [−1, 1]².
-    pub place: [f32; 2],
-}
-
 /// What `summary.json` says.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClusterSummary {
@@ -101,24 +84,13 @@ pub struct ClusterSummary {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub eigenvalues: Vec<f64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<LabelScores>,
+    pub labels: Option<ClassScores>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha_sweep: Option<AlphaSweep>,
     pub skipped: Vec<Skip>,
     /// Where everything is; not part of the file.
     #[serde(skip)]
     pub out: PathBuf,
-}
-
-/// Images, vectors and clusters before they are written.
-struct Grouped {
-    gathered: Gathered,
-    vectors: Vectors,
-    assigner: Assigner,
-    clusters: Vec<u32>,
-    confidences: Vec<f64>,
-    found: Option<Clustering>,
-    sweep: Option<AlphaSweep>,
 }
 
 const ASSIGNMENTS: &str = "assignments.csv";
@@ -140,19 +112,30 @@ pub fn cluster(
     let device_name = tensor::name(&device);
     let collection = request.data.as_deref().map(dataset::open).transpose()?;
     if collection.is_none() && (request.features.is_none() || request.lay_out.is_some()) {
-        return Err(PipelineError::Usage("there are no images to work on; give them with --data PATH".into()));
+        return Err(ClusterRunError::NoImages.into());
     }
-    // Before any work: labels that cannot be read must not cost a run.
-    let labels = labels::read(request)?;
-    if let Some(kind) = request.lay_out {
-        kind.check(&request.out)?;
+    // Before any work: classes that cannot be read must not cost a run.
+    let classes = read_classes(request)?;
+    if request.lay_out.is_some() {
+        LayOut::check_folder(&request.out)?;
     }
     let run = Run { request, device: &device, device_name, pool: &pool, observer };
-    let grouped = match &request.checkpoint {
-        None => run.group(config, collection.as_ref())?,
-        Some(path) => run.join(path, collection.as_ref())?,
-    };
-    run.write(grouped, labels)
+    match &request.checkpoint {
+        None => run.group(config, collection.as_ref(), classes),
+        Some(path) => run.join(path, collection.as_ref(), classes),
+    }
+}
+
+/// The classes that a run is scored against, if any.
+fn read_classes(request: &ClusterRequest) -> Result<Option<Classes>, PipelineError> {
+    match (&request.labels, &request.label_column) {
+        (None, None) => Ok(None),
+        (None, Some(column)) => Err(ClusterRunError::NoLabels { column: column.clone() }.into()),
+        (Some(path), column) => {
+            let rows = truth::labels(path, column.as_deref())?;
+            Ok(Some(Classes { source: path.display().to_string(), rows }))
+        }
+    }
 }
 
 struct Run<'a> {
@@ -165,129 +148,117 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Finds clusters.
-    fn group(&self, mut config: Settings, collection: Option<&Collection>) -> Result<Grouped, PipelineError> {
+    fn group(
+        &self,
+        mut config: Settings,
+        collection: Option<&Collection>,
+        classes: Option<Classes>,
+    ) -> Result<ClusterResult, PipelineError> {
         // Told before any vector is computed.
         if self.request.features.is_some() && self.request.machine.precision.is_some() {
-            return Err(PipelineError::Usage(
-                "vectors from elsewhere have no precision to choose; leave out --precision".into(),
-            ));
+            return Err(ClusterRunError::PrecisionOfVectors.into());
         }
         if self.request.alpha_sweep && config.cluster.method != Method::Correlation {
-            return Err(PipelineError::Usage("--alpha-sweep is for --method correlation only".into()));
+            return Err(ClusterRunError::SweepWithoutAlpha.into());
         }
         if config.cluster.method == Method::Kmeans && config.cluster.clusters.is_none() {
-            return Err(usage(ClusterError::NumberNeeded));
+            return Err(ClusterError::NumberNeeded.into());
         }
         let backbone = match &self.request.features {
             Some(_) => None,
-            None => Some({
-                let weights = self.request.weights.as_deref();
-                let has_weights = weights.is_some() || installed_weights().is_some();
-                let resolved = config.clone().resolve(Purpose::Cluster, has_weights, self.request.machine.precision)?;
-                config = resolved.settings().clone();
-                open_backbone(&resolved, weights, None, self.device)?
-            }),
+            None => Some(self.open_backbone(&mut config, Purpose::Cluster, None)?),
         };
         self.plan("grouping", &config, backbone.as_ref());
-        let mut gathered = self.gather(&config, collection, backbone.as_ref())?;
-        let raw = self.checked(&mut gathered)?;
+        let Gathered { images, values, width, skipped } = self.gather(&config, collection, backbone.as_ref())?;
+        let vectors = self.checked(values, width)?;
         if config.cluster.scaling == Scaling::Auto {
-            let statistics = backbone.as_ref().is_some_and(|backbone| backbone.hash.is_none());
-            config.cluster.scaling = if statistics { Scaling::Standardised } else { Scaling::Unit };
+            // Only of vectors from elsewhere nothing is known.
+            config.cluster.scaling = Scaling::Unit;
         }
-        let scaling = raw.fit(config.cluster.scaling);
-        let vectors = scaling.apply(raw);
-        let sweep = || sweep::sweep(&vectors, &config, self.device, self.observer);
-        let sweep = self.request.alpha_sweep.then(|| self.pool.install(sweep)).transpose()?;
-        let (found, confidences, assigner) = self.pool.install(|| -> Result<_, PipelineError> {
-            let found = find(&vectors, &config, self.device, self.observer)?;
-            let header = AssignerHeader {
-                config: stored_config(&config),
-                backbone: backbone.as_ref().map(|backbone| backbone.name.to_string()),
-                backbone_hash: backbone.as_ref().and_then(|backbone| backbone.hash.clone()),
-                method: config.cluster.method,
-                offset: vectors.largest_product() / config.cluster.alpha,
-                width: 0,
-                sizes: Vec::new(),
-                unit_length: false,
-                standardised: false,
-                objective: None,
-                seed: config.cluster.seed,
-            };
-            let assigner = Assigner::new(header, scaling, &vectors, &found);
-            let confidences = assigner.confidences(&vectors, &found.clusters);
-            Ok((found, confidences, assigner))
-        })?;
-        Ok(Grouped {
-            gathered,
-            vectors,
-            assigner,
-            clusters: found.clusters.clone(),
-            confidences,
-            found: Some(found),
-            sweep,
-        })
+        let &Run { device, observer, .. } = self;
+        let network = ClusterNetwork { hidden: config.model.hidden, dropout: config.model.dropout };
+        let sweep = || cluster::alpha_sweep(&vectors, &config.cluster, &network, device, observer);
+        let alpha_sweep = self.request.alpha_sweep.then(|| self.pool.install(sweep)).transpose()?;
+        let provenance = Provenance {
+            config: stored_config(&config),
+            backbone: backbone.as_ref().map(|backbone| backbone.name.to_string()),
+            backbone_hash: backbone.and_then(|backbone| backbone.hash),
+        };
+        let fit = || ClusterModel::fit(&vectors, &config.cluster, &network, provenance, device, observer);
+        let Fitted { model, clusters, confidences, details } = self.pool.install(fit)?;
+        let memberships = clusters.into_iter().zip(confidences);
+        let memberships = memberships.map(|(cluster, confidence)| Membership { cluster, confidence }).collect();
+        let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
+        self.write_assignments(&images)?;
+        let bytes = model.to_bytes().map_err(ClusterRunError::Written)?;
+        write_atomically(&self.request.out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
+        let curve = details.best_restart.map_or(Vec::new(), |best| details.restarts[best].curve.clone());
+        let summary = ClusterSummary {
+            objective: details.objective,
+            propagation: details.propagation,
+            joined: false,
+            restarts: details.restarts,
+            best_restart: details.best_restart,
+            eigenvalues: details.eigenvalues,
+            alpha_sweep,
+            ..self.summary(&config, &model, &images, skipped, classes)?
+        };
+        self.finish(&config, ClusterResult { summary, images, curve })
     }
 
     /// Lets images join the clusters of a checkpoint.
-    fn join(&self, path: &Path, collection: Option<&Collection>) -> Result<Grouped, PipelineError> {
+    fn join(
+        &self,
+        path: &Path,
+        collection: Option<&Collection>,
+        classes: Option<Classes>,
+    ) -> Result<ClusterResult, PipelineError> {
         if self.request.alpha_sweep {
-            return Err(PipelineError::Usage("--alpha-sweep finds clusters anew; leave out --ckpt".into()));
+            return Err(ClusterRunError::SweepOfClusters.into());
         }
-        let bytes = std::fs::read(path).map_err(|error| {
-            PipelineError::Usage(format!(
-                "cannot read the clusters {}: {error}; `deepcut cluster` writes them as OUT/{CHECKPOINT}",
-                path.display()
-            ))
-        })?;
-        let untrusted = |reason: String| PipelineError::Untrusted(format!("{} {reason}", path.display()));
-        let assigner = Assigner::from_bytes(&bytes).map_err(|error| {
-            untrusted(format!("holds no usable clusters: {error}; run `deepcut cluster` again or copy it anew"))
-        })?;
-        let header = &assigner.header;
+        let at = || path.to_path_buf();
+        let bytes = std::fs::read(path).map_err(|source| ClusterRunError::Unreadable { path: at(), source })?;
+        let model =
+            ClusterModel::from_bytes(&bytes).map_err(|source| ClusterRunError::Unusable { path: at(), source })?;
+        let header = model.header();
         let stored: Settings = serde_json::from_value(header.config.clone())
-            .map_err(|error| untrusted(format!("was made by another version of deepcut ({error}); group again")))?;
+            .map_err(|source| ClusterRunError::OtherVersion { path: at(), source })?;
         let mut config = with_overrides(&stored, &[])?;
         let backbone = match (&header.backbone, &self.request.features) {
             (Some(name), Some(_)) => {
-                return Err(PipelineError::Usage(format!(
-                    "{} groups images by their {name} features; leave out --features",
-                    path.display()
-                )));
+                return Err(ClusterRunError::FeaturesGiven { path: at(), backbone: name.clone() }.into());
             }
-            (None, None) => {
-                return Err(PipelineError::Usage(format!(
-                    "{} groups vectors from elsewhere; give those of the new images with --features FILE",
-                    path.display()
-                )));
-            }
+            (None, None) => return Err(ClusterRunError::FeaturesNeeded { path: at() }.into()),
             (None, Some(_)) => None,
             (Some(_), None) => {
-                let expected = header.backbone_hash.as_deref();
-                Some({
-                    let resolved = config.clone().resolve(Purpose::Reuse, false, self.request.machine.precision)?;
-                    config = resolved.settings().clone();
-                    open_backbone(&resolved, self.request.weights.as_deref(), expected, self.device)?
-                })
+                Some(self.open_backbone(&mut config, Purpose::Reuse, header.backbone_hash.as_deref())?)
             }
         };
         self.plan(&format!("putting into the clusters of {}", path.display()), &config, backbone.as_ref());
-        let mut gathered = self.gather(&config, collection, backbone.as_ref())?;
-        if gathered.width != header.width {
-            let reason = format!("groups vectors of {} channels, these have {}", header.width, gathered.width);
-            return Err(untrusted(format!("{reason}; give the same kind of features")));
+        let Gathered { images, values, width, skipped } = self.gather(&config, collection, backbone.as_ref())?;
+        if width != header.width {
+            return Err(ClusterRunError::OtherWidth { path: at(), expected: header.width, found: width }.into());
         }
-        let vectors = assigner.scale(self.checked(&mut gathered)?);
-        let assigned = self.pool.install(|| assigner.assign(&vectors));
-        Ok(Grouped {
-            gathered,
-            vectors,
-            clusters: assigned.iter().map(|assignment| assignment.cluster).collect(),
-            confidences: assigned.iter().map(|assignment| assignment.confidence).collect(),
-            assigner,
-            found: None,
-            sweep: None,
-        })
+        let vectors = self.checked(values, width)?;
+        let memberships = self.pool.install(|| model.predict(&vectors));
+        let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
+        self.write_assignments(&images)?;
+        let summary = self.summary(&config, &model, &images, skipped, classes)?;
+        self.finish(&config, ClusterResult { summary, images, curve: Vec::new() })
+    }
+
+    /// The backbone of the settings, into which every choice is written.
+    fn open_backbone(
+        &self,
+        config: &mut Settings,
+        purpose: Purpose,
+        expected_hash: Option<&str>,
+    ) -> Result<Backbone, PipelineError> {
+        let &Run { request, device, .. } = self;
+        let has_weights = request.weights.is_some() || installed_weights().is_some();
+        let resolved = config.clone().resolve(purpose, has_weights, request.machine.precision)?;
+        *config = resolved.settings().clone();
+        Ok(open_backbone(&resolved, request.weights.as_deref(), expected_hash, device)?)
     }
 
     fn plan(&self, doing: &str, config: &Settings, backbone: Option<&Backbone>) {
@@ -328,36 +299,38 @@ impl Run<'_> {
     }
 
     /// The gathered values as vectors that can be grouped.
-    fn checked(&self, gathered: &mut Gathered) -> Result<Vectors, PipelineError> {
-        let values = std::mem::take(&mut gathered.values);
-        Vectors::new(values, gathered.width).map_err(|error| match &self.request.features {
-            Some(path) => PipelineError::Untrusted(format!("cannot use the vectors {}: {error}", path.display())),
-            None => usage(error),
+    fn checked(&self, values: Vec<f32>, width: usize) -> Result<Vectors, PipelineError> {
+        Vectors::new(values, width).map_err(|source| match &self.request.features {
+            Some(path) => ClusterRunError::Vectors { path: path.clone(), source }.into(),
+            None => source.into(),
         })
     }
 
-    /// Scores and writes everything.
-    fn write(&self, grouped: Grouped, labels: Option<labels::Labels>) -> Result<ClusterResult, PipelineError> {
-        let Grouped { gathered, vectors, assigner, clusters, confidences, found, sweep } = grouped;
-        let config: Settings = serde_json::from_value(assigner.header.config.clone()).unwrap_or_default();
-        let mut sizes = vec![0; assigner.count()];
-        clusters.iter().for_each(|&cluster| sizes[cluster as usize] += 1);
-        let places = self.pool.install(|| cluster::map(&vectors, config.cluster.seed));
-        let images: Vec<ClusteredImage> = gathered
-            .images
-            .into_iter()
-            .zip(clusters.iter().zip(&confidences))
-            .zip(places)
-            .map(|((image, (&cluster, &confidence)), place)| ClusteredImage {
-                name: image.name,
-                file: image.file,
+    /// The images with their clusters and their places on the map.
+    fn placed(
+        &self,
+        images: Vec<GatheredImage>,
+        memberships: Vec<Membership>,
+        scaled: Vectors,
+        seed: u64,
+    ) -> Vec<ClusteredImage> {
+        let places = self.pool.install(|| cluster::map(&scaled, seed));
+        let placed = images.into_iter().zip(memberships).zip(places);
+        placed
+            .map(|((GatheredImage { name, file }, Membership { cluster, confidence }), place)| ClusteredImage {
+                name,
+                file,
                 cluster,
                 confidence,
                 place,
             })
-            .collect();
+            .collect()
+    }
+
+    /// Writes where every image belongs, first of all: the search's result must outlast an error after it.
+    fn write_assignments(&self, images: &[ClusteredImage]) -> Result<(), PipelineError> {
         let out = &self.request.out;
-        // A summary that is there belongs to the other files; the search's result must outlast an error after it.
+        // A summary that is there belongs to the files of an earlier run.
         remove_outdated(&out.join(SUMMARY))?;
         write_atomically(&out.join(ASSIGNMENTS), |writer| {
             writer.write_all(csv_line(&["path", "cluster", "confidence"]).as_bytes())?;
@@ -366,69 +339,59 @@ impl Run<'_> {
                 writer.write_all(csv_line(&fields).as_bytes())
             })
         })?;
-        if found.is_some() {
-            let bytes = assigner.to_bytes().map_err(|error| PipelineError::Untrusted(error.to_string()))?;
-            write_atomically(&out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
-        }
-        let used = sizes.iter().filter(|size| **size > 0).count();
-        let scores = labels.map(|labels| labels.score(&images, used, self.observer)).transpose()?;
-        let restarts = found.as_ref().map_or(Vec::new(), |found| found.restarts.clone());
-        let best_restart = found.as_ref().and_then(|found| found.best_restart);
-        let summary = ClusterSummary {
-            clusters: used,
+        Ok(())
+    }
+
+    /// What there is to say of images in a model's clusters, however those were found.
+    fn summary(
+        &self,
+        config: &Settings,
+        model: &ClusterModel,
+        images: &[ClusteredImage],
+        skipped: Vec<Skip>,
+        classes: Option<Classes>,
+    ) -> Result<ClusterSummary, PipelineError> {
+        let mut sizes = vec![0; model.count()];
+        images.iter().for_each(|image| sizes[image.cluster as usize] += 1);
+        let header = model.header();
+        Ok(ClusterSummary {
+            clusters: sizes.iter().filter(|size| **size > 0).count(),
             sizes,
-            objective: found.as_ref().and_then(|found| found.objective),
-            method: assigner.header.method,
+            objective: None,
+            method: header.method,
             alpha: config.cluster.alpha,
             images: images.len(),
-            width: vectors.width(),
-            backbone: assigner.header.backbone.clone(),
+            width: header.width,
+            backbone: header.backbone.clone(),
             scaling: config.cluster.scaling,
-            propagation: found.as_ref().and_then(|found| found.propagation),
+            propagation: None,
             seed: config.cluster.seed,
-            joined: found.is_none(),
-            best_restart,
-            eigenvalues: found.as_ref().map_or(Vec::new(), |found| found.eigenvalues.clone()),
-            labels: scores,
-            alpha_sweep: sweep,
-            skipped: gathered.skipped,
+            joined: true,
+            restarts: Vec::new(),
+            best_restart: None,
+            eigenvalues: Vec::new(),
+            labels: classes.map(|classes| classes.score(images, self.observer)).transpose()?,
+            alpha_sweep: None,
+            skipped,
             out: self.request.out.clone(),
-            restarts,
-        };
+        })
+    }
 
+    /// Lays the images out, and writes the report and the summary.
+    fn finish(&self, config: &Settings, result: ClusterResult) -> Result<ClusterResult, PipelineError> {
+        let out = &self.request.out;
+        let ClusterResult { summary, images, curve } = &result;
         if let Some(kind) = self.request.lay_out {
-            lay_out::lay_out(kind, out, &images)?;
+            let files = images.iter().filter_map(|image| Some((&*image.name, image.file.as_deref()?, image.cluster)));
+            kind.lay_out(out, files)?;
         }
-        let curve = best_restart.and_then(|best| summary.restarts.get(best)).map_or(Vec::new(), |r| r.curve.clone());
-        let write_report = || report::write(&out.join(REPORT), self.request, &config, &summary, &images, &curve);
+        let write_report = || report::write(&out.join(REPORT), self.request, config, summary, images, curve);
         self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
         write_atomically(&out.join(SUMMARY), |writer| {
-            serde_json::to_writer_pretty(&mut *writer, &summary)?;
+            serde_json::to_writer_pretty(&mut *writer, summary)?;
             writer.write_all(b"\n")
         })?;
-        Ok(ClusterResult { summary, images, curve })
+        Ok(result)
     }
-}
-
-/// Groups scaled vectors as the configuration says.
-fn find(
-    vectors: &Vectors,
-    config: &Settings,
-    device: &Device,
-    observer: &dyn Observer,
-) -> Result<Clustering, PipelineError> {
-    let (hidden, dropout) = (config.model.hidden, config.model.dropout);
-    cluster::cluster(vectors, &config.cluster, hidden, dropout, device, observer).map_err(usage)
-}
-
-fn usage(error: ClusterError) -> PipelineError {
-    match error {
-        ClusterError::Interrupted => interrupted(),
-        other => PipelineError::Usage(other.to_string()),
-    }
-}
-
-fn interrupted() -> PipelineError {
-    PipelineError::Interrupted(Interruptible::Grouping)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ClusterRequest;
+use super::{ClusterRequest, ClusterRunError};
 use crate::config::Settings;
 use crate::dataset::{Collection, Record};
 use crate::event::{Event, Observer};
@@ -96,14 +96,14 @@ pub fn of_images(
     match (gathered.images.is_empty(), gathered.skipped.len()) {
         (false, _) => Ok(gathered),
         (true, 0) => Err(no_images(collection.path())),
-        (true, count) => Err(PipelineError::NoUsableVector { count }),
+        (true, count) => Err(ClusterRunError::NoUsableImage { count }.into()),
     }
 }
 
 /// Vectors from a file: row i belongs to image i of the collection, or where there is none to nothing but its number.
 pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> Result<Gathered, PipelineError> {
     let Some(path) = &request.features else {
-        return Err(PipelineError::NothingToGroup);
+        return Err(ClusterRunError::NoImages.into());
     };
     let file = read_vectors(path)?;
     let count = file.values.len() / file.width;
@@ -119,7 +119,7 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
         }
     };
     if images.len() != count {
-        return Err(PipelineError::OtherNumberOfVectors { path: path.clone(), vectors: count, images: images.len() });
+        return Err(ClusterRunError::OtherCount { path: path.clone(), vectors: count, images: images.len() }.into());
     }
     Ok(Gathered { images, values: file.values, width: file.width, skipped: Vec::new() })
 }

@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use super::find;
-use crate::cluster::Vectors;
-use crate::config::Settings;
+use super::{ClusterConfig, ClusterError, ClusterNetwork, Method, Vectors, group};
 use crate::event::{Event, Observer};
 use crate::metrics::Contingency;
-use crate::pipeline::PipelineError;
 use crate::tensor::Device;
 
 /// The values that are tried, besides the configured one.
@@ -42,32 +39,38 @@ pub struct StableRange {
     pub clusters: usize,
 }
 
-/// Groups the vectors once for every α.
-pub fn sweep(
+/// Groups vectors by correlation clustering once for every α, the settings' own among them.
+///
+/// # Shapes
+/// vectors `[N, D]`, unscaled
+///
+/// # Errors
+/// Those of [`ClusterModel::fit`](super::ClusterModel::fit).
+pub fn alpha_sweep(
     vectors: &Vectors,
-    config: &Settings,
+    settings: &ClusterConfig,
+    network: &ClusterNetwork,
     device: &Device,
     observer: &dyn Observer,
-) -> Result<AlphaSweep, PipelineError> {
-    let mut alphas: Vec<f64> = ALPHAS.iter().copied().chain([config.cluster.alpha]).collect();
+) -> Result<AlphaSweep, ClusterError> {
+    settings.validate()?;
+    let scaled = vectors.fit(settings.scaling).apply(vectors.clone());
+    let mut alphas: Vec<f64> = ALPHAS.iter().copied().chain([settings.alpha]).collect();
     alphas.sort_by(f64::total_cmp);
     alphas.dedup();
     let mut points: Vec<SweepPoint> = Vec::new();
     let mut before: Option<Vec<u32>> = None;
     for alpha in alphas {
-        let mut config = config.clone();
-        config.cluster.alpha = alpha;
-        let found = find(vectors, &config, device, observer)?;
-        let agreement = match &before {
-            Some(before) => Contingency::from_labels(before, &found.clusters).ok().map(|t| t.adjusted_rand_index()),
-            None => None,
-        };
-        let (clusters, objective) = (found.sizes.len(), found.objective.unwrap_or_default());
+        let settings = ClusterConfig { alpha, method: Method::Correlation, ..settings.clone() };
+        let found = group(&scaled, &settings, network, device, observer)?;
+        let table = before.and_then(|before| Contingency::from_labels(&before, &found.clusters).ok());
+        let agreement = table.map(|table| table.adjusted_rand_index());
+        let (clusters, objective) = (found.sizes.len(), found.details.objective.unwrap_or_default());
         observer.observe(Event::Note(format!("alpha {alpha}: {clusters} clusters, objective {objective:.4}")));
         points.push(SweepPoint { alpha, clusters, objective, agreement });
         before = Some(found.clusters);
     }
-    let stable = stable(&points, config.cluster.most_clusters());
+    let stable = stable(&points, settings.most_clusters());
     Ok(AlphaSweep { points, stable })
 }
 

@@ -1,25 +1,27 @@
 //! Clusters against classes that people gave the images.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::{ClusterRequest, ClusteredImage};
-use crate::dataset::truth::{self, image_key};
+use super::{ClusterError, ClusteredImage};
 use crate::event::{Event, Observer};
 use crate::metrics::Contingency;
-use crate::pipeline::PipelineError;
 
-/// Classes by the images' names, as the file has them.
-pub struct Labels {
-    path: PathBuf,
-    rows: Vec<(String, String)>,
+/// Classes that people gave the images of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classes {
+    /// Where they are from, for messages.
+    pub source: String,
+    /// Names of images and their classes.
+    pub rows: Vec<(String, String)>,
 }
 
 /// How well clusters agree with classes, over the images that have one; fractions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LabelScores {
+pub struct ClassScores {
     /// Share of images in the most frequent class of their cluster. Rewards splitting: read it beside the others.
     pub purity: f64,
     /// Mutual information over the mean of the entropies.
@@ -37,28 +39,15 @@ pub struct LabelScores {
     pub unknown_labels: usize,
 }
 
-/// The labels that a run is scored against, if any.
-pub fn read(request: &ClusterRequest) -> Result<Option<Labels>, PipelineError> {
-    match (&request.labels, &request.label_column) {
-        (None, None) => Ok(None),
-        (None, Some(column)) => Err(PipelineError::Usage(format!(
-            "--label-column {column} needs a file with labels; give it with --labels FILE"
-        ))),
-        (Some(path), column) => {
-            let rows = truth::labels(path, column.as_deref())?;
-            Ok(Some(Labels { path: path.clone(), rows }))
-        }
-    }
-}
-
-impl Labels {
-    /// Holds clusters against the classes.
-    pub fn score(
-        &self,
-        images: &[ClusteredImage],
-        clusters: usize,
-        observer: &dyn Observer,
-    ) -> Result<LabelScores, PipelineError> {
+impl Classes {
+    /// Holds the clusters of images against the classes.
+    ///
+    /// Names are paths within the collection or file names, with or without extension; those of no image, or of several,
+    /// count nowhere, and the observer is warned of them.
+    ///
+    /// # Errors
+    /// If an image has two classes, or no image has one.
+    pub fn score(&self, images: &[ClusteredImage], observer: &dyn Observer) -> Result<ClassScores, ClusterError> {
         let names = Names::new(images);
         let mut classes: Vec<Option<&str>> = vec![None; images.len()];
         let mut unknown: Vec<&str> = Vec::new();
@@ -68,11 +57,8 @@ impl Labels {
                 continue;
             };
             if classes[image].is_some_and(|other| other != class) {
-                return Err(PipelineError::Untrusted(format!(
-                    "{} gives {} more than one class; keep one",
-                    self.path.display(),
-                    images[image].name
-                )));
+                let image = images[image].name.clone();
+                return Err(ClusterError::TwoClasses { classes: self.source.clone(), image });
             }
             classes[image] = Some(class);
         }
@@ -85,10 +71,7 @@ impl Labels {
             found.push(image.cluster);
         }
         if truth.is_empty() {
-            return Err(PipelineError::Usage(format!(
-                "no name in {} is that of an image; names are paths within the collection or file names, with or without extension",
-                self.path.display()
-            )));
+            return Err(ClusterError::NoClass { classes: self.source.clone() });
         }
         if !unknown.is_empty() {
             let verb = if unknown.len() == 1 { "label is" } else { "labels are" };
@@ -98,13 +81,13 @@ impl Labels {
                 unknown[0]
             )));
         }
-        let table = Contingency::from_labels(&truth, &found)
-            .map_err(|error| PipelineError::Untrusted(format!("{}: {error}", self.path.display())))?;
-        Ok(LabelScores {
+        let table = Contingency::from_labels(&truth, &found).expect("a class and a cluster of every classified image");
+        let clusters: BTreeSet<u32> = images.iter().map(|image| image.cluster).collect();
+        Ok(ClassScores {
             purity: table.purity(),
             nmi: table.normalised_mutual_information(),
             ari: table.adjusted_rand_index(),
-            cluster_error: clusters as i64 - numbers.len() as i64,
+            cluster_error: clusters.len() as i64 - numbers.len() as i64,
             classes: numbers.len(),
             labelled: truth.len(),
             unlabelled: images.len() - truth.len(),
@@ -133,8 +116,9 @@ impl Names {
 
     fn of(name: &str) -> [String; 4] {
         let path = Path::new(name);
-        let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-        [name.to_string(), image_key(path), part(path.file_name()), part(path.file_stem())]
+        let text = |part: &OsStr| part.to_string_lossy().into_owned();
+        let [file, stem] = [path.file_name(), path.file_stem()].map(|part| text(part.unwrap_or_default()));
+        [name.to_string(), text(path.with_extension("").as_os_str()), file, stem]
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -159,16 +143,16 @@ mod tests {
         names.iter().map(image).collect()
     }
 
-    fn labels(rows: &[(&str, &str)]) -> Labels {
+    fn classes(rows: &[(&str, &str)]) -> Classes {
         let rows = rows.iter().map(|(name, class)| (name.to_string(), class.to_string())).collect();
-        Labels { path: "labels.csv".into(), rows }
+        Classes { source: "classes.csv".into(), rows }
     }
 
     #[test]
     fn names_may_be_paths_or_file_names_and_only_labelled_images_count() {
         let images = images(&[("a/1.jpg", 0), ("b/1.jpg", 0), ("b/2.jpg", 1), ("3.x.png", 2), ("4.jpg", 2)]);
         let rows = [("a/1.jpg", "x"), ("./b/1", "y"), ("2", "z"), ("3.x", "z"), ("1", "x"), ("nobody", "z")];
-        let scores = labels(&rows).score(&images, 3, &Silent).unwrap();
+        let scores = classes(&rows).score(&images, &Silent).unwrap();
         assert_eq!((scores.labelled, scores.unlabelled, scores.unknown_labels, scores.classes), (4, 1, 2, 3));
         assert_eq!((scores.purity, scores.cluster_error), (0.75, 0));
     }
@@ -176,9 +160,9 @@ mod tests {
     #[test]
     fn contradictions_and_files_about_other_images_are_refused() {
         let images = images(&[("1.jpg", 0), ("2.jpg", 0)]);
-        let twice = labels(&[("1", "x"), ("1.jpg", "y")]).score(&images, 1, &Silent);
-        assert!(matches!(twice, Err(PipelineError::Untrusted(_))));
-        let none = labels(&[("7", "x")]).score(&images, 1, &Silent);
-        assert!(matches!(none, Err(PipelineError::Usage(_))));
+        let twice = classes(&[("1", "x"), ("1.jpg", "y")]).score(&images, &Silent);
+        assert!(matches!(twice, Err(ClusterError::TwoClasses { .. })));
+        let none = classes(&[("7", "x")]).score(&images, &Silent);
+        assert!(matches!(none, Err(ClusterError::NoClass { .. })));
     }
 }
