@@ -15,16 +15,13 @@ use crate::numerics::product::{Matrix, add_product};
 use crate::numerics::random;
 use crate::numerics::vectorised::{elu, elu_backward};
 use crate::objective::Objective;
+use crate::train::HostOptimiser;
 
 /// Nodes that go through the network together.
 const BLOCK: usize = 64;
 
 /// Channels whose weights one thread gathers the gradient of.
 const CHANNEL_BLOCK: usize = 96;
-
-/// AdamW's averaging of gradients and of their squares, and what is added to the root: PyTorch's defaults.
-const BETAS: [f32; 2] = [0.9, 0.999];
-const EPSILON: f32 = 1e-8;
 
 /// A graph's W as products with it need it.
 enum Affinities<'a> {
@@ -42,9 +39,6 @@ pub struct DenseOptimiser<'a> {
     config: &'a NetworkConfig,
     /// As [`Network::values`] gives them.
     parameters: Vec<Vec<f32>>,
-    /// First and second moment of every parameter.
-    moments: Vec<[Vec<f32>; 2]>,
-    steps: i32,
 }
 
 /// What a forward pass leaves for the backward pass, row-major.
@@ -84,22 +78,17 @@ impl<'a> DenseOptimiser<'a> {
             Weights::Correlation { offset } => Affinities::Correlation { offset: *offset },
             Weights::Edges { .. } => panic!("listed edges are no complete graph"),
         };
-        let parameters = network.values();
-        let zeros = parameters.iter().map(|values| vec![0.0; values.len()]);
-        let moments = zeros.map(|zeros| [zeros.clone(), zeros]).collect();
-        DenseOptimiser { graph, affinities, config: network.config(), parameters, moments, steps: 0 }
+        DenseOptimiser { graph, affinities, config: network.config(), parameters: network.values() }
     }
 
     /// Optimises with dropout on; the assignment `[N, K]` of the last training forward, and the loss before every step.
     pub fn run(mut self, objective: Objective, config: &PerImageConfig) -> (Vec<f32>, Vec<f64>) {
         let mut losses = Vec::with_capacity(config.epochs);
         let mut activations = Activations::default();
-        let count = self.graph.nodes() * self.config.hidden[1];
-        let network = self.config;
-        let mask_of = |epoch: usize| {
-            let mut dropout = random::stream(config.seed, "dropout", epoch as u64);
-            (network.dropout > 0.0).then(|| random::dropout_mask(&mut dropout, network.dropout, count))
-        };
+        let mut optimiser = HostOptimiser::new(config.weight_decay, &self.parameters);
+        let (network, nodes) = (self.config, self.graph.nodes());
+        let mask_of =
+            |epoch: usize| network.dropout_mask(&mut random::stream(config.seed, "dropout", epoch as u64), nodes);
         let mut mask = mask_of(0);
         for epoch in 0..config.epochs {
             self.forward(mask.as_deref(), &mut activations);
@@ -114,7 +103,7 @@ impl<'a> DenseOptimiser<'a> {
             }
             let backward = || self.backward(mask.as_deref(), &activations, &differentiated.gradient);
             let (gradients, next_mask) = rayon::join(backward, || mask_of(epoch + 1));
-            self.step(&gradients, config);
+            optimiser.step(config.learning_rate, &mut self.parameters, &gradients);
             mask = next_mask;
         }
         if config.epochs == 0 {
@@ -243,25 +232,6 @@ impl<'a> DenseOptimiser<'a> {
             }
         }
         gradients
-    }
-
-    /// One step of AdamW, every parameter against its gradient.
-    ///
-    /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
-    fn step(&mut self, gradients: &[Vec<f32>], config: &PerImageConfig) {
-        self.steps += 1;
-        let [first_beta, second_beta] = BETAS;
-        let [first_bias, second_bias] = BETAS.map(|beta| 1.0 - beta.powi(self.steps));
-        let rate = config.learning_rate as f32;
-        let kept = 1.0 - rate * config.weight_decay as f32;
-        for ((values, gradient), [first, second]) in self.parameters.iter_mut().zip(gradients).zip(&mut self.moments) {
-            for (((value, &gradient), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second) {
-                *first = first_beta * *first + (1.0 - first_beta) * gradient;
-                *second = second_beta * *second + (1.0 - second_beta) * gradient * gradient;
-                let step = (*first / first_bias) / ((*second / second_bias).sqrt() + EPSILON);
-                *value = *value * kept - rate * step;
-            }
-        }
     }
 }
 

@@ -97,7 +97,8 @@ impl PerImageSegmenter {
         for epoch in 0..self.config.epochs {
             let dropout = random::stream(self.config.seed, "dropout", epoch as u64);
             let of_assignment = |assignment| self.objective.losses(&batch, assignment);
-            let descent = optimiser.descend(&mut network, &batch, of_assignment, dropout, self.config.learning_rate);
+            let descent =
+                optimiser.descend_on_batch(&mut network, &batch, of_assignment, dropout, self.config.learning_rate);
             losses.push(descent.loss);
             assignment = Some(descent.assignment);
         }
