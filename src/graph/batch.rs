@@ -4,12 +4,10 @@ use std::cell::OnceCell;
 
 use burn::tensor::{Int, TensorData};
 
+use super::tiles::{GRAPH_TILE_ENTRIES, Tiles};
 use super::{Graph, Weights, symmetric};
 use crate::nodes::Edge;
 use crate::tensor::{self, Device, Tensor};
-
-/// Entries of W formed at once while applying it.
-const TILE_ENTRIES: usize = 1 << 22;
 
 /// A mini-batch of graphs, padded to the largest: B graphs of N nodes and D channels.
 ///
@@ -120,7 +118,7 @@ impl<'a> Batch<'a> {
     pub fn with_formed_weights(mut self) -> Batch<'a> {
         if let BatchWeights::NonNegative { scales } = &self.weights {
             let [graphs, nodes, _] = self.propagated.dims();
-            if graphs * nodes * nodes <= TILE_ENTRIES {
+            if graphs * nodes * nodes <= GRAPH_TILE_ENTRIES {
                 let scales = tensor::from_slice(scales, [graphs, 1, 1], &self.device);
                 let products = self.features().matmul(self.features().transpose());
                 self.weights = BatchWeights::Formed(products.clamp_min(0.0) * scales);
@@ -204,28 +202,17 @@ fn from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>)
     inner(assignment).mul_scalar(2.0) - inner(constant)
 }
 
-/// W S with W_ij = max(x_i·x_j, 0) · scale, one graph and one band of rows at a time, so that memory stays bounded at
-/// any N.
+/// W S with W_ij = max(x_i·x_j, 0) · scale, one graph after the other.
 ///
 /// # Shapes
 /// features `[B, N, D]`, assignment `[B, N, K]` → `[B, N, K]`
 fn tiled_product(features: &Tensor<3>, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
-    let [graphs, nodes, width] = features.dims();
-    let clusters = assignment.dims()[2];
-    let band = (TILE_ENTRIES / nodes).max(1);
-    let mut products = Vec::new();
-    for (graph, &scale) in scales.iter().enumerate() {
-        let rows = features.clone().slice([graph..graph + 1, 0..nodes, 0..width]).reshape([nodes, width]);
-        let columns = rows.clone().transpose();
-        let values = assignment.clone().slice([graph..graph + 1, 0..nodes, 0..clusters]);
-        let values = values.reshape([nodes, clusters]).mul_scalar(scale);
-        for start in (0..nodes).step_by(band) {
-            let end = (start + band).min(nodes);
-            let affinity = rows.clone().slice([start..end, 0..width]).matmul(columns.clone()).clamp_min(0.0);
-            products.push(affinity.matmul(values.clone()));
-        }
-    }
-    Tensor::<2>::cat(products, 0).reshape([graphs, nodes, clusters])
+    let products = scales.iter().enumerate().map(|(graph, &scale)| {
+        let own = |values: &Tensor<3>| values.clone().narrow(0, graph, 1);
+        let tiles = Tiles::new(own(features), GRAPH_TILE_ENTRIES, |products| products.clamp_min(0.0));
+        tiles.times(&own(&assignment).mul_scalar(scale))
+    });
+    Tensor::cat(products.collect(), 0)
 }
 
 /// W S with W given by the neighbours of every node.
@@ -295,7 +282,7 @@ mod tests {
     fn tiles_of_tensors_give_what_the_processor_gives() {
         let (width, clusters, device) = (6, 3, tensor::cpu());
         // More nodes than one tile has rows.
-        let graphs: Vec<Graph> = [TILE_ENTRIES.isqrt() + 9, 40]
+        let graphs: Vec<Graph> = [GRAPH_TILE_ENTRIES.isqrt() + 9, 40]
             .map(|count| {
                 let values = random::uniform(&mut random::stream(4, "features", count as u64), 1.0, count * width);
                 let layout = Layout::Grid { rows: 1, columns: count };

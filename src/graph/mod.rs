@@ -9,6 +9,7 @@ mod propagation;
 mod storage;
 mod subgraph;
 mod symmetric;
+mod tiles;
 
 pub use batch::Batch;
 pub use device::DeviceGraphs;

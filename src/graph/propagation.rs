@@ -1,9 +1,10 @@
 //! W, its row sums, and P = Â X.
 
+use super::tiles::{GRAPH_TILE_ENTRIES, Tiles};
 use super::{Affinity, Graph, SymmetricMatrix, Weights};
 use crate::nodes::Edge;
 use crate::numerics::vectorised::add_squared_norms;
-use crate::tensor::{self, Tensor};
+use crate::tensor;
 
 /// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
 pub(super) struct Propagation {
@@ -25,9 +26,6 @@ impl Propagation {
 
 /// Most nodes of a graph whose W is formed at once, in 8 MiB; of a larger one it is formed in tiles, twice.
 pub const MOST_FORMED_NODES: usize = 2048;
-
-/// Entries of W in a tile.
-const TILE_ENTRIES: usize = 1 << 22;
 
 /// Propagation over the complete graph on the processor; `keep` hands W on where it is non-negative and was formed at once.
 ///
@@ -55,29 +53,10 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
     let missing_loop: Vec<f32> =
         squared_norms.iter().map(|norm| if (norm - offset) * scale > 0.0 { 0.0 } else { 1.0 }).collect();
 
-    let positive = if count <= MOST_FORMED_NODES {
-        Positive::Formed(SymmetricMatrix::of_products(values, width, offset, scale))
-    } else {
-        Positive::Tiled(Tiles { features: tensor::from_slice(values, [count, width], &tensor::cpu()), offset, scale })
-    };
-    let (row_sums, not_positive) = positive.row_sums_and_zeros(count);
-    // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
-    let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
-    let inverse_roots: Vec<f32> =
-        row_sums.iter().zip(&missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
-    let mut scaled = values.to_vec();
-    for (row, inverse) in scaled.chunks_exact_mut(width).zip(&inverse_roots) {
-        row.iter_mut().for_each(|value| *value *= inverse);
-    }
-    let mut propagated = positive.times(&scaled, width);
-    let rows = propagated.chunks_exact_mut(width).zip(scaled.chunks_exact(width));
-    for ((row, own), (missing, inverse)) in rows.zip(missing_loop.iter().zip(&inverse_roots)) {
-        row.iter_mut().zip(own).for_each(|(value, own)| *value = (*value + missing * own) * inverse);
-    }
-    let affinities = match positive {
-        Positive::Formed(matrix) if keep && affinity == Affinity::NonNegative => Some(matrix),
-        _ => None,
-    };
+    let positive = Positive { values, width, offset, scale, missing_loop };
+    let counted = matches!(affinity, Affinity::Correlation { .. });
+    let OverPositive { propagated, row_sums, not_positive, formed } =
+        if count <= MOST_FORMED_NODES { positive.propagate_formed(counted) } else { positive.propagate_tiled(counted) };
 
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
@@ -96,64 +75,69 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
         }
         _ => row_sums,
     };
-    let negative_share = matches!(affinity, Affinity::Correlation { .. })
-        .then(|| (not_positive / (count as f64 * count as f64).max(1.0)) as f32);
+    let negative_share = not_positive.map(|number| (number / (count as f64 * count as f64).max(1.0)) as f32);
+    let affinities = formed.filter(|_| keep && affinity == Affinity::NonNegative);
     Propagation { propagated, degrees, weights, negative_share, affinities }
 }
 
-/// The positive part of W, max(x_i·x_j − offset, 0) · scale.
-enum Positive {
-    Formed(SymmetricMatrix),
-    Tiled(Tiles),
-}
-
-/// A matrix that is formed in tiles of rows whenever it is needed, so that memory is O(N·tile) at any N.
-struct Tiles {
-    /// X `[N, D]`.
-    features: Tensor<2>,
+/// The positive part of W, max(x_i·x_j − offset, 0) · scale, of features `[N, D]`.
+struct Positive<'a> {
+    values: &'a [f32],
+    width: usize,
     offset: f32,
     scale: f32,
+    /// 1 where the diagonal is not positive, else 0, `[N]`.
+    missing_loop: Vec<f32>,
 }
 
-impl Positive {
-    /// The sum of every row, and how many entries are zero.
-    fn row_sums_and_zeros(&self, count: usize) -> (Vec<f32>, f64) {
-        match self {
-            Positive::Formed(matrix) => (matrix.times_few(&vec![1.0; count], 1), matrix.zeros() as f64),
-            Positive::Tiled(tiles) => {
-                let (mut sums, mut zeros) = (Vec::with_capacity(count), 0.0);
-                for rows in tiles.rows() {
-                    sums.extend(tensor::into_vec(rows.clone().sum_dim(1)));
-                    let per_row = tensor::into_vec(rows.equal_elem(0.0).float().sum_dim(1));
-                    zeros += per_row.iter().map(|&count| f64::from(count)).sum::<f64>();
-                }
-                (sums, zeros)
-            }
-        }
-    }
-
-    /// The product with V `[N, D]`.
-    fn times(&self, values: &[f32], width: usize) -> Vec<f32> {
-        match self {
-            Positive::Formed(matrix) => matrix.times_many(values, width),
-            Positive::Tiled(tiles) => {
-                let columns = tensor::from_slice(values, [values.len() / width, width], &tensor::cpu());
-                tiles.rows().flat_map(|rows| tensor::into_vec(rows.matmul(columns.clone()))).collect()
-            }
-        }
-    }
+/// What propagation over W's positive part gives.
+struct OverPositive {
+    propagated: Vec<f32>,
+    row_sums: Vec<f32>,
+    /// How many entries of W are not positive, where they were to be counted.
+    not_positive: Option<f64>,
+    formed: Option<SymmetricMatrix>,
 }
 
-impl Tiles {
-    /// The rows of one tile after the other.
-    fn rows(&self) -> impl Iterator<Item = Tensor<2>> {
-        let [count, width] = self.features.dims();
-        let tile_rows = (TILE_ENTRIES / count).max(1);
-        (0..count).step_by(tile_rows).map(move |start| {
-            let rows = self.features.clone().slice([start..(start + tile_rows).min(count), 0..width]);
-            let products = rows.matmul(self.features.clone().transpose());
+impl Positive<'_> {
+    /// With half of the matrix formed at once.
+    fn propagate_formed(&self, count_not_positive: bool) -> OverPositive {
+        let width = self.width;
+        let matrix = SymmetricMatrix::of_products(self.values, width, self.offset, self.scale);
+        let row_sums = matrix.times_few(&vec![1.0; self.missing_loop.len()], 1);
+        // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
+        let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
+        let inverse_roots: Vec<f32> =
+            row_sums.iter().zip(&self.missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
+        let mut scaled = self.values.to_vec();
+        for (row, inverse) in scaled.chunks_exact_mut(width).zip(&inverse_roots) {
+            row.iter_mut().for_each(|value| *value *= inverse);
+        }
+        let mut propagated = matrix.times_many(&scaled, width);
+        let rows = propagated.chunks_exact_mut(width).zip(scaled.chunks_exact(width));
+        for ((row, own), (missing, inverse)) in rows.zip(self.missing_loop.iter().zip(&inverse_roots)) {
+            row.iter_mut().zip(own).for_each(|(value, own)| *value = (*value + missing * own) * inverse);
+        }
+        let not_positive = count_not_positive.then(|| matrix.zeros() as f64);
+        OverPositive { propagated, row_sums, not_positive, formed: Some(matrix) }
+    }
+
+    /// With the matrix formed in tiles, twice.
+    fn propagate_tiled(&self, count_not_positive: bool) -> OverPositive {
+        let (count, device) = (self.missing_loop.len(), tensor::cpu());
+        let features = tensor::from_slice(self.values, [1, count, self.width], &device);
+        let missing_loop = tensor::from_slice(&self.missing_loop, [1, count, 1], &device);
+        let tiles = Tiles::new(features, GRAPH_TILE_ENTRIES, |products| {
             products.sub_scalar(self.offset).clamp_min(0.0).mul_scalar(self.scale)
-        })
+        });
+        let found = tiles.propagate(&missing_loop, count_not_positive);
+        let sum = |counts| tensor::into_vec(counts).into_iter().map(f64::from).sum();
+        OverPositive {
+            propagated: tensor::into_vec(found.propagated),
+            row_sums: tensor::into_vec(found.row_sums),
+            not_positive: found.not_positive.map(sum),
+            formed: None,
+        }
     }
 }
 
