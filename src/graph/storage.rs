@@ -3,6 +3,7 @@
 use super::propagation::Propagation;
 use super::{Graph, Weights};
 use crate::nodes::Edge;
+use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 
 /// Begins every stored graph; the number is the format's version.
 const MAGIC: &[u8; 8] = b"dcgraph3";
@@ -28,7 +29,7 @@ impl Graph {
         bytes.extend(parameter.to_le_bytes());
         bytes.extend(self.negative_share.unwrap_or(f32::NAN).to_le_bytes());
         for array in [&self.features, &self.propagated, &self.degrees, &self.area, &self.border] {
-            bytes.extend(array.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.extend(bytes_from_floats(array));
         }
         for edge in edges {
             bytes.extend(edge.first.to_le_bytes());
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
 
     fn floats(&mut self, count: usize) -> Result<Vec<f32>, GraphBytesError> {
         let bytes = self.take(count.checked_mul(4).ok_or(GraphBytesError("sizes overflow"))?)?;
-        Ok(bytes.chunks_exact(4).map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]])).collect())
+        Ok(floats_from_bytes(bytes))
     }
 }
 
