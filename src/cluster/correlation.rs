@@ -153,7 +153,7 @@ mod tests {
         let values = random::uniform(&mut random::stream(2, "steps", 0), 1.0, count * width);
         let vectors = Vectors::new(values.clone(), width).unwrap();
         let layout = Layout::Grid { rows: 1, columns: count };
-        let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
+        let nodes = NodeFeatures { values, channels: width, layout, adjacency: Adjacency::Complete };
         let device = tensor::cpu();
         let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &device);
         let graphs = [graph];

@@ -85,11 +85,11 @@ impl DeviceGraphs {
     /// The graph that a row of [`DeviceGraphs::rows`] holds.
     ///
     /// # Panics
-    /// If the row is none of nodes as many as `coverage` is of, with `width` channels.
-    pub fn from_row(row: &[f32], width: usize, affinity: Affinity, coverage: (Vec<f32>, Vec<f32>)) -> Graph {
+    /// If the row is none of nodes as many as `coverage` is of, with so many `channels`.
+    pub fn from_row(row: &[f32], channels: usize, affinity: Affinity, coverage: (Vec<f32>, Vec<f32>)) -> Graph {
         let nodes = coverage.0.len();
-        let (features, rest) = row.split_at(nodes * width);
-        let (propagated, rest) = rest.split_at(nodes * width);
+        let (features, rest) = row.split_at(nodes * channels);
+        let (propagated, rest) = rest.split_at(nodes * channels);
         let (degrees, rest) = rest.split_at(nodes);
         let &[parameter, share] = rest else { panic!("a row holds one graph of {nodes} nodes") };
         let (weights, negative_share) = match affinity {
@@ -98,7 +98,7 @@ impl DeviceGraphs {
         };
         let [features, propagated, degrees] = [features, propagated, degrees].map(<[f32]>::to_vec);
         Propagation { propagated, degrees, weights, negative_share, affinities: None }
-            .into_graph(features, width, coverage)
+            .into_graph(features, channels, coverage)
     }
 }
 
@@ -111,24 +111,24 @@ mod tests {
 
     #[test]
     fn a_batch_holds_the_graph_of_every_image() {
-        let (nodes, width) = (23, 5);
-        let mut values = random::uniform(&mut random::stream(4, "test", 0), 1.0, 3 * nodes * width);
+        let (nodes, channels) = (23, 5);
+        let mut values = random::uniform(&mut random::stream(4, "test", 0), 1.0, 3 * nodes * channels);
         // An image without any content between two others, and a node without any in the last.
-        values[nodes * width..2 * nodes * width].fill(0.0);
-        values[2 * nodes * width..][..width].fill(0.0);
+        values[nodes * channels..2 * nodes * channels].fill(0.0);
+        values[2 * nodes * channels..][..channels].fill(0.0);
         let layout = Layout::Grid { rows: 1, columns: nodes };
-        let features = || tensor::from_slice(&values, [3, nodes, width], &tensor::cpu());
+        let features = || tensor::from_slice(&values, [3, nodes, channels], &tensor::cpu());
         for affinity in [Affinity::NonNegative, Affinity::Correlation { alpha: 2.0 }] {
             // All of W at once, bands of four rows, single rows.
             for tile_entries in [BATCH_TILE_ENTRIES, 4 * 3 * nodes, 1] {
                 let graphs = DeviceGraphs::build_in_tiles(features(), affinity, tile_entries);
                 let rows = tensor::into_vec(graphs.rows());
                 let row_length = rows.len() / 3;
-                for (row, values) in rows.chunks_exact(row_length).zip(values.chunks_exact(nodes * width)) {
-                    let found = DeviceGraphs::from_row(row, width, affinity, layout.coverage());
+                for (row, values) in rows.chunks_exact(row_length).zip(values.chunks_exact(nodes * channels)) {
+                    let found = DeviceGraphs::from_row(row, channels, affinity, layout.coverage());
                     let nodes = NodeFeatures {
                         values: values.to_vec(),
-                        width,
+                        channels,
                         layout: layout.clone(),
                         adjacency: Adjacency::Complete,
                     };

@@ -18,9 +18,20 @@ pub(super) struct Propagation {
 impl Propagation {
     /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers, and of these
     /// on the border, `[N]` each.
-    pub fn into_graph(self, features: Vec<f32>, width: usize, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
+    pub fn into_graph(self, features: Vec<f32>, channels: usize, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
         let Propagation { propagated, degrees, weights, negative_share, affinities } = self;
-        Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None, affinities }
+        Graph {
+            channels,
+            features,
+            propagated,
+            degrees,
+            weights,
+            negative_share,
+            area,
+            border,
+            targets: None,
+            affinities,
+        }
     }
 }
 
@@ -31,10 +42,10 @@ pub const MOST_FORMED_NODES: usize = 2048;
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, keep: bool) -> Propagation {
-    let count = values.len() / width;
+pub(super) fn over_features(values: &[f32], channels: usize, affinity: Affinity, keep: bool) -> Propagation {
+    let count = values.len() / channels;
     let mut squared_norms = vec![0.0; count];
-    add_squared_norms(&mut squared_norms, values, width);
+    add_squared_norms(&mut squared_norms, values, channels);
     // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
     let largest = squared_norms.iter().copied().fold(0.0f32, f32::max);
     let weights = match affinity {
@@ -53,7 +64,7 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
     let missing_loop: Vec<f32> =
         squared_norms.iter().map(|norm| if (norm - offset) * scale > 0.0 { 0.0 } else { 1.0 }).collect();
 
-    let positive = Positive { values, width, offset, scale, missing_loop };
+    let positive = Positive { values, channels, offset, scale, missing_loop };
     let counted = matches!(affinity, Affinity::Correlation { .. });
     let OverPositive { propagated, row_sums, not_positive, formed } =
         if count <= MOST_FORMED_NODES { positive.propagate_formed(counted) } else { positive.propagate_tiled(counted) };
@@ -61,12 +72,12 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
         Weights::Correlation { offset } => {
-            let mut total = vec![0.0f64; width];
-            for row in values.chunks_exact(width) {
+            let mut total = vec![0.0f64; channels];
+            for row in values.chunks_exact(channels) {
                 row.iter().zip(&mut total).for_each(|(value, sum)| *sum += f64::from(*value));
             }
             values
-                .chunks_exact(width)
+                .chunks_exact(channels)
                 .map(|row| {
                     let product: f64 = row.iter().zip(&total).map(|(value, sum)| f64::from(*value) * sum).sum();
                     (product - count as f64 * f64::from(*offset)) as f32
@@ -83,7 +94,7 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
 /// The positive part of W, max(x_i·x_j − offset, 0) · scale, of features `[N, D]`.
 struct Positive<'a> {
     values: &'a [f32],
-    width: usize,
+    channels: usize,
     offset: f32,
     scale: f32,
     /// 1 where the diagonal is not positive, else 0, `[N]`.
@@ -102,19 +113,19 @@ struct OverPositive {
 impl Positive<'_> {
     /// With half of the matrix formed at once.
     fn propagate_formed(&self, count_not_positive: bool) -> OverPositive {
-        let width = self.width;
-        let matrix = SymmetricMatrix::of_products(self.values, width, self.offset, self.scale);
+        let channels = self.channels;
+        let matrix = SymmetricMatrix::of_products(self.values, channels, self.offset, self.scale);
         let row_sums = matrix.times_few(&vec![1.0; self.missing_loop.len()], 1);
         // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
         let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
         let inverse_roots: Vec<f32> =
             row_sums.iter().zip(&self.missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
         let mut scaled = self.values.to_vec();
-        for (row, inverse) in scaled.chunks_exact_mut(width).zip(&inverse_roots) {
+        for (row, inverse) in scaled.chunks_exact_mut(channels).zip(&inverse_roots) {
             row.iter_mut().for_each(|value| *value *= inverse);
         }
-        let mut propagated = matrix.times_many(&scaled, width);
-        let rows = propagated.chunks_exact_mut(width).zip(scaled.chunks_exact(width));
+        let mut propagated = matrix.times_many(&scaled, channels);
+        let rows = propagated.chunks_exact_mut(channels).zip(scaled.chunks_exact(channels));
         for ((row, own), (missing, inverse)) in rows.zip(self.missing_loop.iter().zip(&inverse_roots)) {
             row.iter_mut().zip(own).for_each(|(value, own)| *value = (*value + missing * own) * inverse);
         }
@@ -125,7 +136,7 @@ impl Positive<'_> {
     /// With the matrix formed in tiles, twice.
     fn propagate_tiled(&self, count_not_positive: bool) -> OverPositive {
         let (count, device) = (self.missing_loop.len(), tensor::cpu());
-        let features = tensor::from_slice(self.values, [1, count, self.width], &device);
+        let features = tensor::from_slice(self.values, [1, count, self.channels], &device);
         let missing_loop = tensor::from_slice(&self.missing_loop, [1, count, 1], &device);
         let tiles = Tiles::new(features, GRAPH_TILE_ENTRIES, |products| {
             products.sub_scalar(self.offset).clamp_min(0.0).mul_scalar(self.scale)
@@ -145,8 +156,8 @@ impl Positive<'_> {
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity: Affinity) -> Propagation {
-    let count = values.len() / width;
+pub(super) fn over_edges(values: &[f32], channels: usize, edges: &[Edge], affinity: Affinity) -> Propagation {
+    let count = values.len() / channels;
     let offset = match affinity {
         Affinity::NonNegative => 0.0,
         Affinity::Correlation { alpha } => {
@@ -164,8 +175,8 @@ pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity:
             positive_degrees[node] += weight.max(0.0);
         }
     }
-    let row = |node: usize| node * width..(node + 1) * width;
-    let mut propagated = vec![0.0f32; count * width];
+    let row = |node: usize| node * channels..(node + 1) * channels;
+    let mut propagated = vec![0.0f32; count * channels];
     for node in 0..count {
         let scale = 1.0 / positive_degrees[node];
         for (target, value) in propagated[row(node)].iter_mut().zip(&values[row(node)]) {
@@ -196,10 +207,10 @@ mod tests {
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
 
-    fn nodes(count: usize, width: usize, adjacency: Adjacency) -> NodeFeatures {
+    fn nodes(count: usize, channels: usize, adjacency: Adjacency) -> NodeFeatures {
         NodeFeatures {
-            values: random::uniform(&mut random::stream(3, "test", 0), 1.0, count * width),
-            width,
+            values: random::uniform(&mut random::stream(3, "test", 0), 1.0, count * channels),
+            channels,
             layout: Layout::Grid { rows: 1, columns: count },
             adjacency,
         }
@@ -207,18 +218,18 @@ mod tests {
 
     /// The formula of NUMERICS written out on a full matrix in double precision.
     fn reference(features: &NodeFeatures, weight: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-        let (count, width) = (features.nodes(), features.width);
+        let (count, channels) = (features.nodes(), features.channels);
         let looped = |i: usize, j: usize| {
             let value = weight(i, j).max(0.0);
             if i == j && value == 0.0 { 1.0 } else { value }
         };
         let degree: Vec<f64> = (0..count).map(|i| (0..count).map(|j| looped(i, j)).sum()).collect();
-        let mut result = vec![0.0; count * width];
+        let mut result = vec![0.0; count * channels];
         for i in 0..count {
             for j in 0..count {
                 let entry = looped(i, j) / (degree[i] * degree[j]).sqrt();
-                for channel in 0..width {
-                    result[i * width + channel] += entry * f64::from(features.values[j * width + channel]);
+                for channel in 0..channels {
+                    result[i * channels + channel] += entry * f64::from(features.values[j * channels + channel]);
                 }
             }
         }
@@ -233,7 +244,7 @@ mod tests {
     }
 
     fn product(nodes: &NodeFeatures, i: usize, j: usize) -> f64 {
-        let row = |n: usize| &nodes.values[n * nodes.width..(n + 1) * nodes.width];
+        let row = |n: usize| &nodes.values[n * nodes.channels..(n + 1) * nodes.channels];
         row(i).iter().zip(row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     }
 

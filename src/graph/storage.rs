@@ -23,7 +23,7 @@ impl Graph {
             Weights::Edges { edges, offset } => (2, *offset, edges.as_slice()),
         };
         let mut bytes = MAGIC.to_vec();
-        for number in [self.nodes() as u64, self.width as u64, kind, edges.len() as u64] {
+        for number in [self.nodes() as u64, self.channels as u64, kind, edges.len() as u64] {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(parameter.to_le_bytes());
@@ -46,12 +46,12 @@ impl Graph {
             return Err(GraphBytesError("unknown format"));
         }
         let nodes = reader.count()?;
-        let width = reader.count()?;
+        let channels = reader.count()?;
         let kind = reader.count()?;
         let edge_count = reader.count()?;
         let parameter = f32::from_le_bytes(reader.array()?);
         let negative_share = Some(f32::from_le_bytes(reader.array()?)).filter(|share| !share.is_nan());
-        let values = nodes.checked_mul(width).ok_or(GraphBytesError("sizes overflow"))?;
+        let values = nodes.checked_mul(channels).ok_or(GraphBytesError("sizes overflow"))?;
         let features = reader.floats(values)?;
         let propagated = reader.floats(values)?;
         let degrees = reader.floats(nodes)?;
@@ -77,7 +77,7 @@ impl Graph {
             return Err(GraphBytesError("bytes left over"));
         }
         let propagation = Propagation { propagated, degrees, weights, negative_share, affinities: None };
-        Ok(propagation.into_graph(features, width, (area, border)))
+        Ok(propagation.into_graph(features, channels, (area, border)))
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
             Weights::Edges { edges: vec![edge(0, 1), edge(1, 2)], offset: 0.125 },
         ];
         let graph = |(share, weights)| Graph {
-            width: 2,
+            channels: 2,
             features: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
             propagated: vec![0.5; 6],
             degrees: vec![1.0, 2.0, 3.0],

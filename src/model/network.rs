@@ -170,9 +170,9 @@ impl Network {
         features: Option<Tensor<3>>,
         dropout_mask: Option<Tensor<3>>,
     ) -> Tensor<3> {
-        let [graphs, nodes, width] = propagated.dims();
+        let [graphs, nodes, channels] = propagated.dims();
         // All nodes of all graphs as rows of one matrix: one large product instead of B small ones.
-        let rows = |values: Tensor<3>| values.reshape([graphs * nodes, width]);
+        let rows = |values: Tensor<3>| values.reshape([graphs * nodes, channels]);
         let mut convolved = self.affine(0, rows(propagated));
         if let Some(root) = self.parameters.get(NAMES.len()) {
             let features = features.expect("a network with a root weight is given features");

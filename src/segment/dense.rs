@@ -73,7 +73,7 @@ impl<'a> DenseOptimiser<'a> {
         let affinities = match &graph.weights {
             Weights::NonNegative { scale } => Affinities::Formed(match &graph.affinities {
                 Some(formed) => Cow::Borrowed(formed),
-                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.width, 0.0, *scale)),
+                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.channels, 0.0, *scale)),
             }),
             Weights::Correlation { offset } => Affinities::Correlation { offset: *offset },
             Weights::Edges { .. } => panic!("listed edges are no complete graph"),
@@ -125,7 +125,7 @@ impl<'a> DenseOptimiser<'a> {
             add_product(target, Matrix::of_rows(input, weight.len() / bias.len()), Matrix::of_rows(weight, bias.len()));
         };
         let layers = (
-            self.graph.propagated.par_chunks(BLOCK * self.graph.width),
+            self.graph.propagated.par_chunks(BLOCK * self.graph.channels),
             into.convolved.par_chunks_mut(BLOCK * first),
             into.hidden.par_chunks_mut(BLOCK * second),
             into.kept.par_chunks_mut(BLOCK * second),
@@ -156,14 +156,14 @@ impl<'a> DenseOptimiser<'a> {
             Affinities::Formed(affinities) => affinities.times_few(assignment, clusters),
             Affinities::Correlation { offset } => {
                 // W S = X (Xᵀ S) − offset · 1 (1ᵀ S).
-                let features = Matrix::of_rows(&self.graph.features, self.graph.width);
-                let mut together = vec![0.0; clusters * self.graph.width];
+                let features = Matrix::of_rows(&self.graph.features, self.graph.channels);
+                let mut together = vec![0.0; clusters * self.graph.channels];
                 add_product(&mut together, Matrix::of_rows(assignment, clusters).transposed(), features);
                 let mut sizes = vec![0.0; clusters];
                 add_rows(&mut sizes, assignment);
                 let subtracted: Vec<f32> = sizes.iter().map(|size| -offset * size).collect();
                 let mut product = subtracted.repeat(count);
-                add_product(&mut product, features, Matrix::of_rows(&together, self.graph.width).transposed());
+                add_product(&mut product, features, Matrix::of_rows(&together, self.graph.channels).transposed());
                 product
             }
         }
@@ -172,7 +172,7 @@ impl<'a> DenseOptimiser<'a> {
     /// Gradients of all parameters from that of the assignment `[N, K]`.
     fn backward(&self, mask: Option<&[f32]>, activations: &Activations, gradient: &[f32]) -> Vec<Vec<f32>> {
         let ([first, second], clusters) = (self.config.hidden, self.config.clusters);
-        let (width, parameters) = (self.graph.width, &self.parameters);
+        let (channels, parameters) = (self.graph.channels, &self.parameters);
         let mut of_convolution = vec![0.0; activations.convolved.len()];
         let blocks = (
             of_convolution.par_chunks_mut(BLOCK * first),
@@ -214,12 +214,12 @@ impl<'a> DenseOptimiser<'a> {
         let of_blocks: Vec<Vec<Vec<f32>>> = blocks.collect();
 
         // The convolution's weight: every thread some channels, of all nodes in their order.
-        let mut convolution_weight = vec![0.0; width * first];
+        let mut convolution_weight = vec![0.0; channels * first];
         convolution_weight.par_chunks_mut(CHANNEL_BLOCK * first).enumerate().for_each(|(part, sums)| {
             let channels = sums.len() / first;
-            let inputs = self.graph.propagated.chunks(BLOCK * width);
+            let inputs = self.graph.propagated.chunks(BLOCK * channels);
             for (input, gradient) in inputs.zip(of_convolution.chunks(BLOCK * first)) {
-                let input = Matrix::of_rows(input, width).columns(part * CHANNEL_BLOCK, channels);
+                let input = Matrix::of_rows(input, channels).columns(part * CHANNEL_BLOCK, channels);
                 add_product(sums, input.transposed(), Matrix::of_rows(gradient, first));
             }
         });
