@@ -51,13 +51,18 @@ fn disc() -> Mask {
 
 /// Random unit features of the paper's size: 35×35 patches of 384 channels.
 fn nodes() -> NodeFeatures {
-    let (side, width) = (35, 384);
-    let mut values = random::uniform(&mut random::stream(0, "bench", 0), 1.0, side * side * width);
-    for row in values.chunks_exact_mut(width) {
+    let (side, channels) = (35, 384);
+    let mut values = random::uniform(&mut random::stream(0, "bench", 0), 1.0, side * side * channels);
+    for row in values.chunks_exact_mut(channels) {
         let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
         row.iter_mut().for_each(|value| *value /= length);
     }
-    NodeFeatures { values, width, layout: Layout::Grid { rows: side, columns: side }, adjacency: Adjacency::Complete }
+    NodeFeatures {
+        values,
+        channels,
+        layout: Layout::Grid { rows: side, columns: side },
+        adjacency: Adjacency::Complete,
+    }
 }
 
 fn network_config() -> NetworkConfig {

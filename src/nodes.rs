@@ -5,10 +5,10 @@ use crate::raster::{LabelMap, Mask, Raster};
 /// The nodes of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeFeatures {
-    /// Row-major `[nodes, width]`.
+    /// Row-major `[nodes, channels]`.
     pub values: Vec<f32>,
     /// Channels per node.
-    pub width: usize,
+    pub channels: usize,
     /// Where the nodes lie in the image.
     pub layout: Layout,
     /// How the affinity between nodes is defined.
@@ -44,7 +44,7 @@ pub struct Edge {
 impl NodeFeatures {
     /// Number of nodes.
     pub fn nodes(&self) -> usize {
-        self.values.len() / self.width
+        self.values.len() / self.channels
     }
 }
 

@@ -35,7 +35,7 @@ impl Case {
     fn nodes(&self) -> NodeFeatures {
         NodeFeatures {
             values: self.golden.floats("features"),
-            width: 24,
+            channels: 24,
             layout: Layout::Grid { rows: 6, columns: 10 },
             adjacency: Adjacency::Complete,
         }
@@ -302,7 +302,7 @@ fn two_group_graphs(affinity: Affinity) -> Vec<Graph> {
             });
             let nodes = NodeFeatures {
                 values: values.collect(),
-                width: 4,
+                channels: 4,
                 layout: Layout::Grid { rows: 1, columns: count },
                 adjacency: Adjacency::Complete,
             };

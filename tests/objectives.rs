@@ -21,7 +21,7 @@ fn graphs(affinity: Affinity, complete: bool) -> Vec<Graph> {
             |first: usize| Edge { first: first as u32, second: first as u32 + 1, weight: 0.2 + first as f32 / 9.0 };
         let nodes = NodeFeatures {
             values: random::uniform(&mut random::stream(3, "features", count as u64), 1.0, count * WIDTH),
-            width: WIDTH,
+            channels: WIDTH,
             layout: Layout::Grid { rows: 1, columns: count },
             adjacency: if complete {
                 Adjacency::Complete

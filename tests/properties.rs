@@ -8,15 +8,15 @@ use proptest::prelude::*;
 
 /// Features of 2 to 12 nodes, and soft assignments to K clusters, K from 2 to 5.
 fn any_case() -> impl Strategy<Value = (NodeFeatures, Vec<f32>, usize)> {
-    (2usize..=12, 1usize..=5, 2usize..=5, any::<bool>()).prop_flat_map(|(nodes, width, clusters, complete)| {
-        let values = prop::collection::vec(-2.0f32..2.0, nodes * width);
+    (2usize..=12, 1usize..=5, 2usize..=5, any::<bool>()).prop_flat_map(|(nodes, channels, clusters, complete)| {
+        let values = prop::collection::vec(-2.0f32..2.0, nodes * channels);
         let logits = prop::collection::vec(-6.0f32..6.0, nodes * clusters);
         let weights = prop::collection::vec(0.0f32..1.0, nodes * nodes);
         (values, logits, weights).prop_map(move |(values, logits, weights)| {
             let adjacency = if complete { Adjacency::Complete } else { Adjacency::Edges(edges(nodes, &weights)) };
             let layout = Layout::Grid { rows: 1, columns: nodes };
             let assignment = logits.chunks_exact(clusters).flat_map(softmax).collect();
-            (NodeFeatures { values, width, layout, adjacency }, assignment, clusters)
+            (NodeFeatures { values, channels, layout, adjacency }, assignment, clusters)
         })
     })
 }
@@ -42,7 +42,7 @@ fn softmax(row: &[f32]) -> Vec<f32> {
 /// W written out, `[N, N]`.
 fn dense(nodes: &NodeFeatures, affinity: Affinity) -> Vec<f64> {
     let count = nodes.nodes();
-    let row = |node: usize| &nodes.values[node * nodes.width..(node + 1) * nodes.width];
+    let row = |node: usize| &nodes.values[node * nodes.channels..(node + 1) * nodes.channels];
     let product =
         |i: usize, j: usize| -> f64 { row(i).iter().zip(row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     let mut matrix = vec![0.0; count * count];

@@ -9,6 +9,7 @@ use super::{ClusterConfig, ClusterError, Propagation, Restart, propagation};
 use crate::event::{Event, Observer, Phase};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::{argmax, random};
+use crate::objective::collection_correlation;
 use crate::tensor::{self, Device, Tensor};
 use crate::train::Optimiser;
 
@@ -119,52 +120,21 @@ struct Problem {
 /// S = softmax(MLP(P)).
 ///
 /// # Shapes
-/// P `[N, D]` → `[N, K]`
+/// P `[N, D]`, dropout mask `[1, N, hidden[1]]` → `[N, K]`
 fn assign(network: &Network, propagated: Tensor<2>, mask: Option<Tensor<3>>) -> Tensor<2> {
-    let [count, _] = propagated.dims();
-    let logits = network.logits(propagated.unsqueeze(), None, mask);
-    burn::tensor::activation::softmax(logits.reshape([count, network.config().clusters]), 1)
+    network.probabilities(propagated.unsqueeze(), None, mask).squeeze_dim(0)
 }
 
 impl Problem {
-    /// One step of AdamW with dropout on; gives the loss before it, −(‖FᵀS‖² − c ‖Sᵀ1‖²) / magnitude.
-    ///
-    /// The loss is quadratic in S with the gradient G = −2 (F FᵀS − c 1 1ᵀS) / magnitude, which is computed outside of the
-    /// tape: Σ S∘G has the right gradient, and no copy of F is kept for a backward pass.
-    fn step(&self, network: &mut Network, optimiser: &mut Optimiser, mut dropout: ChaCha8Rng, rate: f64) -> f64 {
-        let [count, _] = self.propagated.dims();
-        let device = self.propagated.device();
-        let mut tracked = network.clone();
-        for parameter in tracked.parameters_mut() {
-            parameter.value = Tensor::from_inner(parameter.value.clone()).require_grad();
-        }
-        let config = network.config();
-        let mask = (config.dropout > 0.0).then(|| {
-            let hidden = config.hidden[1];
-            let mask = random::dropout_mask(&mut dropout, config.dropout, count * hidden);
-            Tensor::from_inner(tensor::from_vec(mask, [1, count, hidden], &device))
-        });
-        let assignment = assign(&tracked, Tensor::from_inner(self.propagated.clone()), mask);
-        let (gradient, loss) = self.gradient(assignment.clone().inner());
-        let tape = (assignment * Tensor::from_inner(gradient)).sum().backward();
-        let gradients = tracked.parameters().iter().map(|parameter| {
-            let gradient = parameter.value.grad(&tape);
-            // A parameter that the loss does not depend on.
-            gradient.unwrap_or_else(|| parameter.value.clone().inner().zeros_like())
-        });
-        optimiser.step(rate, network, gradients.collect());
-        loss
-    }
-
-    /// The gradient of the loss in S, `[N, K]`, and the loss.
-    fn gradient(&self, assignment: Tensor<2>) -> (Tensor<2>, f64) {
-        let together = self.features.clone().transpose().matmul(assignment.clone());
-        let sizes = assignment.clone().sum_dim(0);
-        let gradient = self.features.clone().matmul(together) - sizes.mul_scalar(self.offset);
-        let gradient = gradient.mul_scalar(-2.0 / self.magnitude);
-        // The loss is half of Σ S∘G, being quadratic.
-        let loss = tensor::into_vec((assignment * gradient.clone()).sum_dim(0).sum_dim(1));
-        (gradient, 0.5 * f64::from(loss[0]))
+    /// One step of AdamW with dropout on; gives the loss before it.
+    fn step(&self, network: &mut Network, optimiser: &mut Optimiser, dropout: ChaCha8Rng, rate: f64) -> f64 {
+        let nodes = self.propagated.dims()[0];
+        optimiser.descend(network, [1, nodes], dropout, rate, |network, mask| {
+            let assignment = assign(network, Tensor::from_inner(self.propagated.clone()), mask);
+            let constant = assignment.clone().inner();
+            let (loss, gradient) = collection_correlation(&self.features, self.offset, self.magnitude, constant);
+            ((assignment * Tensor::from_inner(gradient)).sum(), loss)
+        })
     }
 }
 
@@ -183,7 +153,7 @@ mod tests {
         let values = random::uniform(&mut random::stream(2, "steps", 0), 1.0, count * width);
         let vectors = Vectors::new(values.clone(), width).unwrap();
         let layout = Layout::Grid { rows: 1, columns: count };
-        let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
+        let nodes = NodeFeatures { values, channels: width, layout, adjacency: Adjacency::Complete };
         let device = tensor::cpu();
         let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &device);
         let graphs = [graph];
@@ -201,7 +171,7 @@ mod tests {
         for epoch in 0..5 {
             let stream = || random::stream(1, "dropout", epoch);
             let losses = |assignment| Objective::Cc.scaled_losses(&batch, assignment);
-            let expected = first.descend(&mut shared, &batch, losses, stream(), 0.01).loss;
+            let expected = first.descend_on_batch(&mut shared, &batch, losses, stream(), 0.01).loss;
             let loss = problem.step(&mut own, &mut second, stream(), 0.01);
             assert!((loss - expected).abs() < 1e-5, "{loss} is not {expected}");
         }

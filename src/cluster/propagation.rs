@@ -141,7 +141,7 @@ mod tests {
     fn assert_same_as_graph(count: usize, width: usize, alpha: f64) {
         let values = random::uniform(&mut random::stream(3, "tiles", 0), 1.0, count * width);
         let layout = Layout::Grid { rows: 1, columns: count };
-        let nodes = NodeFeatures { values: values.clone(), width, layout, adjacency: Adjacency::Complete };
+        let nodes = NodeFeatures { values: values.clone(), channels: width, layout, adjacency: Adjacency::Complete };
         let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &tensor::cpu());
         let vectors = Vectors::new(values, width).unwrap();
         let offset = vectors.largest_product() / alpha;

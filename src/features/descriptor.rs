@@ -42,7 +42,7 @@ impl Descriptor {
         match self {
             Descriptor::ColourPlace => nodes,
             Descriptor::BackgroundDistance => {
-                NodeFeatures { values: background_distance(&nodes), width: self.width(), ..nodes }
+                NodeFeatures { values: background_distance(&nodes), channels: self.width(), ..nodes }
             }
         }
     }
@@ -116,13 +116,13 @@ mod tests {
             }
         }
         let layout = Layout::Grid { rows: 3, columns };
-        NodeFeatures { values, width: REGION_WIDTH, layout, adjacency: Adjacency::Edges(edges) }
+        NodeFeatures { values, channels: REGION_WIDTH, layout, adjacency: Adjacency::Edges(edges) }
     }
 
     #[test]
     fn distance_follows_the_cheapest_path_and_its_largest_is_one() {
         let nodes = Descriptor::BackgroundDistance.describe(strip(&[0.2, 0.4, 0.2]));
-        assert_eq!(nodes.width, 1);
+        assert_eq!(nodes.channels, 1);
         let middle: Vec<f32> = nodes.values[6..9].to_vec();
         for (value, expected) in middle.iter().zip([0.5, 1.0, 0.5]) {
             assert!((value - expected).abs() < 1e-6, "{middle:?}");

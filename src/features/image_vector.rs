@@ -68,7 +68,7 @@ mod tests {
         // Two rows of a grid: black above, red below.
         let values = vec![0.0, 0.0, 0.0, 0.25, 0.5, 1.0, 0.0, 0.0, 0.75, 0.5];
         let layout = Layout::Grid { rows: 2, columns: 1 };
-        let nodes = NodeFeatures { values, width: REGION_WIDTH, layout, adjacency: Adjacency::Complete };
+        let nodes = NodeFeatures { values, channels: REGION_WIDTH, layout, adjacency: Adjacency::Complete };
         let statistics = colour_statistics(&nodes);
         let mut expected = vec![0.0; STATISTICS];
         expected[0] = 0.5; // mean red

@@ -96,7 +96,7 @@ fn pixel_graph(image: &RgbImage) -> NodeFeatures {
     }
     NodeFeatures {
         values,
-        width: REGION_WIDTH,
+        channels: REGION_WIDTH,
         layout: Layout::Grid { rows, columns },
         adjacency: Adjacency::Edges(edges),
     }

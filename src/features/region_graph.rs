@@ -44,7 +44,7 @@ pub fn region_graph(image: &RgbImage, labels: &LabelMap, regions: usize) -> Node
         .collect();
     NodeFeatures {
         values,
-        width: REGION_WIDTH,
+        channels: REGION_WIDTH,
         layout: Layout::Superpixels { labels: labels.clone(), regions },
         adjacency: Adjacency::Edges(edges),
     }
@@ -135,7 +135,7 @@ mod tests {
             [0.0; 5],
         ];
         assert_eq!(graph.values, expected.concat());
-        assert_eq!((graph.nodes(), graph.width), (4, 5));
+        assert_eq!((graph.nodes(), graph.channels), (4, 5));
         let weight = |square: f64| (-square / 255.0).exp() as f32;
         let edge = |first, second, square| Edge { first, second, weight: weight(square) };
         let edges = vec![edge(0, 1, 3150.0), edge(0, 2, 25.0), edge(1, 2, 2725.0)];

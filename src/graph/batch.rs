@@ -4,12 +4,10 @@ use std::cell::OnceCell;
 
 use burn::tensor::{Int, TensorData};
 
+use super::tiles::{GRAPH_TILE_ENTRIES, Tiles};
 use super::{Graph, Weights, symmetric};
 use crate::nodes::Edge;
 use crate::tensor::{self, Device, Tensor};
-
-/// Entries of W formed at once while applying it.
-const TILE_ENTRIES: usize = 1 << 22;
 
 /// A mini-batch of graphs, padded to the largest: B graphs of N nodes and D channels.
 ///
@@ -59,13 +57,13 @@ impl<'a> Batch<'a> {
     /// Pads and joins `graphs` on `device`.
     ///
     /// # Panics
-    /// If `graphs` is empty or mixes widths or kinds of weights.
+    /// If `graphs` is empty or mixes numbers of channels or kinds of weights.
     pub fn collate(graphs: &'a [Graph], device: &Device) -> Batch<'a> {
         let counts: Vec<usize> = graphs.iter().map(Graph::nodes).collect();
         let nodes = counts.iter().copied().max().expect("a batch holds at least one graph");
-        let width = graphs[0].width;
-        assert!(graphs.iter().all(|graph| graph.width == width), "the graphs of a batch have one width");
-        let padded = |width, values: fn(&Graph) -> &[f32]| padded(graphs, nodes, width, values, device);
+        let channels = graphs[0].channels;
+        assert!(graphs.iter().all(|graph| graph.channels == channels), "the graphs of a batch have as many channels");
+        let padded = |columns, values: fn(&Graph) -> &[f32]| padded(graphs, nodes, columns, values, device);
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
         let mixed = "the graphs of a batch have one kind of weights";
         let weights = match &graphs[0].weights {
@@ -98,7 +96,7 @@ impl<'a> Batch<'a> {
         let classes = graphs.iter().map(|graph| Some(graph.targets.as_ref()?.len() / graph.nodes())).min().flatten();
         Batch {
             targets: classes.map(|classes| padded(classes, |graph| graph.targets.as_deref().unwrap_or_default())),
-            propagated: padded(width, |graph| &graph.propagated),
+            propagated: padded(channels, |graph| &graph.propagated),
             mask: tensor::from_vec(mask, [graphs.len(), nodes, 1], device),
             degrees: padded(1, |graph| &graph.degrees),
             magnitude: per_graph(graphs.iter().map(magnitude).collect()),
@@ -112,15 +110,17 @@ impl<'a> Batch<'a> {
 
     /// X of every graph, `[B, N, D]`; joined when first asked for, as most networks and objectives never do.
     pub fn features(&self) -> Tensor<3> {
-        let [_, nodes, width] = self.propagated.dims();
-        self.features.get_or_init(|| padded(self.graphs, nodes, width, |graph| &graph.features, &self.device)).clone()
+        let [_, nodes, channels] = self.propagated.dims();
+        self.features
+            .get_or_init(|| padded(self.graphs, nodes, channels, |graph| &graph.features, &self.device))
+            .clone()
     }
 
     /// The same batch with non-negative W formed once, for many passes over few graphs; large ones are left as they are.
     pub fn with_formed_weights(mut self) -> Batch<'a> {
         if let BatchWeights::NonNegative { scales } = &self.weights {
             let [graphs, nodes, _] = self.propagated.dims();
-            if graphs * nodes * nodes <= TILE_ENTRIES {
+            if graphs * nodes * nodes <= GRAPH_TILE_ENTRIES {
                 let scales = tensor::from_slice(scales, [graphs, 1, 1], &self.device);
                 let products = self.features().matmul(self.features().transpose());
                 self.weights = BatchWeights::Formed(products.clamp_min(0.0) * scales);
@@ -180,14 +180,14 @@ impl<'a> Batch<'a> {
 /// The values of every graph, padded with zeros to `nodes` rows.
 ///
 /// # Shapes
-/// values `[n, width]` each → `[B, N, width]`
-fn padded(graphs: &[Graph], nodes: usize, width: usize, values: fn(&Graph) -> &[f32], device: &Device) -> Tensor<3> {
-    let mut all = Vec::with_capacity(graphs.len() * nodes * width);
+/// values `[n, columns]` each → `[B, N, columns]`
+fn padded(graphs: &[Graph], nodes: usize, columns: usize, values: fn(&Graph) -> &[f32], device: &Device) -> Tensor<3> {
+    let mut all = Vec::with_capacity(graphs.len() * nodes * columns);
     for (index, graph) in graphs.iter().enumerate() {
         all.extend_from_slice(values(graph));
-        all.resize((index + 1) * nodes * width, 0.0);
+        all.resize((index + 1) * nodes * columns, 0.0);
     }
-    tensor::from_vec(all, [graphs.len(), nodes, width], device)
+    tensor::from_vec(all, [graphs.len(), nodes, columns], device)
 }
 
 /// The diagonal of SᵀWS from a function for WS.
@@ -204,28 +204,17 @@ fn from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>)
     inner(assignment).mul_scalar(2.0) - inner(constant)
 }
 
-/// W S with W_ij = max(x_i·x_j, 0) · scale, one graph and one band of rows at a time, so that memory stays bounded at
-/// any N.
+/// W S with W_ij = max(x_i·x_j, 0) · scale, one graph after the other.
 ///
 /// # Shapes
 /// features `[B, N, D]`, assignment `[B, N, K]` → `[B, N, K]`
 fn tiled_product(features: &Tensor<3>, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
-    let [graphs, nodes, width] = features.dims();
-    let clusters = assignment.dims()[2];
-    let band = (TILE_ENTRIES / nodes).max(1);
-    let mut products = Vec::new();
-    for (graph, &scale) in scales.iter().enumerate() {
-        let rows = features.clone().slice([graph..graph + 1, 0..nodes, 0..width]).reshape([nodes, width]);
-        let columns = rows.clone().transpose();
-        let values = assignment.clone().slice([graph..graph + 1, 0..nodes, 0..clusters]);
-        let values = values.reshape([nodes, clusters]).mul_scalar(scale);
-        for start in (0..nodes).step_by(band) {
-            let end = (start + band).min(nodes);
-            let affinity = rows.clone().slice([start..end, 0..width]).matmul(columns.clone()).clamp_min(0.0);
-            products.push(affinity.matmul(values.clone()));
-        }
-    }
-    Tensor::<2>::cat(products, 0).reshape([graphs, nodes, clusters])
+    let products = scales.iter().enumerate().map(|(graph, &scale)| {
+        let own = |values: &Tensor<3>| values.clone().narrow(0, graph, 1);
+        let tiles = Tiles::new(own(features), GRAPH_TILE_ENTRIES, |products| products.clamp_min(0.0));
+        tiles.times(&own(&assignment).mul_scalar(scale))
+    });
+    Tensor::cat(products.collect(), 0)
 }
 
 /// W S with W given by the neighbours of every node.
@@ -249,7 +238,8 @@ fn magnitude(graph: &Graph) -> f32 {
     let bound = match &graph.weights {
         Weights::NonNegative { .. } => pairs,
         Weights::Correlation { .. } => {
-            let norms = graph.features.chunks_exact(graph.width).map(|row| row.iter().map(|value| value * value).sum());
+            let norms =
+                graph.features.chunks_exact(graph.channels).map(|row| row.iter().map(|value| value * value).sum());
             pairs * norms.fold(0.0f32, f32::max)
         }
         Weights::Edges { edges, offset } => edges.iter().map(|edge| 2.0 * (edge.weight - offset).abs()).sum(),
@@ -293,13 +283,13 @@ mod tests {
 
     #[test]
     fn tiles_of_tensors_give_what_the_processor_gives() {
-        let (width, clusters, device) = (6, 3, tensor::cpu());
+        let (channels, clusters, device) = (6, 3, tensor::cpu());
         // More nodes than one tile has rows.
-        let graphs: Vec<Graph> = [TILE_ENTRIES.isqrt() + 9, 40]
+        let graphs: Vec<Graph> = [GRAPH_TILE_ENTRIES.isqrt() + 9, 40]
             .map(|count| {
-                let values = random::uniform(&mut random::stream(4, "features", count as u64), 1.0, count * width);
+                let values = random::uniform(&mut random::stream(4, "features", count as u64), 1.0, count * channels);
                 let layout = Layout::Grid { rows: 1, columns: count };
-                let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
+                let nodes = NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete };
                 Graph::build(&nodes, Affinity::NonNegative, &device)
             })
             .into();

@@ -1,11 +1,9 @@
 //! Graphs of a whole batch by tensor operations alone: nothing is read back before the caller asks.
 
 use super::propagation::Propagation;
+use super::tiles::{BATCH_TILE_ENTRIES, Tiles};
 use super::{Affinity, Graph, Weights};
 use crate::tensor::Tensor;
-
-/// Entries of W that are held at once, over all graphs of a batch.
-const TILE_ENTRIES: usize = 1 << 27;
 
 /// The complete graphs of B images with N nodes of D channels each, on their device.
 #[derive(Debug, Clone)]
@@ -28,11 +26,11 @@ impl DeviceGraphs {
     /// # Shapes
     /// `[B, N, D]`, without padding
     pub fn build(features: Tensor<3>, affinity: Affinity) -> DeviceGraphs {
-        DeviceGraphs::build_in_tiles(features, affinity, TILE_ENTRIES)
+        DeviceGraphs::build_in_tiles(features, affinity, BATCH_TILE_ENTRIES)
     }
 
     fn build_in_tiles(features: Tensor<3>, affinity: Affinity, tile_entries: usize) -> DeviceGraphs {
-        let [graphs, nodes, width] = features.dims();
+        let nodes = features.dims()[1];
         let squared_norms = features.clone().powi_scalar(2).sum_dim(2);
         // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
         let largest = squared_norms.clone().max_dim(1);
@@ -47,48 +45,19 @@ impl DeviceGraphs {
         };
         let missing_loop = weighted(squared_norms).lower_equal_elem(0.0).float();
 
-        let rows = (tile_entries / (graphs * nodes)).clamp(1, nodes);
-        let transposed = features.clone().swap_dims(1, 2);
-        let part = |of: &Tensor<3>, start: usize| {
-            let [_, _, columns] = of.dims();
-            of.clone().slice([0..graphs, start..(start + rows).min(nodes), 0..columns])
-        };
-        let tile = |start: usize| weighted(part(&features, start).matmul(transposed.clone())).clamp_min(0.0);
-        let (mut row_sums, mut not_positive) = (Vec::new(), Vec::new());
-        let mut whole = None;
-        for start in (0..nodes).step_by(rows) {
-            let tile = tile(start);
-            row_sums.push(tile.clone().sum_dim(2));
-            if matches!(affinity, Affinity::Correlation { .. }) {
-                not_positive.push(tile.clone().equal_elem(0.0).float().mean_dim(2));
-            }
-            whole = (rows == nodes).then_some(tile);
-        }
-        let row_sums = Tensor::cat(row_sums, 1);
-        // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
-        let with_loops = row_sums.clone() + missing_loop.clone();
-        let without = with_loops.clone().lower_equal_elem(0.0);
-        let inverse_roots = with_loops.clamp_min(f32::MIN_POSITIVE).sqrt().recip().mask_fill(without, 0.0);
-
-        let scaled = features.clone() * inverse_roots.clone();
-        let propagate = |start: usize| {
-            let tile = whole.clone().unwrap_or_else(|| tile(start));
-            let loops = part(&missing_loop, start) * part(&scaled, start);
-            (tile.matmul(scaled.clone()) + loops) * part(&inverse_roots, start)
-        };
-        let propagated = Tensor::cat((0..nodes).step_by(rows).map(propagate).collect(), 1);
-
+        let positive = |products| weighted(products).clamp_min(0.0);
+        let tiles = Tiles::new(features.clone(), tile_entries, positive);
+        let found = tiles.propagate(&missing_loop, matches!(affinity, Affinity::Correlation { .. }));
         let degrees = match affinity {
-            Affinity::NonNegative => row_sums,
+            Affinity::NonNegative => found.row_sums,
             // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
             Affinity::Correlation { .. } => {
                 let total = features.clone().sum_dim(1).swap_dims(1, 2);
                 features.clone().matmul(total) - parameter.clone().mul_scalar(nodes as f64)
             }
         };
-        let negative_share = (!not_positive.is_empty()).then(|| Tensor::cat(not_positive, 1).mean_dim(1));
-        debug_assert_eq!(propagated.dims(), [graphs, nodes, width]);
-        DeviceGraphs { features, propagated, degrees, parameter, negative_share }
+        let negative_share = found.not_positive.map(|counts| counts.div_scalar(nodes as f64).mean_dim(1));
+        DeviceGraphs { features, propagated: found.propagated, degrees, parameter, negative_share }
     }
 
     /// All values of every graph as one row, to be brought to the host at once.
@@ -116,11 +85,11 @@ impl DeviceGraphs {
     /// The graph that a row of [`DeviceGraphs::rows`] holds.
     ///
     /// # Panics
-    /// If the row is none of nodes as many as `coverage` is of, with `width` channels.
-    pub fn from_row(row: &[f32], width: usize, affinity: Affinity, coverage: (Vec<f32>, Vec<f32>)) -> Graph {
+    /// If the row is none of nodes as many as `coverage` is of, with so many `channels`.
+    pub fn from_row(row: &[f32], channels: usize, affinity: Affinity, coverage: (Vec<f32>, Vec<f32>)) -> Graph {
         let nodes = coverage.0.len();
-        let (features, rest) = row.split_at(nodes * width);
-        let (propagated, rest) = rest.split_at(nodes * width);
+        let (features, rest) = row.split_at(nodes * channels);
+        let (propagated, rest) = rest.split_at(nodes * channels);
         let (degrees, rest) = rest.split_at(nodes);
         let &[parameter, share] = rest else { panic!("a row holds one graph of {nodes} nodes") };
         let (weights, negative_share) = match affinity {
@@ -129,7 +98,7 @@ impl DeviceGraphs {
         };
         let [features, propagated, degrees] = [features, propagated, degrees].map(<[f32]>::to_vec);
         Propagation { propagated, degrees, weights, negative_share, affinities: None }
-            .into_graph(features, width, coverage)
+            .into_graph(features, channels, coverage)
     }
 }
 
@@ -142,24 +111,24 @@ mod tests {
 
     #[test]
     fn a_batch_holds_the_graph_of_every_image() {
-        let (nodes, width) = (23, 5);
-        let mut values = random::uniform(&mut random::stream(4, "test", 0), 1.0, 3 * nodes * width);
+        let (nodes, channels) = (23, 5);
+        let mut values = random::uniform(&mut random::stream(4, "test", 0), 1.0, 3 * nodes * channels);
         // An image without any content between two others, and a node without any in the last.
-        values[nodes * width..2 * nodes * width].fill(0.0);
-        values[2 * nodes * width..][..width].fill(0.0);
+        values[nodes * channels..2 * nodes * channels].fill(0.0);
+        values[2 * nodes * channels..][..channels].fill(0.0);
         let layout = Layout::Grid { rows: 1, columns: nodes };
-        let features = || tensor::from_slice(&values, [3, nodes, width], &tensor::cpu());
+        let features = || tensor::from_slice(&values, [3, nodes, channels], &tensor::cpu());
         for affinity in [Affinity::NonNegative, Affinity::Correlation { alpha: 2.0 }] {
             // All of W at once, bands of four rows, single rows.
-            for tile_entries in [TILE_ENTRIES, 4 * 3 * nodes, 1] {
+            for tile_entries in [BATCH_TILE_ENTRIES, 4 * 3 * nodes, 1] {
                 let graphs = DeviceGraphs::build_in_tiles(features(), affinity, tile_entries);
                 let rows = tensor::into_vec(graphs.rows());
                 let row_length = rows.len() / 3;
-                for (row, values) in rows.chunks_exact(row_length).zip(values.chunks_exact(nodes * width)) {
-                    let found = DeviceGraphs::from_row(row, width, affinity, layout.coverage());
+                for (row, values) in rows.chunks_exact(row_length).zip(values.chunks_exact(nodes * channels)) {
+                    let found = DeviceGraphs::from_row(row, channels, affinity, layout.coverage());
                     let nodes = NodeFeatures {
                         values: values.to_vec(),
-                        width,
+                        channels,
                         layout: layout.clone(),
                         adjacency: Adjacency::Complete,
                     };

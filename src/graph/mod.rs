@@ -10,6 +10,7 @@ mod propagation;
 mod storage;
 mod subgraph;
 mod symmetric;
+mod tiles;
 
 pub use batch::Batch;
 pub use config::GraphConfig;
@@ -42,7 +43,7 @@ pub enum Affinity {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
     /// Channels per node, D.
-    pub width: usize,
+    pub channels: usize,
     /// X, row-major `[N, D]`.
     pub features: Vec<f32>,
     /// P = Â X, row-major `[N, D]`.
@@ -94,10 +95,10 @@ impl Graph {
     fn build_and_keep(nodes: &NodeFeatures, affinity: Affinity, keep: bool, device: &Device) -> Graph {
         let (features, coverage) = (nodes.values.clone(), nodes.layout.coverage());
         match &nodes.adjacency {
-            Adjacency::Complete => Graph::complete(features, nodes.width, affinity, keep, coverage, device),
-            Adjacency::Edges(edges) => propagation::over_edges(&features, nodes.width, edges, affinity).into_graph(
+            Adjacency::Complete => Graph::complete(features, nodes.channels, affinity, keep, coverage, device),
+            Adjacency::Edges(edges) => propagation::over_edges(&features, nodes.channels, edges, affinity).into_graph(
                 features,
-                nodes.width,
+                nodes.channels,
                 coverage,
             ),
         }
@@ -106,18 +107,19 @@ impl Graph {
     /// The complete graph of features `[N, D]`, whose nodes cover so much area and border.
     fn complete(
         features: Vec<f32>,
-        width: usize,
+        channels: usize,
         affinity: Affinity,
         keep: bool,
         coverage: (Vec<f32>, Vec<f32>),
         device: &Device,
     ) -> Graph {
         if tensor::is_cpu(device) || features.is_empty() {
-            return propagation::over_features(&features, width, affinity, keep).into_graph(features, width, coverage);
+            return propagation::over_features(&features, channels, affinity, keep)
+                .into_graph(features, channels, coverage);
         }
-        let shape = [1, features.len() / width, width];
+        let shape = [1, features.len() / channels, channels];
         let graphs = DeviceGraphs::build(tensor::from_vec(features, shape, device), affinity);
-        DeviceGraphs::from_row(&tensor::into_vec(graphs.rows()), width, affinity, coverage)
+        DeviceGraphs::from_row(&tensor::into_vec(graphs.rows()), channels, affinity, coverage)
     }
 
     /// Number of nodes, N.

@@ -1,9 +1,10 @@
 //! W, its row sums, and P = Â X.
 
+use super::tiles::{GRAPH_TILE_ENTRIES, Tiles};
 use super::{Affinity, Graph, SymmetricMatrix, Weights};
 use crate::nodes::Edge;
 use crate::numerics::vectorised::add_squared_norms;
-use crate::tensor::{self, Tensor};
+use crate::tensor;
 
 /// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
 pub(super) struct Propagation {
@@ -17,26 +18,34 @@ pub(super) struct Propagation {
 impl Propagation {
     /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers, and of these
     /// on the border, `[N]` each.
-    pub fn into_graph(self, features: Vec<f32>, width: usize, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
+    pub fn into_graph(self, features: Vec<f32>, channels: usize, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
         let Propagation { propagated, degrees, weights, negative_share, affinities } = self;
-        Graph { width, features, propagated, degrees, weights, negative_share, area, border, targets: None, affinities }
+        Graph {
+            channels,
+            features,
+            propagated,
+            degrees,
+            weights,
+            negative_share,
+            area,
+            border,
+            targets: None,
+            affinities,
+        }
     }
 }
 
 /// Most nodes of a graph whose W is formed at once, in 8 MiB; of a larger one it is formed in tiles, twice.
 pub const MOST_FORMED_NODES: usize = 2048;
 
-/// Entries of W in a tile.
-const TILE_ENTRIES: usize = 1 << 22;
-
 /// Propagation over the complete graph on the processor; `keep` hands W on where it is non-negative and was formed at once.
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, keep: bool) -> Propagation {
-    let count = values.len() / width;
+pub(super) fn over_features(values: &[f32], channels: usize, affinity: Affinity, keep: bool) -> Propagation {
+    let count = values.len() / channels;
     let mut squared_norms = vec![0.0; count];
-    add_squared_norms(&mut squared_norms, values, width);
+    add_squared_norms(&mut squared_norms, values, channels);
     // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
     let largest = squared_norms.iter().copied().fold(0.0f32, f32::max);
     let weights = match affinity {
@@ -55,39 +64,20 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
     let missing_loop: Vec<f32> =
         squared_norms.iter().map(|norm| if (norm - offset) * scale > 0.0 { 0.0 } else { 1.0 }).collect();
 
-    let positive = if count <= MOST_FORMED_NODES {
-        Positive::Formed(SymmetricMatrix::of_products(values, width, offset, scale))
-    } else {
-        Positive::Tiled(Tiles { features: tensor::from_slice(values, [count, width], &tensor::cpu()), offset, scale })
-    };
-    let (row_sums, not_positive) = positive.row_sums_and_zeros(count);
-    // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
-    let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
-    let inverse_roots: Vec<f32> =
-        row_sums.iter().zip(&missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
-    let mut scaled = values.to_vec();
-    for (row, inverse) in scaled.chunks_exact_mut(width).zip(&inverse_roots) {
-        row.iter_mut().for_each(|value| *value *= inverse);
-    }
-    let mut propagated = positive.times(&scaled, width);
-    let rows = propagated.chunks_exact_mut(width).zip(scaled.chunks_exact(width));
-    for ((row, own), (missing, inverse)) in rows.zip(missing_loop.iter().zip(&inverse_roots)) {
-        row.iter_mut().zip(own).for_each(|(value, own)| *value = (*value + missing * own) * inverse);
-    }
-    let affinities = match positive {
-        Positive::Formed(matrix) if keep && affinity == Affinity::NonNegative => Some(matrix),
-        _ => None,
-    };
+    let positive = Positive { values, channels, offset, scale, missing_loop };
+    let counted = matches!(affinity, Affinity::Correlation { .. });
+    let OverPositive { propagated, row_sums, not_positive, formed } =
+        if count <= MOST_FORMED_NODES { positive.propagate_formed(counted) } else { positive.propagate_tiled(counted) };
 
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
         Weights::Correlation { offset } => {
-            let mut total = vec![0.0f64; width];
-            for row in values.chunks_exact(width) {
+            let mut total = vec![0.0f64; channels];
+            for row in values.chunks_exact(channels) {
                 row.iter().zip(&mut total).for_each(|(value, sum)| *sum += f64::from(*value));
             }
             values
-                .chunks_exact(width)
+                .chunks_exact(channels)
                 .map(|row| {
                     let product: f64 = row.iter().zip(&total).map(|(value, sum)| f64::from(*value) * sum).sum();
                     (product - count as f64 * f64::from(*offset)) as f32
@@ -96,64 +86,69 @@ pub(super) fn over_features(values: &[f32], width: usize, affinity: Affinity, ke
         }
         _ => row_sums,
     };
-    let negative_share = matches!(affinity, Affinity::Correlation { .. })
-        .then(|| (not_positive / (count as f64 * count as f64).max(1.0)) as f32);
+    let negative_share = not_positive.map(|number| (number / (count as f64 * count as f64).max(1.0)) as f32);
+    let affinities = formed.filter(|_| keep && affinity == Affinity::NonNegative);
     Propagation { propagated, degrees, weights, negative_share, affinities }
 }
 
-/// The positive part of W, max(x_i·x_j − offset, 0) · scale.
-enum Positive {
-    Formed(SymmetricMatrix),
-    Tiled(Tiles),
-}
-
-/// A matrix that is formed in tiles of rows whenever it is needed, so that memory is O(N·tile) at any N.
-struct Tiles {
-    /// X `[N, D]`.
-    features: Tensor<2>,
+/// The positive part of W, max(x_i·x_j − offset, 0) · scale, of features `[N, D]`.
+struct Positive<'a> {
+    values: &'a [f32],
+    channels: usize,
     offset: f32,
     scale: f32,
+    /// 1 where the diagonal is not positive, else 0, `[N]`.
+    missing_loop: Vec<f32>,
 }
 
-impl Positive {
-    /// The sum of every row, and how many entries are zero.
-    fn row_sums_and_zeros(&self, count: usize) -> (Vec<f32>, f64) {
-        match self {
-            Positive::Formed(matrix) => (matrix.times_few(&vec![1.0; count], 1), matrix.zeros() as f64),
-            Positive::Tiled(tiles) => {
-                let (mut sums, mut zeros) = (Vec::with_capacity(count), 0.0);
-                for rows in tiles.rows() {
-                    sums.extend(tensor::into_vec(rows.clone().sum_dim(1)));
-                    let per_row = tensor::into_vec(rows.equal_elem(0.0).float().sum_dim(1));
-                    zeros += per_row.iter().map(|&count| f64::from(count)).sum::<f64>();
-                }
-                (sums, zeros)
-            }
-        }
-    }
-
-    /// The product with V `[N, D]`.
-    fn times(&self, values: &[f32], width: usize) -> Vec<f32> {
-        match self {
-            Positive::Formed(matrix) => matrix.times_many(values, width),
-            Positive::Tiled(tiles) => {
-                let columns = tensor::from_slice(values, [values.len() / width, width], &tensor::cpu());
-                tiles.rows().flat_map(|rows| tensor::into_vec(rows.matmul(columns.clone()))).collect()
-            }
-        }
-    }
+/// What propagation over W's positive part gives.
+struct OverPositive {
+    propagated: Vec<f32>,
+    row_sums: Vec<f32>,
+    /// How many entries of W are not positive, where they were to be counted.
+    not_positive: Option<f64>,
+    formed: Option<SymmetricMatrix>,
 }
 
-impl Tiles {
-    /// The rows of one tile after the other.
-    fn rows(&self) -> impl Iterator<Item = Tensor<2>> {
-        let [count, width] = self.features.dims();
-        let tile_rows = (TILE_ENTRIES / count).max(1);
-        (0..count).step_by(tile_rows).map(move |start| {
-            let rows = self.features.clone().slice([start..(start + tile_rows).min(count), 0..width]);
-            let products = rows.matmul(self.features.clone().transpose());
+impl Positive<'_> {
+    /// With half of the matrix formed at once.
+    fn propagate_formed(&self, count_not_positive: bool) -> OverPositive {
+        let channels = self.channels;
+        let matrix = SymmetricMatrix::of_products(self.values, channels, self.offset, self.scale);
+        let row_sums = matrix.times_few(&vec![1.0; self.missing_loop.len()], 1);
+        // A tiny positive self-loop can be lost in the product's rounding, which leaves a node without any degree.
+        let inverse_root = |degree: f32| if degree > 0.0 { 1.0 / degree.sqrt() } else { 0.0 };
+        let inverse_roots: Vec<f32> =
+            row_sums.iter().zip(&self.missing_loop).map(|(sum, extra)| inverse_root(sum + extra)).collect();
+        let mut scaled = self.values.to_vec();
+        for (row, inverse) in scaled.chunks_exact_mut(channels).zip(&inverse_roots) {
+            row.iter_mut().for_each(|value| *value *= inverse);
+        }
+        let mut propagated = matrix.times_many(&scaled, channels);
+        let rows = propagated.chunks_exact_mut(channels).zip(scaled.chunks_exact(channels));
+        for ((row, own), (missing, inverse)) in rows.zip(self.missing_loop.iter().zip(&inverse_roots)) {
+            row.iter_mut().zip(own).for_each(|(value, own)| *value = (*value + missing * own) * inverse);
+        }
+        let not_positive = count_not_positive.then(|| matrix.zeros() as f64);
+        OverPositive { propagated, row_sums, not_positive, formed: Some(matrix) }
+    }
+
+    /// With the matrix formed in tiles, twice.
+    fn propagate_tiled(&self, count_not_positive: bool) -> OverPositive {
+        let (count, device) = (self.missing_loop.len(), tensor::cpu());
+        let features = tensor::from_slice(self.values, [1, count, self.channels], &device);
+        let missing_loop = tensor::from_slice(&self.missing_loop, [1, count, 1], &device);
+        let tiles = Tiles::new(features, GRAPH_TILE_ENTRIES, |products| {
             products.sub_scalar(self.offset).clamp_min(0.0).mul_scalar(self.scale)
-        })
+        });
+        let found = tiles.propagate(&missing_loop, count_not_positive);
+        let sum = |counts| tensor::into_vec(counts).into_iter().map(f64::from).sum();
+        OverPositive {
+            propagated: tensor::into_vec(found.propagated),
+            row_sums: tensor::into_vec(found.row_sums),
+            not_positive: found.not_positive.map(sum),
+            formed: None,
+        }
     }
 }
 
@@ -161,8 +156,8 @@ impl Tiles {
 ///
 /// # Shapes
 /// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity: Affinity) -> Propagation {
-    let count = values.len() / width;
+pub(super) fn over_edges(values: &[f32], channels: usize, edges: &[Edge], affinity: Affinity) -> Propagation {
+    let count = values.len() / channels;
     let offset = match affinity {
         Affinity::NonNegative => 0.0,
         Affinity::Correlation { alpha } => {
@@ -180,8 +175,8 @@ pub(super) fn over_edges(values: &[f32], width: usize, edges: &[Edge], affinity:
             positive_degrees[node] += weight.max(0.0);
         }
     }
-    let row = |node: usize| node * width..(node + 1) * width;
-    let mut propagated = vec![0.0f32; count * width];
+    let row = |node: usize| node * channels..(node + 1) * channels;
+    let mut propagated = vec![0.0f32; count * channels];
     for node in 0..count {
         let scale = 1.0 / positive_degrees[node];
         for (target, value) in propagated[row(node)].iter_mut().zip(&values[row(node)]) {
@@ -212,10 +207,10 @@ mod tests {
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
 
-    fn nodes(count: usize, width: usize, adjacency: Adjacency) -> NodeFeatures {
+    fn nodes(count: usize, channels: usize, adjacency: Adjacency) -> NodeFeatures {
         NodeFeatures {
-            values: random::uniform(&mut random::stream(3, "test", 0), 1.0, count * width),
-            width,
+            values: random::uniform(&mut random::stream(3, "test", 0), 1.0, count * channels),
+            channels,
             layout: Layout::Grid { rows: 1, columns: count },
             adjacency,
         }
@@ -223,18 +218,18 @@ mod tests {
 
     /// The formula of NUMERICS written out on a full matrix in double precision.
     fn reference(features: &NodeFeatures, weight: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-        let (count, width) = (features.nodes(), features.width);
+        let (count, channels) = (features.nodes(), features.channels);
         let looped = |i: usize, j: usize| {
             let value = weight(i, j).max(0.0);
             if i == j && value == 0.0 { 1.0 } else { value }
         };
         let degree: Vec<f64> = (0..count).map(|i| (0..count).map(|j| looped(i, j)).sum()).collect();
-        let mut result = vec![0.0; count * width];
+        let mut result = vec![0.0; count * channels];
         for i in 0..count {
             for j in 0..count {
                 let entry = looped(i, j) / (degree[i] * degree[j]).sqrt();
-                for channel in 0..width {
-                    result[i * width + channel] += entry * f64::from(features.values[j * width + channel]);
+                for channel in 0..channels {
+                    result[i * channels + channel] += entry * f64::from(features.values[j * channels + channel]);
                 }
             }
         }
@@ -249,7 +244,7 @@ mod tests {
     }
 
     fn product(nodes: &NodeFeatures, i: usize, j: usize) -> f64 {
-        let row = |n: usize| &nodes.values[n * nodes.width..(n + 1) * nodes.width];
+        let row = |n: usize| &nodes.values[n * nodes.channels..(n + 1) * nodes.channels];
         row(i).iter().zip(row(j)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     }
 

@@ -3,6 +3,7 @@
 use super::propagation::Propagation;
 use super::{Graph, Weights};
 use crate::nodes::Edge;
+use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 
 /// Begins every stored graph; the number is the format's version.
 const MAGIC: &[u8; 8] = b"dcgraph3";
@@ -22,13 +23,13 @@ impl Graph {
             Weights::Edges { edges, offset } => (2, *offset, edges.as_slice()),
         };
         let mut bytes = MAGIC.to_vec();
-        for number in [self.nodes() as u64, self.width as u64, kind, edges.len() as u64] {
+        for number in [self.nodes() as u64, self.channels as u64, kind, edges.len() as u64] {
             bytes.extend(number.to_le_bytes());
         }
         bytes.extend(parameter.to_le_bytes());
         bytes.extend(self.negative_share.unwrap_or(f32::NAN).to_le_bytes());
         for array in [&self.features, &self.propagated, &self.degrees, &self.area, &self.border] {
-            bytes.extend(array.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.extend(bytes_from_floats(array));
         }
         for edge in edges {
             bytes.extend(edge.first.to_le_bytes());
@@ -45,12 +46,12 @@ impl Graph {
             return Err(GraphBytesError("unknown format"));
         }
         let nodes = reader.count()?;
-        let width = reader.count()?;
+        let channels = reader.count()?;
         let kind = reader.count()?;
         let edge_count = reader.count()?;
         let parameter = f32::from_le_bytes(reader.array()?);
         let negative_share = Some(f32::from_le_bytes(reader.array()?)).filter(|share| !share.is_nan());
-        let values = nodes.checked_mul(width).ok_or(GraphBytesError("sizes overflow"))?;
+        let values = nodes.checked_mul(channels).ok_or(GraphBytesError("sizes overflow"))?;
         let features = reader.floats(values)?;
         let propagated = reader.floats(values)?;
         let degrees = reader.floats(nodes)?;
@@ -76,7 +77,7 @@ impl Graph {
             return Err(GraphBytesError("bytes left over"));
         }
         let propagation = Propagation { propagated, degrees, weights, negative_share, affinities: None };
-        Ok(propagation.into_graph(features, width, (area, border)))
+        Ok(propagation.into_graph(features, channels, (area, border)))
     }
 }
 
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
 
     fn floats(&mut self, count: usize) -> Result<Vec<f32>, GraphBytesError> {
         let bytes = self.take(count.checked_mul(4).ok_or(GraphBytesError("sizes overflow"))?)?;
-        Ok(bytes.chunks_exact(4).map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]])).collect())
+        Ok(floats_from_bytes(bytes))
     }
 }
 
@@ -118,7 +119,7 @@ mod tests {
             Weights::Edges { edges: vec![edge(0, 1), edge(1, 2)], offset: 0.125 },
         ];
         let graph = |(share, weights)| Graph {
-            width: 2,
+            channels: 2,
             features: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
             propagated: vec![0.5; 6],
             degrees: vec![1.0, 2.0, 3.0],

@@ -20,7 +20,7 @@ impl Graph {
     pub fn subgraph(&self, members: &[usize], affinity: Affinity, centred: bool, device: &Device) -> Graph {
         let mut features: Vec<f32> = members
             .iter()
-            .flat_map(|&node| &self.features[node * self.width..(node + 1) * self.width])
+            .flat_map(|&node| &self.features[node * self.channels..(node + 1) * self.channels])
             .copied()
             .collect();
         let selected = |values: &[f32]| members.iter().map(|&node| values[node]).collect();
@@ -33,27 +33,30 @@ impl Graph {
                     let (first, second) = (place[edge.first as usize]?, place[edge.second as usize]?);
                     Some(Edge { first, second, weight: edge.weight })
                 });
-                propagation::over_edges(&features, self.width, &inner.collect::<Vec<_>>(), affinity)
-                    .into_graph(features, self.width, coverage)
+                propagation::over_edges(&features, self.channels, &inner.collect::<Vec<_>>(), affinity).into_graph(
+                    features,
+                    self.channels,
+                    coverage,
+                )
             }
             _ => {
                 if centred {
-                    centre(&mut features, self.width);
+                    centre(&mut features, self.channels);
                 }
-                Graph::complete(features, self.width, affinity, false, coverage, device)
+                Graph::complete(features, self.channels, affinity, false, coverage, device)
             }
         }
     }
 }
 
 /// Takes the mean row from every row of `[N, D]` and scales the rows to unit length; a row that is the mean stays zero.
-fn centre(values: &mut [f32], width: usize) {
-    let mut mean = vec![0.0f64; width];
-    for row in values.chunks_exact(width) {
+fn centre(values: &mut [f32], channels: usize) {
+    let mut mean = vec![0.0f64; channels];
+    for row in values.chunks_exact(channels) {
         row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));
     }
-    let count = (values.len() / width) as f64;
-    for row in values.chunks_exact_mut(width) {
+    let count = (values.len() / channels) as f64;
+    for row in values.chunks_exact_mut(channels) {
         row.iter_mut().zip(&mean).for_each(|(value, mean)| *value = (f64::from(*value) - mean / count) as f32);
         scale_to_unit_length(row);
     }
@@ -71,16 +74,16 @@ mod tests {
         let edge = |first, second, weight| Edge { first, second, weight };
         let edges = Adjacency::Edges(vec![edge(0, 1, 0.9), edge(1, 3, 0.4), edge(2, 3, 0.7), edge(3, 5, 0.2)]);
         let inner_edges = Adjacency::Edges(vec![edge(0, 1, 0.4), edge(1, 2, 0.2)]);
-        let (width, members) = (3, [1, 3, 5]);
-        let values = random::uniform(&mut random::stream(5, "test", 0), 1.0, 6 * width);
+        let (channels, members) = (3, [1, 3, 5]);
+        let values = random::uniform(&mut random::stream(5, "test", 0), 1.0, 6 * channels);
         let inner_values: Vec<f32> =
-            members.iter().flat_map(|&m| values[m * width..(m + 1) * width].to_vec()).collect();
+            members.iter().flat_map(|&m| values[m * channels..(m + 1) * channels].to_vec()).collect();
         for (adjacency, inner) in [(Adjacency::Complete, Adjacency::Complete), (edges, inner_edges)] {
             for affinity in [Affinity::NonNegative, Affinity::Correlation { alpha: 2.0 }] {
                 let layout = Layout::Grid { rows: 1, columns: 6 };
-                let whole = NodeFeatures { values: values.clone(), width, layout, adjacency: adjacency.clone() };
+                let whole = NodeFeatures { values: values.clone(), channels, layout, adjacency: adjacency.clone() };
                 let layout = Layout::Grid { rows: 1, columns: 3 };
-                let part = NodeFeatures { values: inner_values.clone(), width, layout, adjacency: inner.clone() };
+                let part = NodeFeatures { values: inner_values.clone(), channels, layout, adjacency: inner.clone() };
                 let found =
                     Graph::build(&whole, affinity, &tensor::cpu()).subgraph(&members, affinity, false, &tensor::cpu());
                 assert_eq!(found, Graph::build(&part, affinity, &tensor::cpu()));
@@ -92,7 +95,7 @@ mod tests {
     fn centred_members_have_unit_length_and_differ_around_their_mean() {
         let layout = Layout::Grid { rows: 1, columns: 4 };
         let values = vec![9.0, 9.0, 10.0, 1.0, 10.0, -1.0, 10.0, 0.0];
-        let nodes = NodeFeatures { values, width: 2, layout, adjacency: Adjacency::Complete };
+        let nodes = NodeFeatures { values, channels: 2, layout, adjacency: Adjacency::Complete };
         let graph = Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu());
         let centred = graph.subgraph(&[1, 2, 3], Affinity::NonNegative, true, &tensor::cpu());
         assert_eq!(centred.features, [0.0, 1.0, 0.0, -1.0, 0.0, 0.0]);

@@ -22,10 +22,10 @@ impl SymmetricMatrix {
     ///
     /// # Shapes
     /// features X `[N, D]`
-    pub fn of_products(features: &[f32], width: usize, offset: f32, scale: f32) -> SymmetricMatrix {
-        let order = features.len() / width;
+    pub fn of_products(features: &[f32], channels: usize, offset: f32, scale: f32) -> SymmetricMatrix {
+        let order = features.len() / channels;
         let starts: Vec<usize> = (0..order).step_by(BAND).collect();
-        let bands = starts.into_par_iter().map(|start| band(features, width, start, offset, scale)).collect();
+        let bands = starts.into_par_iter().map(|start| band(features, channels, start, offset, scale)).collect();
         SymmetricMatrix { order, bands }
     }
 
@@ -57,20 +57,20 @@ impl SymmetricMatrix {
     /// M V for many columns, every row by one thread.
     ///
     /// # Shapes
-    /// V `[N, D]` → `[N, D]`
-    pub fn times_many(&self, values: &[f32], width: usize) -> Vec<f32> {
+    /// V `[N, K]` → `[N, K]`
+    pub fn times_many(&self, values: &[f32], columns: usize) -> Vec<f32> {
         let mut product = vec![0.0; values.len()];
-        product.par_chunks_mut(BAND * width).enumerate().for_each(|(index, target)| {
-            let (start, columns) = (index * BAND, self.columns(index));
+        product.par_chunks_mut(BAND * columns).enumerate().for_each(|(index, target)| {
+            let (start, own) = (index * BAND, self.columns(index));
             // What lies left of the diagonal, in the bands before, and then what lies above it, as the mirrored band.
             for (before, band) in self.bands[..index].iter().enumerate() {
                 let first = before * BAND;
-                let rows = &band[(start - first) * BAND..(start - first + columns) * BAND];
-                let values = &values[first * width..(first + BAND) * width];
-                add_product(target, Matrix::of_rows(rows, BAND), Matrix::of_rows(values, width));
+                let rows = &band[(start - first) * BAND..(start - first + own) * BAND];
+                let values = &values[first * columns..(first + BAND) * columns];
+                add_product(target, Matrix::of_rows(rows, BAND), Matrix::of_rows(values, columns));
             }
-            let mirrored = Matrix::of_rows(&self.bands[index], columns).transposed();
-            add_product(target, mirrored, Matrix::of_rows(&values[start * width..], width));
+            let mirrored = Matrix::of_rows(&self.bands[index], own).transposed();
+            add_product(target, mirrored, Matrix::of_rows(&values[start * columns..], columns));
         });
         product
     }
@@ -94,7 +94,7 @@ pub(super) fn product(graphs: &[Graph], scales: &[f32], assignment: &[f32], node
     let rows = |index: usize, start: usize| (index * nodes + start) * clusters;
     let of_band = |&(index, start): &(usize, usize)| {
         let graph = &graphs[index];
-        let band = band(&graph.features, graph.width, start, 0.0, 1.0);
+        let band = band(&graph.features, graph.channels, start, 0.0, 1.0);
         part_of_product(&band, &assignment[rows(index, start)..rows(index, graph.nodes())], clusters)
     };
     let parts: Vec<Vec<f32>> = bands.par_iter().map(of_band).collect();
@@ -107,11 +107,11 @@ pub(super) fn product(graphs: &[Graph], scales: &[f32], assignment: &[f32], node
 }
 
 /// The columns from `start` on, of max(X Xᵀ − offset, 0) · scale from the diagonal down.
-fn band(features: &[f32], width: usize, start: usize, offset: f32, scale: f32) -> Vec<f32> {
-    let features = &features[start * width..];
-    let own = &features[..features.len().min(BAND * width)];
-    let mut band = vec![0.0; features.len() / width * (own.len() / width)];
-    add_product(&mut band, Matrix::of_rows(features, width), Matrix::of_rows(own, width).transposed());
+fn band(features: &[f32], channels: usize, start: usize, offset: f32, scale: f32) -> Vec<f32> {
+    let features = &features[start * channels..];
+    let own = &features[..features.len().min(BAND * channels)];
+    let mut band = vec![0.0; features.len() / channels * (own.len() / channels)];
+    add_product(&mut band, Matrix::of_rows(features, channels), Matrix::of_rows(own, channels).transposed());
     shift_and_clamp(&mut band, offset, scale);
     band
 }
@@ -152,9 +152,16 @@ mod tests {
     }
 
     /// max(x_i·x_j − offset, 0) · scale times V, written out.
-    fn reference(features: &[f32], width: usize, offset: f64, scale: f64, values: &[f32], columns: usize) -> Vec<f64> {
-        let row = |node: usize| &features[node * width..(node + 1) * width];
-        let count = features.len() / width;
+    fn reference(
+        features: &[f32],
+        channels: usize,
+        offset: f64,
+        scale: f64,
+        values: &[f32],
+        columns: usize,
+    ) -> Vec<f64> {
+        let row = |node: usize| &features[node * channels..(node + 1) * channels];
+        let count = features.len() / channels;
         let mut product = vec![0.0; count * columns];
         for i in 0..count {
             for j in 0..count {
@@ -176,13 +183,13 @@ mod tests {
 
     #[test]
     fn half_a_matrix_does_what_the_whole_does() {
-        let (width, offset, scale) = (5, 0.25, 0.5);
+        let (channels, offset, scale) = (5, 0.25, 0.5);
         // One node, whole bands, and a last band that is cut short.
         for count in [1, BAND, 2 * BAND + 77] {
-            let features = values(count * width, "features");
-            let matrix = SymmetricMatrix::of_products(&features, width, offset, scale);
+            let features = values(count * channels, "features");
+            let matrix = SymmetricMatrix::of_products(&features, channels, offset, scale);
             let reference = |values: &[f32], columns| {
-                reference(&features, width, f64::from(offset), f64::from(scale), values, columns)
+                reference(&features, channels, f64::from(offset), f64::from(scale), values, columns)
             };
             let (few, many) = (values(count * 3, "few"), values(count * 40, "many"));
             assert_close(&matrix.times_few(&few, 3), &reference(&few, 3));
@@ -196,11 +203,11 @@ mod tests {
 
     #[test]
     fn the_product_of_a_batch_is_that_of_its_graphs() {
-        let (width, clusters) = (5, 3);
+        let (channels, clusters) = (5, 3);
         let graph = |count: usize| {
             let layout = Layout::Grid { rows: 1, columns: count };
-            let values = values(count * width, "features");
-            let nodes = NodeFeatures { values, width, layout, adjacency: Adjacency::Complete };
+            let values = values(count * channels, "features");
+            let nodes = NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete };
             Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
         };
         let graphs: Vec<Graph> = [1, BAND, 2 * BAND + 77].map(graph).into();
@@ -211,7 +218,7 @@ mod tests {
             let own = index * nodes * clusters..(index + 1) * nodes * clusters;
             let (found, padding) = found[own.clone()].split_at(graph.nodes() * clusters);
             let scale = f64::from(scales[index]);
-            assert_close(found, &reference(&graph.features, width, 0.0, scale, &assignment[own], clusters));
+            assert_close(found, &reference(&graph.features, channels, 0.0, scale, &assignment[own], clusters));
             assert!(padding.iter().all(|&value| value == 0.0));
         }
     }

@@ -6,6 +6,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
+
 /// The only metadata key, so that the file's bytes never depend on a hash map's order.
 const KEY: &str = "deepcut";
 /// Stands in for the checksum while the checksum is computed.
@@ -59,8 +61,7 @@ pub fn write<H: Serialize>(kind: Kind, header: &H, matrices: &[NamedMatrix]) -> 
     let format = |error: &dyn std::fmt::Display| ContainerError::Format(error.to_string());
     let envelope = Envelope { kind: kind.name.to_string(), format: kind.format, blake3: BLANK.to_string(), header };
     let metadata = HashMap::from([(KEY.to_string(), serde_json::to_string(&envelope).map_err(|e| format(&e))?)]);
-    let raw: Vec<Vec<u8>> =
-        matrices.iter().map(|matrix| matrix.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let raw: Vec<Vec<u8>> = matrices.iter().map(|matrix| bytes_from_floats(&matrix.values)).collect();
     let mut views = Vec::new();
     for (matrix, bytes) in matrices.iter().zip(&raw) {
         let view = TensorView::new(Dtype::F32, matrix.shape.to_vec(), bytes).map_err(|e| format(&e))?;
@@ -106,7 +107,7 @@ pub fn read<H: DeserializeOwned>(
             .ok()
             .filter(|_| view.dtype() == Dtype::F32)
             .ok_or(ContainerError::Tensor(name.clone()))?;
-        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values = floats_from_bytes(view.data());
         matrices.insert(name.clone(), NamedMatrix { name, shape, values });
     }
     Ok((header, matrices))

@@ -1,5 +1,6 @@
 //! One graph convolution and a two-layer head.
 
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Batch;
@@ -66,6 +67,11 @@ impl NetworkConfig {
         NAMES.into_iter().zip(shapes).chain(root).collect()
     }
 
+    /// A dropout mask of the head's hidden units of so many nodes, `[nodes, hidden[1]]`; none if nothing is dropped.
+    pub fn dropout_mask(&self, generator: &mut ChaCha8Rng, nodes: usize) -> Option<Vec<f32>> {
+        (self.dropout > 0.0).then(|| random::dropout_mask(generator, self.dropout, nodes * self.hidden[1]))
+    }
+
     /// A fresh network: the graph convolution Glorot-uniform with zero bias, the head uniform in ±1/√in, as PyTorch
     /// Geometric and PyTorch do.
     pub fn init(&self, seed: u64, device: &Device) -> Network {
@@ -104,6 +110,12 @@ impl Network {
         Network::from_values(&self.config, &self.values(), device)
     }
 
+    /// A copy that records operations on its parameters for the backward pass.
+    pub fn recording(&self) -> Network {
+        let recording = |Parameter { name, value }| Parameter { name, value: Tensor::from_inner(value).require_grad() };
+        Network { config: self.config.clone(), parameters: self.parameters.iter().cloned().map(recording).collect() }
+    }
+
     /// The parameters' values on the host, in their fixed order.
     pub fn values(&self) -> Vec<Vec<f32>> {
         self.parameters.iter().map(|parameter| tensor::into_vec(parameter.value.clone())).collect()
@@ -129,8 +141,20 @@ impl Network {
     /// propagated `[B, N, D]`, mask `[B, N, hidden[1]]` → `[B, N, K]`
     pub fn assign(&self, batch: &Batch, dropout_mask: Option<Tensor<3>>) -> Tensor<3> {
         let features = self.config.root_weight.then(|| batch.features());
-        let logits = self.logits(batch.propagated.clone(), features, dropout_mask);
-        burn::tensor::activation::softmax(logits, 2) * batch.mask.clone()
+        self.probabilities(batch.propagated.clone(), features, dropout_mask) * batch.mask.clone()
+    }
+
+    /// The probability of every cluster for every node, padding included; arguments as of [`Network::logits`].
+    ///
+    /// # Shapes
+    /// propagated `[B, N, D]`, features `[B, N, D]` → `[B, N, K]`
+    pub fn probabilities(
+        &self,
+        propagated: Tensor<3>,
+        features: Option<Tensor<3>>,
+        dropout_mask: Option<Tensor<3>>,
+    ) -> Tensor<3> {
+        burn::tensor::activation::softmax(self.logits(propagated, features, dropout_mask), 2)
     }
 
     /// The head's output before the softmax. Only a network with a root weight looks at `features`.
@@ -146,9 +170,9 @@ impl Network {
         features: Option<Tensor<3>>,
         dropout_mask: Option<Tensor<3>>,
     ) -> Tensor<3> {
-        let [graphs, nodes, width] = propagated.dims();
+        let [graphs, nodes, channels] = propagated.dims();
         // All nodes of all graphs as rows of one matrix: one large product instead of B small ones.
-        let rows = |values: Tensor<3>| values.reshape([graphs * nodes, width]);
+        let rows = |values: Tensor<3>| values.reshape([graphs * nodes, channels]);
         let mut convolved = self.affine(0, rows(propagated));
         if let Some(root) = self.parameters.get(NAMES.len()) {
             let features = features.expect("a network with a root weight is given features");

@@ -1,5 +1,6 @@
 //! Numbers without a domain.
 
+pub mod bytes;
 pub mod normalised_affinity;
 pub mod optimal_assignment;
 #[allow(unsafe_code, reason = "the product is called by addresses; the block says why it is sound")]

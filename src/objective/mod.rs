@@ -1,25 +1,23 @@
 //! What a good clustering of a graph is: the losses that a network is trained with, label-free.
 //!
 //! Every objective takes a batch of graphs and the soft assignments S of their nodes, zero on padding, and gives one
-//! loss per graph.
+//! loss per graph. A second form of the same loss is of one graph on the host, without a tape, and gives the gradient too.
 
 mod association;
 mod config;
 mod correlation;
 mod cross_entropy;
-mod gradient;
 mod normalised_cut;
 
 pub use association::normalised_association;
 pub use config::{ObjectiveConfig, ObjectiveKind};
-pub use correlation::correlation;
+pub use correlation::{collection_correlation, correlation};
 pub use cross_entropy::cross_entropy;
-pub use gradient::Differentiated;
 pub use normalised_cut::{NormalisedCutTerms, normalised_cut};
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::Batch;
+use crate::graph::{Batch, Graph};
 use crate::tensor::Tensor;
 
 /// What a network is trained for.
@@ -70,5 +68,69 @@ impl Objective {
             Objective::Cc => losses / batch.magnitude.clone(),
             _ => losses,
         }
+    }
+
+    /// What [`Objective::losses`] says of one graph, with its gradient; none for the cross-entropy.
+    ///
+    /// `product` is W S.
+    ///
+    /// # Shapes
+    /// assignment S, product `[N, K]`
+    pub fn differentiate(
+        self,
+        graph: &Graph,
+        assignment: &[f32],
+        product: &[f32],
+        clusters: usize,
+    ) -> Option<Differentiated> {
+        let assigned = Assigned { assignment, product, degrees: &graph.degrees, clusters };
+        match self {
+            Objective::Association => Some(association::differentiate(&assigned)),
+            Objective::Ncut { balance } => Some(normalised_cut::differentiate(&assigned, balance)),
+            Objective::Cc => Some(correlation::differentiate(&assigned)),
+            Objective::CrossEntropy => None,
+        }
+    }
+}
+
+/// The loss of one graph and its gradient with respect to the assignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Differentiated {
+    pub loss: f64,
+    /// Row-major `[N, K]`.
+    pub gradient: Vec<f32>,
+}
+
+/// Below it a volume is none.
+const SMALLEST_VOLUME: f64 = 1e-12;
+
+/// One graph's nodes in soft clusters, on the host.
+struct Assigned<'a> {
+    /// S, `[N, K]`.
+    assignment: &'a [f32],
+    /// W S, `[N, K]`.
+    product: &'a [f32],
+    /// Row sums of W, `[N]`.
+    degrees: &'a [f32],
+    /// K.
+    clusters: usize,
+}
+
+impl<'a> Assigned<'a> {
+    /// S, W S and the row sum of W of every node.
+    fn nodes(&self) -> impl Iterator<Item = (&'a [f32], &'a [f32], f32)> {
+        let rows = self.assignment.chunks_exact(self.clusters).zip(self.product.chunks_exact(self.clusters));
+        rows.zip(self.degrees).map(|((row, product), &degree)| (row, product, degree))
+    }
+
+    /// S_kᵀWS_k of every cluster.
+    fn associations(&self) -> Vec<f64> {
+        let mut associations = vec![0.0f64; self.clusters];
+        for (row, product, _) in self.nodes() {
+            for ((sum, &value), &product) in associations.iter_mut().zip(row).zip(product) {
+                *sum += f64::from(value) * f64::from(product);
+            }
+        }
+        associations
     }
 }

@@ -15,16 +15,13 @@ use crate::numerics::product::{Matrix, add_product};
 use crate::numerics::random;
 use crate::numerics::vectorised::{elu, elu_backward};
 use crate::objective::Objective;
+use crate::train::HostOptimiser;
 
 /// Nodes that go through the network together.
 const BLOCK: usize = 64;
 
 /// Channels whose weights one thread gathers the gradient of.
 const CHANNEL_BLOCK: usize = 96;
-
-/// AdamW's averaging of gradients and of their squares, and what is added to the root: PyTorch's defaults.
-const BETAS: [f32; 2] = [0.9, 0.999];
-const EPSILON: f32 = 1e-8;
 
 /// A graph's W as products with it need it.
 enum Affinities<'a> {
@@ -42,9 +39,6 @@ pub struct DenseOptimiser<'a> {
     config: &'a NetworkConfig,
     /// As [`Network::values`] gives them.
     parameters: Vec<Vec<f32>>,
-    /// First and second moment of every parameter.
-    moments: Vec<[Vec<f32>; 2]>,
-    steps: i32,
 }
 
 /// What a forward pass leaves for the backward pass, row-major.
@@ -79,27 +73,22 @@ impl<'a> DenseOptimiser<'a> {
         let affinities = match &graph.weights {
             Weights::NonNegative { scale } => Affinities::Formed(match &graph.affinities {
                 Some(formed) => Cow::Borrowed(formed),
-                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.width, 0.0, *scale)),
+                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.channels, 0.0, *scale)),
             }),
             Weights::Correlation { offset } => Affinities::Correlation { offset: *offset },
             Weights::Edges { .. } => panic!("listed edges are no complete graph"),
         };
-        let parameters = network.values();
-        let zeros = parameters.iter().map(|values| vec![0.0; values.len()]);
-        let moments = zeros.map(|zeros| [zeros.clone(), zeros]).collect();
-        DenseOptimiser { graph, affinities, config: network.config(), parameters, moments, steps: 0 }
+        DenseOptimiser { graph, affinities, config: network.config(), parameters: network.values() }
     }
 
     /// Optimises with dropout on; the assignment `[N, K]` of the last training forward, and the loss before every step.
     pub fn run(mut self, objective: Objective, config: &PerImageConfig) -> (Vec<f32>, Vec<f64>) {
         let mut losses = Vec::with_capacity(config.epochs);
         let mut activations = Activations::default();
-        let count = self.graph.nodes() * self.config.hidden[1];
-        let network = self.config;
-        let mask_of = |epoch: usize| {
-            let mut dropout = random::stream(config.seed, "dropout", epoch as u64);
-            (network.dropout > 0.0).then(|| random::dropout_mask(&mut dropout, network.dropout, count))
-        };
+        let mut optimiser = HostOptimiser::new(config.weight_decay, &self.parameters);
+        let (network, nodes) = (self.config, self.graph.nodes());
+        let mask_of =
+            |epoch: usize| network.dropout_mask(&mut random::stream(config.seed, "dropout", epoch as u64), nodes);
         let mut mask = mask_of(0);
         for epoch in 0..config.epochs {
             self.forward(mask.as_deref(), &mut activations);
@@ -114,7 +103,7 @@ impl<'a> DenseOptimiser<'a> {
             }
             let backward = || self.backward(mask.as_deref(), &activations, &differentiated.gradient);
             let (gradients, next_mask) = rayon::join(backward, || mask_of(epoch + 1));
-            self.step(&gradients, config);
+            optimiser.step(config.learning_rate, &mut self.parameters, &gradients);
             mask = next_mask;
         }
         if config.epochs == 0 {
@@ -136,7 +125,7 @@ impl<'a> DenseOptimiser<'a> {
             add_product(target, Matrix::of_rows(input, weight.len() / bias.len()), Matrix::of_rows(weight, bias.len()));
         };
         let layers = (
-            self.graph.propagated.par_chunks(BLOCK * self.graph.width),
+            self.graph.propagated.par_chunks(BLOCK * self.graph.channels),
             into.convolved.par_chunks_mut(BLOCK * first),
             into.hidden.par_chunks_mut(BLOCK * second),
             into.kept.par_chunks_mut(BLOCK * second),
@@ -167,14 +156,14 @@ impl<'a> DenseOptimiser<'a> {
             Affinities::Formed(affinities) => affinities.times_few(assignment, clusters),
             Affinities::Correlation { offset } => {
                 // W S = X (Xᵀ S) − offset · 1 (1ᵀ S).
-                let features = Matrix::of_rows(&self.graph.features, self.graph.width);
-                let mut together = vec![0.0; clusters * self.graph.width];
+                let features = Matrix::of_rows(&self.graph.features, self.graph.channels);
+                let mut together = vec![0.0; clusters * self.graph.channels];
                 add_product(&mut together, Matrix::of_rows(assignment, clusters).transposed(), features);
                 let mut sizes = vec![0.0; clusters];
                 add_rows(&mut sizes, assignment);
                 let subtracted: Vec<f32> = sizes.iter().map(|size| -offset * size).collect();
                 let mut product = subtracted.repeat(count);
-                add_product(&mut product, features, Matrix::of_rows(&together, self.graph.width).transposed());
+                add_product(&mut product, features, Matrix::of_rows(&together, self.graph.channels).transposed());
                 product
             }
         }
@@ -183,7 +172,7 @@ impl<'a> DenseOptimiser<'a> {
     /// Gradients of all parameters from that of the assignment `[N, K]`.
     fn backward(&self, mask: Option<&[f32]>, activations: &Activations, gradient: &[f32]) -> Vec<Vec<f32>> {
         let ([first, second], clusters) = (self.config.hidden, self.config.clusters);
-        let (width, parameters) = (self.graph.width, &self.parameters);
+        let (channels, parameters) = (self.graph.channels, &self.parameters);
         let mut of_convolution = vec![0.0; activations.convolved.len()];
         let blocks = (
             of_convolution.par_chunks_mut(BLOCK * first),
@@ -225,12 +214,12 @@ impl<'a> DenseOptimiser<'a> {
         let of_blocks: Vec<Vec<Vec<f32>>> = blocks.collect();
 
         // The convolution's weight: every thread some channels, of all nodes in their order.
-        let mut convolution_weight = vec![0.0; width * first];
+        let mut convolution_weight = vec![0.0; channels * first];
         convolution_weight.par_chunks_mut(CHANNEL_BLOCK * first).enumerate().for_each(|(part, sums)| {
             let channels = sums.len() / first;
-            let inputs = self.graph.propagated.chunks(BLOCK * width);
+            let inputs = self.graph.propagated.chunks(BLOCK * channels);
             for (input, gradient) in inputs.zip(of_convolution.chunks(BLOCK * first)) {
-                let input = Matrix::of_rows(input, width).columns(part * CHANNEL_BLOCK, channels);
+                let input = Matrix::of_rows(input, channels).columns(part * CHANNEL_BLOCK, channels);
                 add_product(sums, input.transposed(), Matrix::of_rows(gradient, first));
             }
         });
@@ -243,25 +232,6 @@ impl<'a> DenseOptimiser<'a> {
             }
         }
         gradients
-    }
-
-    /// One step of AdamW, every parameter against its gradient.
-    ///
-    /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
-    fn step(&mut self, gradients: &[Vec<f32>], config: &PerImageConfig) {
-        self.steps += 1;
-        let [first_beta, second_beta] = BETAS;
-        let [first_bias, second_bias] = BETAS.map(|beta| 1.0 - beta.powi(self.steps));
-        let rate = config.learning_rate as f32;
-        let kept = 1.0 - rate * config.weight_decay as f32;
-        for ((values, gradient), [first, second]) in self.parameters.iter_mut().zip(gradients).zip(&mut self.moments) {
-            for (((value, &gradient), first), second) in values.iter_mut().zip(gradient).zip(first).zip(second) {
-                *first = first_beta * *first + (1.0 - first_beta) * gradient;
-                *second = second_beta * *second + (1.0 - second_beta) * gradient * gradient;
-                let step = (*first / first_bias) / ((*second / second_bias).sqrt() + EPSILON);
-                *value = *value * kept - rate * step;
-            }
-        }
     }
 }
 

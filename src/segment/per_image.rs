@@ -109,7 +109,8 @@ impl PerImageSegmenter {
         for epoch in 0..self.config.epochs {
             let dropout = random::stream(self.config.seed, "dropout", epoch as u64);
             let of_assignment = |assignment| self.objective.losses(&batch, assignment);
-            let descent = optimiser.descend(&mut network, &batch, of_assignment, dropout, self.config.learning_rate);
+            let descent =
+                optimiser.descend_on_batch(&mut network, &batch, of_assignment, dropout, self.config.learning_rate);
             losses.push(descent.loss);
             assignment = Some(descent.assignment);
         }
@@ -135,14 +136,14 @@ mod tests {
 
     /// Two groups of features with noise, of more than two blocks of nodes.
     fn nodes() -> NodeFeatures {
-        let (count, width) = (150, 20);
-        let noise = random::uniform(&mut random::stream(2, "test", 0), 0.6, count * width);
+        let (count, channels) = (150, 20);
+        let noise = random::uniform(&mut random::stream(2, "test", 0), 0.6, count * channels);
         let values = noise.iter().enumerate().map(|(place, noise)| {
-            let group = (place / width) % 3 / 2;
-            noise + if place % width % 2 == group { 1.0 } else { 0.0 }
+            let group = (place / channels) % 3 / 2;
+            noise + if place % channels % 2 == group { 1.0 } else { 0.0 }
         });
         let layout = Layout::Grid { rows: 10, columns: 15 };
-        NodeFeatures { values: values.collect(), width, layout, adjacency: Adjacency::Complete }
+        NodeFeatures { values: values.collect(), channels, layout, adjacency: Adjacency::Complete }
     }
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
                 assert_eq!(found.losses.len(), epochs, "{what}");
                 // Correlation clustering is a small difference of large sums.
                 let tolerance =
-                    if objective == cc { 1e-7 * f64::from(graph.width as u32) * 150f64.powi(2) } else { 1e-4 };
+                    if objective == cc { 1e-7 * f64::from(graph.channels as u32) * 150f64.powi(2) } else { 1e-4 };
                 for (found, expected) in found.losses.iter().zip(&expected.losses) {
                     assert!((found - expected).abs() <= tolerance, "{what}: {found} {expected}");
                 }

@@ -23,7 +23,7 @@ impl SharedSegmenter {
     /// → `[B, N, K]`
     pub fn probabilities(&self, graphs: &DeviceGraphs) -> Tensor<3> {
         let (propagated, features) = (graphs.propagated.clone(), graphs.features.clone());
-        burn::tensor::activation::softmax(self.network.logits(propagated, Some(features), None), 2)
+        self.network.probabilities(propagated, Some(features), None)
     }
 }
 

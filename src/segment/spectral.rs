@@ -41,7 +41,7 @@ fn affinities(graph: &Graph) -> Mat<f64> {
     }
     let offset = if let Weights::Correlation { offset } = graph.weights { f64::from(offset) } else { 0.0 };
     let features =
-        Mat::from_fn(nodes, graph.width, |node, channel| f64::from(graph.features[node * graph.width + channel]));
+        Mat::from_fn(nodes, graph.channels, |node, channel| f64::from(graph.features[node * graph.channels + channel]));
     let products = &features * features.transpose();
     Mat::from_fn(nodes, nodes, |one, other| (products[(one, other)] - offset).max(0.0))
 }
@@ -65,9 +65,9 @@ mod tests {
     use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
     use crate::tensor;
 
-    fn clusters(values: Vec<f32>, width: usize, adjacency: Adjacency) -> Vec<usize> {
-        let layout = Layout::Grid { rows: 1, columns: values.len() / width };
-        let nodes = NodeFeatures { values, width, layout, adjacency };
+    fn clusters(values: Vec<f32>, channels: usize, adjacency: Adjacency) -> Vec<usize> {
+        let layout = Layout::Grid { rows: 1, columns: values.len() / channels };
+        let nodes = NodeFeatures { values, channels, layout, adjacency };
         let segments = SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu()));
         assert_eq!(segments.probabilities.len(), 2 * segments.clusters.len());
         segments.clusters

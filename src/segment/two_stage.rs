@@ -102,14 +102,14 @@ mod tests {
     impl Segmenter for BySign {
         fn segment(&self, graph: &Graph) -> Segments {
             let clusters: Vec<usize> =
-                graph.features.chunks_exact(graph.width).map(|row| usize::from(row[0] > 0.0)).collect();
+                graph.features.chunks_exact(graph.channels).map(|row| usize::from(row[0] > 0.0)).collect();
             Segments { probabilities: vec![0.5; 2 * clusters.len()], clusters }
         }
     }
 
     fn graph(values: &[f32]) -> Graph {
         let layout = Layout::Grid { rows: 1, columns: values.len() };
-        let nodes = NodeFeatures { values: values.to_vec(), width: 1, layout, adjacency: Adjacency::Complete };
+        let nodes = NodeFeatures { values: values.to_vec(), channels: 1, layout, adjacency: Adjacency::Complete };
         Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
     }
 

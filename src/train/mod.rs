@@ -6,7 +6,7 @@ mod optimiser;
 mod resume;
 mod trainer;
 
-pub use optimiser::Optimiser;
+pub use optimiser::{HostOptimiser, Optimiser};
 pub use resume::{ResumeError, ResumeState};
 pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
 

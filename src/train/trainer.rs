@@ -220,7 +220,7 @@ fn optimisation_step(
     let batch = Batch::collate(graphs, &tensor::autodiff(setup.device));
     let dropout = random::stream(setup.config.seed, "dropout", step as u64);
     let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
-    optimiser.descend(network, &batch, losses, dropout, learning_rate).loss
+    optimiser.descend_on_batch(network, &batch, losses, dropout, learning_rate).loss
 }
 
 /// Mean loss of graphs without dropout, adding their nodes per cluster to `counts`.

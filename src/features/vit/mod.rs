@@ -117,11 +117,11 @@ impl Extractor for VitExtractor {
             let Grid { rows, columns, .. } = self.vit.grid(height, width);
             values = log_binned(&values, descriptors.width, rows, columns);
         }
-        let width = self.width();
+        let channels = self.width();
         if self.config.normalise {
-            values.chunks_exact_mut(width).for_each(scale_to_unit_length);
+            values.chunks_exact_mut(channels).for_each(scale_to_unit_length);
         }
-        NodeFeatures { values, width, layout, adjacency: Adjacency::Complete }
+        NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete }
     }
 
     fn layout(&self, image: &RgbImage) -> Layout {
