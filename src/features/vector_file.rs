@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
+use crate::numerics::bytes::floats_from_bytes;
+
 /// The tensor that is read from a safetensors file with several.
 const TENSOR: &str = "features";
 /// More bytes than the header of any file of vectors has.
@@ -72,7 +74,7 @@ pub fn read_vectors(path: &Path) -> Result<VectorFile, VectorFileError> {
     for _ in 0..matrix.rows {
         file.read_exact(&mut row).map_err(read)?;
         if matrix.bytes_per_number == 4 {
-            values.extend(row.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+            values.extend(floats_from_bytes(&row));
         } else {
             values.extend(row.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32));
         }

@@ -145,7 +145,7 @@ impl Method for PerImage {
             foreground: self.parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
             background: self.background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
             config: &settings.parts,
-            labels: self.legend,
+            legend: self.legend,
             affinity: self.resolved.parts_affinity(),
             device: &self.device,
         };

@@ -112,7 +112,7 @@ impl SharedMethod {
             foreground: self.parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
             background: self.background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
             config: &self.resolved.settings().parts,
-            labels: self.legend,
+            legend: self.legend,
             affinity: self.resolved.parts_affinity(),
             device: &self.parts_device,
         };

@@ -61,7 +61,7 @@ pub struct SecondStage<'a> {
     /// What the background is divided by; none leaves it whole.
     pub background: Option<&'a dyn Segmenter>,
     pub config: &'a PartsConfig,
-    pub labels: Legend,
+    pub legend: Legend,
     pub affinity: Affinity,
     pub device: &'a Device,
 }
@@ -72,7 +72,7 @@ impl SecondStage<'_> {
     /// # Shapes
     /// clusters `[N]`, which of them are background `[K]` → `[N]`
     pub fn values(&self, graph: &Graph, segments: &Segments, background: &[bool]) -> Vec<u8> {
-        let mut values = self.labels.of_nodes(&segments.clusters, background);
+        let mut values = self.legend.of_nodes(&segments.clusters, background);
         let stages =
             [(self.foreground, false, self.config.foreground), (self.background, true, self.config.background)];
         for (segmenter, of_background, parts) in stages {
@@ -83,7 +83,7 @@ impl SecondStage<'_> {
             let divided = segmenter.segment(&graph.subgraph(&members, self.affinity, self.config.centred, self.device));
             for (node, part) in members.into_iter().zip(divided.clusters) {
                 values[node] =
-                    if of_background { self.labels.of_background_part(part) } else { self.labels.of_part(part) };
+                    if of_background { self.legend.of_background_part(part) } else { self.legend.of_part(part) };
             }
         }
         values
@@ -134,7 +134,7 @@ mod tests {
                 foreground: Some(&BySign),
                 background: with_background.then_some(&BySign),
                 config: &config,
-                labels: Legend::new(1, 2, 2).unwrap(),
+                legend: Legend::new(1, 2, 2).unwrap(),
                 affinity: Affinity::NonNegative,
                 device: &tensor::cpu(),
             };

@@ -6,6 +6,7 @@ use crate::features::Backbone;
 use crate::graph::Graph;
 use crate::method::MethodError;
 use crate::model::Network;
+use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::parallel::parallel_map;
 use crate::raster::RgbImage;
 use crate::refine::TeachingConfig;
@@ -83,14 +84,13 @@ impl<'a> TaughtGraphs<'a> {
         hasher.update(self.fingerprint.as_bytes()).update(self.set.content_hash(index).as_bytes());
         let key = hasher.finalize();
         let expected = graph.nodes() * self.classes();
-        if let Some(targets) = self.set.recall(&key).map(|bytes| from_bytes(&bytes))
+        if let Some(targets) = self.set.recall(&key).map(|bytes| floats_from_bytes(&bytes))
             && targets.len() == expected
         {
             return Ok(Taught { graph, targets, kept: true });
         }
         let targets = self.answer(&graph, &self.set.image(index)?);
-        let bytes: Vec<u8> = targets.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let kept = self.set.keep(&key, &bytes)?;
+        let kept = self.set.keep(&key, &bytes_from_floats(&targets))?;
         Ok(Taught { graph, targets, kept })
     }
 
@@ -113,10 +113,6 @@ struct Taught {
     targets: Vec<f32>,
     /// Whether the answer is kept now.
     kept: bool,
-}
-
-fn from_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 impl GraphSource for TaughtGraphs<'_> {

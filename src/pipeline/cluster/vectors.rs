@@ -8,6 +8,7 @@ use crate::dataset::{Collection, Record};
 use crate::event::{Event, Observer};
 use crate::features::{Backbone, BatchExtractor, Prepared, read_vectors};
 use crate::nodes::Layout;
+use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::output::Cache;
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, Skip, no_images, portable};
@@ -38,7 +39,7 @@ impl OfImage for ImageVectors<'_> {
     }
 
     fn compute(&self, image: &RgbImage) -> Vec<u8> {
-        bytes(&self.0.extractor.image_vector(image))
+        bytes_from_floats(&self.0.extractor.image_vector(image))
     }
 
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
@@ -46,12 +47,8 @@ impl OfImage for ImageVectors<'_> {
     }
 
     fn of_row(&self, row: &[f32], _layout: &Layout) -> Vec<u8> {
-        bytes(row)
+        bytes_from_floats(row)
     }
-}
-
-fn bytes(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Vectors of all usable images, in the collection's order; those computed are kept in `out/cache`.
@@ -82,7 +79,7 @@ pub fn of_images(
     let records = collection.all_records().map(|record| record.map_err(Skip::from));
     let outcome = image_loop.run(&ImageVectors(backbone), records, None, |computed| {
         let Record { path, relative } = computed.item;
-        gathered.values.extend(computed.bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)));
+        gathered.values.extend(floats_from_bytes(&computed.bytes));
         gathered.images.push(GatheredImage { name: portable(&relative), file: Some(path) });
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
