@@ -75,7 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("cli", &["method", "parallel", "pipeline", "config", "error", "event"]),
+    ("cli", &["features", "method", "parallel", "pipeline", "config", "error", "event"]),
 ];
 
 /// For crates that must stay in one place, the places (as beginnings of paths below `src`) that may name them.

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use deepcut::config;
+use deepcut::features::BackboneChoice;
 use deepcut::pipeline::{self, ClusterRequest, ClusterSummary, LayOut, PipelineError};
 
-use super::settings::{BackboneArgument, ResizeOverrides, name, resize_overrides};
+use super::settings::{ResizeOverrides, name, resize_overrides};
 use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 
 /// Group a collection of images without saying into how many groups
@@ -37,8 +39,8 @@ pub struct ClusterArguments {
     overrides: Vec<String>,
     /// What turns images into vectors; auto is vit when weights are given or installed, else superpixel
     /// [default: auto]
-    #[arg(long, value_enum, conflicts_with_all = ["ckpt", "features"])]
-    backbone: Option<BackboneArgument>,
+    #[arg(long, value_parser = PossibleValuesParser::new(BackboneChoice::NAMES), conflicts_with_all = ["ckpt", "features"])]
+    backbone: Option<String>,
     /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -101,7 +103,7 @@ impl ClusterArguments {
     fn resolve(&self) -> Result<config::Settings, PipelineError> {
         let setting = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
         let flags = [
-            setting("backbone", self.backbone.as_ref().map(name)),
+            setting("backbone", self.backbone.clone()),
             setting("cluster.method", self.method.as_ref().map(name)),
             setting("cluster.alpha", self.alpha.map(|value| value.to_string())),
             setting("cluster.clusters", self.clusters.map(|value| value.to_string())),

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use deepcut::config::{self, Settings};
+use deepcut::features::BackboneChoice;
 use deepcut::pipeline::PipelineError;
 
 #[derive(Debug, Args)]
@@ -16,8 +18,8 @@ pub struct SettingsArguments {
     overrides: Vec<String>,
     /// What turns images into features; auto is vit when weights are given or installed, else superpixel
     /// [default: auto]
-    #[arg(long, value_enum)]
-    backbone: Option<BackboneArgument>,
+    #[arg(long, value_parser = PossibleValuesParser::new(BackboneChoice::NAMES))]
+    backbone: Option<String>,
     /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -45,14 +47,6 @@ pub struct SettingsArguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum BackboneArgument {
-    Auto,
-    Superpixel,
-    Pixel,
-    Vit,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum ObjectiveArgument {
     Association,
     Ncut,
@@ -63,7 +57,7 @@ impl SettingsArguments {
     /// The configuration that was asked for. `room` holds the seed; `further` flags come last.
     pub fn resolve(&self, room: &str, further: impl IntoIterator<Item = String>) -> Result<Settings, PipelineError> {
         let flags = [
-            self.backbone.map(|backbone| format!("backbone={}", name(&backbone))),
+            self.backbone.as_ref().map(|backbone| format!("backbone={backbone}")),
             self.objective.map(|objective| format!("objective.kind={}", name(&objective))),
             self.clusters.map(|clusters| format!("model.clusters={clusters}")),
             self.parts.map(|parts| format!("parts.foreground={parts}")),
