@@ -170,13 +170,8 @@ fn listen_for_interrupts() {
         // Registering can only fail for signals that may not be caught.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second));
         let _ = signal_hook::flag::register(signal, Arc::clone(&second));
+        let _ = signal_hook::flag::register_usize(signal, &SIGNAL, signal.unsigned_abs() as usize);
     }
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            SIGNAL.store(signal.unsigned_abs() as usize, Ordering::Relaxed);
-        }
-    });
 }
 
 /// 128 plus the signal's number, as shells report it.
