@@ -9,7 +9,6 @@ pub struct Golden {
     bytes: Vec<u8>,
 }
 
-#[allow(dead_code, reason = "every test binary uses some of these")]
 impl Golden {
     /// Opens `tests/golden/NAME.safetensors`.
     pub fn open(name: &str) -> Golden {

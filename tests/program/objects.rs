@@ -1,15 +1,14 @@
 //! Objects, their parts and their annotations, from the program as a process.
 
-mod program;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use deepcut::output::read_mask;
 use deepcut::raster::{Mask, RunLengthMask};
-use program::{expect, expect_error, path_text, predictions, project, train_demonstration, write_png};
 use serde_json::Value;
+
+use crate::drive::{expect, expect_error, path_text, predictions, project, train_demonstration, write_png};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()

@@ -2,23 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-fn project(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_string()
-}
+use crate::drive::{expect_error, project, run, text};
 
-fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deepcut"));
-    command.arg("cluster").args(arguments).env("DEEPCUT_HOME", "/nonexistent").stdin(Stdio::null()).output().unwrap()
-}
-
-/// Runs and expects an exit code; gives both outputs.
+/// Runs `deepcut cluster` and expects an exit code; gives both outputs.
 fn expect(code: i32, arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+    let output = run(&[&["cluster"], arguments].concat());
+    let text = [output.stdout, output.stderr].map(|bytes| text(&bytes)).join("\n");
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{text}");
     assert!(!text.contains("panicked"), "{arguments:?}\n{text}");
     text
@@ -118,10 +110,7 @@ fn as_many_clusters_as_groups_are_found_scored_and_joined() {
         assert!(!folder.path("joined/clusters.safetensors").exists());
 
         // It is no network's checkpoint, and is told apart from one.
-        let mut inspect = Command::new(env!("CARGO_BIN_EXE_deepcut"));
-        let output = inspect.args(["inspect", &checkpoint]).output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(4), "{error}");
+        let error = expect_error(4, &["inspect", &checkpoint]);
         assert!(error.contains("a clustering of deepcut, not a checkpoint"), "{error}");
     }
 }
@@ -145,6 +134,7 @@ fn baselines_and_the_sweep_say_what_they_find() {
     assert!(sweep["points"].as_array().unwrap().len() >= 10);
 }
 
+#[cfg(not(windows))] // which knows no file names with quotes
 #[test]
 fn images_are_grouped_laid_out_and_joined_and_bad_ones_skipped() {
     let folder = Folder::new();

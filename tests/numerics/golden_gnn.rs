@@ -4,9 +4,6 @@
 //! with PyTorch made of it, dropout off. Tolerances: forward 1e-5, gradients 1e-4 relative, parameters after ten steps
 //! 1e-4.
 
-mod common;
-
-use common::Golden;
 use deepcut::event::Silent;
 use deepcut::graph::{Affinity, Batch, Graph};
 use deepcut::model::{Network, NetworkConfig};
@@ -15,6 +12,8 @@ use deepcut::numerics::random;
 use deepcut::objective::{Objective, correlation, normalised_cut};
 use deepcut::tensor::{self, Tensor};
 use deepcut::train::{Optimiser, Setup, TrainConfig, TrainOutcome, train};
+
+use crate::golden::Golden;
 
 struct Case {
     golden: Golden,

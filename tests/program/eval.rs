@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
+
+use crate::drive::{program, text as said};
 
 /// A folder with results and ground truth.
 struct Scene {
@@ -47,9 +49,8 @@ impl Scene {
 
     /// Runs `deepcut eval` in the folder; `arguments` are separated by spaces.
     fn run(&self, arguments: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deepcut"));
-        command.arg("eval").args(arguments.split(' ')).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.output().unwrap()
+        let arguments: Vec<&str> = std::iter::once("eval").chain(arguments.split(' ')).collect();
+        program(&arguments).current_dir(self.folder.path()).output().unwrap()
     }
 
     /// The scores of a run that must end well.
@@ -67,10 +68,6 @@ impl Scene {
         assert!(!text.contains("panicked"), "{text}");
         text.lines().find(|line| line.starts_with("error:")).unwrap().to_string()
     }
-}
-
-fn said(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]

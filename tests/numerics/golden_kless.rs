@@ -1,13 +1,12 @@
 //! Grouping collections without a number of clusters against golden numbers: eigenvalues to 1e-6, their gap, the number of
 //! components, and the four groups there are, found by every method without a miss.
 
-mod common;
-
-use common::Golden;
 use deepcut::cluster::{ClusterConfig, ClusterModel, ClusterNetwork, Method, Provenance, Scaling, Vectors};
 use deepcut::event::Silent;
 use deepcut::metrics::Contingency;
 use deepcut::tensor;
+
+use crate::golden::Golden;
 
 #[test]
 fn eigenvalues_eigengap_components_and_groups_are_the_official_ones() {

@@ -1,13 +1,14 @@
 //! Driving the program as a process, for the tests that do.
 
-#![allow(dead_code, reason = "every test file uses its own selection")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+
+/// A complete ViT, in small, for the weights of `tests/golden/tiny_vit.pth`.
+pub const TINY_VIT: &[&str] = &["--set", "vit.input_side=32", "--set", "vit.head_width=8"];
 
 pub fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

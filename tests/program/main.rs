@@ -1,0 +1,11 @@
+//! The program as a process, and the whole way on real data.
+
+mod bad_input;
+mod cli;
+mod cluster;
+mod drive;
+mod eval;
+mod kept_checkpoints;
+mod objects;
+mod real_data;
+mod words;
