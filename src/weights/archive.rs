@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
 use super::pickle::{Pickle, Value};
@@ -58,8 +59,8 @@ impl StoredTensor<'_> {
         let number = |index: usize| {
             let bytes = &storage[index * size..][..size];
             match self.encoding {
-                Encoding::Half => half_to_single(u16::from_le_bytes([bytes[0], bytes[1]])),
-                Encoding::Brain => f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16),
+                Encoding::Half => f16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+                Encoding::Brain => bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
                 Encoding::Single => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
                 _ => f64::from_le_bytes(std::array::from_fn(|index| bytes[index])) as f32,
             }
@@ -82,18 +83,6 @@ impl StoredTensor<'_> {
             }
         }
         Ok(values)
-    }
-}
-
-/// IEEE 754 half precision to single.
-fn half_to_single(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
     }
 }
 
@@ -289,11 +278,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_precision_of_known_bits() {
-        for (bits, expected) in [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0), (0, 0.0)] {
-            assert_eq!(half_to_single(bits), expected);
-        }
-        assert!(half_to_single(0x7e00).is_nan() && half_to_single(0xfc00) == f32::NEG_INFINITY);
+    fn short_numbers_of_known_bits() {
+        let read = |encoding, bits: [u16; 7]| {
+            let storage: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+            let (name, shape, strides) = (String::new(), vec![bits.len()], vec![1]);
+            StoredTensor { name, shape, encoding, offset: 0, strides, storage: Some(&storage) }.values().unwrap()
+        };
+        let half = read(Encoding::Half, [0x3c00, 0xc000, 0x0001, 0x7bff, 0x8000, 0xfc00, 0x7e00]);
+        assert_eq!(half[..6], [1.0, -2.0, 5.960_464_5e-8, 65504.0, 0.0, f32::NEG_INFINITY]);
+        let brain = read(Encoding::Brain, [0x3f80, 0xc000, 0x0001, 0x7f7f, 0x8000, 0xff80, 0x7fc0]);
+        assert_eq!(brain[..6], [1.0, -2.0, 9.183_55e-41, 3.389_531_4e38, 0.0, f32::NEG_INFINITY]);
+        assert!(half[4].is_sign_negative() && half[6].is_nan() && brain[6].is_nan());
     }
 
     #[test]
