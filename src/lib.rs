@@ -47,7 +47,7 @@
 //! files, threads and progress, and every room reports through [`event`]. `error`, `raster`, `numerics`, `parallel` and
 //! `tensor` are foundations that any room may stand on.
 
-#![deny(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used))]
 
 #[doc(hidden)]
 pub mod cluster;
