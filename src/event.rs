@@ -1,6 +1,6 @@
 //! How every room reports progress, warnings and failures: the library itself never prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A step of a run that takes long enough to show progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,36 @@ impl std::fmt::Display for Plan {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(formatter, "{}: {}, {}", self.doing, self.backbone, self.how)
     }
+}
+
+/// One input that was left out of a run, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SkippedFile {
+    #[serde(serialize_with = "lossy_path")]
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+impl SkippedFile {
+    /// Tells the observer.
+    pub fn announce(&self, observer: &dyn Observer) {
+        observer.observe(Event::Skipped { path: self.path.clone(), reason: self.reason.clone() });
+    }
+}
+
+/// Paths in reports are text: what is not Unicode in them is replaced.
+pub(crate) fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// 3 images, 1 image.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {}", plural(count, noun))
+}
+
+/// `noun` as it stands after `count`.
+pub fn plural(count: u64, noun: &str) -> String {
+    format!("{noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The figures of one epoch of training.

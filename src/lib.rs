@@ -40,10 +40,11 @@
 //!    the objects in it.
 //! 6. `method` is all of this in memory: [`Model`], [`PerImage`], and the recipe that trains a model, on a transformer's
 //!    features in two rounds: a second network learns the first one's masks after refinement, and a checkpoint keeps that.
-//! 7. `output` writes masks, pictures, annotations and tables.
+//! 7. `results` writes masks, pictures, annotations and tables in the forms of `output`, and reads them back; `report`
+//!    makes a page of them.
 //!
-//! Collections have a story of their own: `cluster` groups their images, one vector each. `metrics` says how good masks,
-//! boxes and clusterings are, where there is ground truth. `config` is every room's settings in one place, `pipeline` adds
+//! Collections have a story of their own: `cluster` groups their images, one vector each. `evaluate` holds results against
+//! ground truth, and `metrics` says how good masks, boxes and clusterings are. `config` is every room's settings in one place, `pipeline` adds
 //! files, threads and progress, and every room reports through [`event`]. `error`, `raster`, `numerics`, `parallel` and
 //! `tensor` are foundations that any room may stand on.
 
@@ -57,6 +58,8 @@ pub mod config;
 pub mod dataset;
 #[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
+pub mod evaluate;
 pub mod event;
 #[doc(hidden)]
 pub mod features;
@@ -86,6 +89,10 @@ pub mod pixels;
 pub mod raster;
 #[doc(hidden)]
 pub mod refine;
+#[doc(hidden)]
+pub mod report;
+#[doc(hidden)]
+pub mod results;
 #[doc(hidden)]
 pub mod segment;
 #[doc(hidden)]

@@ -1,7 +1,9 @@
-//! Timings on a stream of items with several threads, results in order, memory bounded.
+//! Work on a stream of items with several threads, results in order, memory bounded.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
+use crate::error::ErrorKind;
 
 /// More threads than any processor has cores only cost memory.
 const MOST_THREADS: usize = 1024;
@@ -14,6 +16,13 @@ pub enum ThreadsError {
     TooMany { threads: usize, most: usize },
     #[error("cannot start {workers} threads: {source}")]
     Start { workers: usize, source: rayon::ThreadPoolBuildError },
+}
+
+impl ThreadsError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Usage
+    }
 }
 
 /// How many threads a run has; `threads` = 0 means one per processor.

@@ -3,7 +3,7 @@
 use deepcut::config::ConfigError;
 use deepcut::method::MethodError;
 use deepcut::parallel::ThreadsError;
-use deepcut::pipeline::{ClusterError, ClusterRunError, LayOutError, PipelineError, Run};
+use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
 
 /// Settings that have a flag of their own; the library quotes them.
 const FLAGS: [(&str, &str); 2] = [("`train.epochs`", "--epochs"), ("`train.seed`", "--seed")];
@@ -22,13 +22,13 @@ pub fn message(error: &PipelineError) -> String {
             folder.display()
         ),
         PipelineError::Method(error) => method(error),
+        PipelineError::Evaluate(error) => evaluate(error),
         PipelineError::Interrupted(run) => format!(
             "interrupted; {}",
             match run {
                 Run::Training => "repeat the command with --resume to continue",
                 Run::Segmenting => "repeat the command to continue; finished masks are kept",
                 Run::Grouping => "repeat the command to continue; the vectors so far are kept",
-                Run::Evaluating => "nothing was written; repeat the command",
             }
         ),
         other => other.to_string(),
@@ -82,9 +82,7 @@ fn method(error: &MethodError) -> String {
         MethodError::DamagedState { path, source } => {
             format!("{} cannot be used: {source}; leave out --resume to start anew", path.display())
         }
-        MethodError::Threads(ThreadsError::TooMany { threads, most }) => {
-            format!("--threads must be at most {most}, not {threads}")
-        }
+        MethodError::Threads(ThreadsError::TooMany { threads, most }) => too_many_threads(*threads, *most),
         MethodError::Config(error) => config(error),
         other => other.to_string(),
     }
@@ -120,6 +118,52 @@ fn cluster_run(error: &ClusterRunError) -> String {
             "{} groups vectors from elsewhere; give those of the new images with --features FILE",
             path.display()
         ),
+        other => other.to_string(),
+    }
+}
+
+fn too_many_threads(threads: usize, most: usize) -> String {
+    format!("--threads must be at most {most}, not {threads}")
+}
+
+fn evaluate(error: &EvaluateError) -> String {
+    match error {
+        EvaluateError::Missing { side, path, source } => {
+            let flag = match side {
+                EvaluateSide::Predictions => "--pred",
+                EvaluateSide::Truth => "--truth",
+            };
+            format!("{flag} {}: {source}; check the path", path.display())
+        }
+        EvaluateError::NoFolder { path } => {
+            format!("--pred {} is no folder; name the --out of `deepcut infer` or a folder of masks", path.display())
+        }
+        EvaluateError::TruthNeeded => "only --task video can do without --truth".into(),
+        EvaluateError::TaskWithoutMaps => {
+            "--void and --foreground-class tell what the values of label maps mean: tasks objects, parts and video"
+                .into()
+        }
+        EvaluateError::TruthWithoutMaps { truth } => {
+            format!("--void and --foreground-class are for label maps, not for {truth}")
+        }
+        EvaluateError::VoidForeground => "a value cannot be --void and a --foreground-class".into(),
+        EvaluateError::AbsentClasses { classes } => {
+            format!("no pixel of the ground truth has a --foreground-class ({classes:?}); check the classes' numbers")
+        }
+        EvaluateError::NoForeground => {
+            "the ground truth has no foreground pixel in any image; check its values, --void and --foreground-class"
+                .into()
+        }
+        EvaluateError::NoMask { folder } => format!(
+            "no mask was found in {}; name the --out of `deepcut infer` or a folder of PNG masks",
+            folder.display()
+        ),
+        EvaluateError::MaskMissing { folder, image } => format!(
+            "{} has no mask of {image}, which its predictions.jsonl lists; run `deepcut infer` with --save masks",
+            folder.display()
+        ),
+        EvaluateError::Threads(ThreadsError::TooMany { threads, most }) => too_many_threads(*threads, *most),
+        EvaluateError::Interrupted => format!("{error}; repeat the command"),
         other => other.to_string(),
     }
 }

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deepcut::error::ErrorKind;
+use deepcut::event::counted;
 use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision};
 
 use report::Reporter;
@@ -183,9 +184,4 @@ fn say(text: &str) -> std::io::Result<()> {
 fn complain(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// 3 images, 1 image.
-fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::event::SkippedFile;
+
 /// A collection, or one file or folder of it, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
@@ -30,6 +32,12 @@ pub enum DatasetError {
 
     #[error("cannot use all ignore files of {}: {reason}; correct the pattern", folder.display())]
     IgnoreFile { folder: PathBuf, reason: String },
+}
+
+impl From<DatasetError> for SkippedFile {
+    fn from(error: DatasetError) -> Self {
+        SkippedFile { path: error.path().to_path_buf(), reason: error.to_string() }
+    }
 }
 
 impl DatasetError {

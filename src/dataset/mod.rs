@@ -156,6 +156,11 @@ impl Iterator for Records {
     }
 }
 
+/// A relative path with `/` between its parts on every system.
+pub fn portable_path(path: &Path) -> String {
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
 /// Whether the file's extension is that of an image.
 fn is_image(path: &Path) -> bool {
     path.extension().is_some_and(|extension| IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))

@@ -19,6 +19,16 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     pending.commit()
 }
 
+/// Removes a file of an earlier run; it may not be there.
+pub fn remove_outdated(path: &Path) -> Result<(), OutputError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OutputError::Remove { path: path.to_path_buf(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A temporary file on its way to becoming `target`; dropped before [`PendingFile::commit`] it is removed again.
 #[derive(Debug)]
 pub(super) struct PendingFile {

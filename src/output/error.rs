@@ -3,16 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::ErrorKind;
 use crate::pixels::LabelMapError;
 
 /// A result file could not be written or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OutputError {
     #[error("cannot create the folder {}: {source}; choose another or check its permissions", path.display())]
     CreateFolder { path: PathBuf, source: io::Error },
 
     #[error("cannot write {}: {source}; check permissions and free space, then repeat the command", path.display())]
     Write { path: PathBuf, source: io::Error },
+
+    #[error("cannot remove the outdated {}: {source}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
 
     #[error("{} exists and is not an ordinary file; choose another path for the output", path.display())]
     OccupiedTarget { path: PathBuf },
@@ -25,6 +30,11 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InputOutput
+    }
+
     pub(super) fn write(path: &Path, source: io::Error) -> Self {
         Self::Write { path: path.to_path_buf(), source }
     }

@@ -1,4 +1,4 @@
-//! What a run leaves on disk: masks, pictures for people, and tables for machines.
+//! The forms that results have on disk: masks, pictures for people, annotations, and tables for machines.
 //!
 //! Every file appears under its final name only once it is complete, so a run may be killed at any moment and repeated.
 
@@ -7,7 +7,6 @@ mod atomic;
 mod cache;
 mod config;
 mod contact_sheet;
-mod csv;
 mod eight_bit_png;
 mod error;
 mod grey_png;
@@ -16,14 +15,13 @@ mod json_lines;
 mod lay_out;
 mod overlay;
 mod palette;
-mod report;
+mod thumbnail;
 
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
-pub use atomic::write_atomically;
+pub use atomic::{remove_outdated, write_atomically};
 pub use cache::{Cache, CacheConfig};
 pub use config::OutputConfig;
 pub use contact_sheet::contact_sheet;
-pub use csv::csv_line;
 pub use error::{EncodeError, MaskError, OutputError};
 pub use grey_png::encode_grey_png;
 pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};
@@ -31,7 +29,4 @@ pub use json_lines::{JsonLines, JsonLog};
 pub use lay_out::{LayOut, LayOutError};
 pub use overlay::{encode_jpeg, overlay};
 pub use palette::cluster_colour;
-pub use report::{
-    AgreementScores, AlphaPoint, ClusterReport, GroupedImage, MaskReport, SegmentedImage, SkippedFile,
-    THUMBNAIL_SIDE_PX, thumbnail,
-};
+pub use thumbnail::{THUMBNAIL_SIDE_PX, thumbnail};

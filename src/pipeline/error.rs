@@ -3,15 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{ClusterRunError, Skip};
+use super::ClusterRunError;
 use crate::cluster::ClusterError;
 use crate::config::{ConfigError, NeedlessPrecision};
 use crate::dataset::DatasetError;
+use crate::dataset::truth::TruthError;
 use crate::error::ErrorKind;
+use crate::evaluate::EvaluateError;
+use crate::event::SkippedFile;
 use crate::features::VectorFileError;
 use crate::method::MethodError;
 use crate::output::{LayOutError, OutputError};
 use crate::parallel::ThreadsError;
+use crate::results::ResultsError;
 use crate::tensor::DeviceError;
 use crate::weights::WeightsError;
 
@@ -21,7 +25,6 @@ pub enum Run {
     Training,
     Segmenting,
     Grouping,
-    Evaluating,
 }
 
 /// Why a run ended early; [`PipelineError::kind`] says what kind of failure it is.
@@ -48,8 +51,12 @@ pub enum PipelineError {
     OutputFolder { path: PathBuf, source: io::Error },
     #[error("cannot write the feature cache: {0}")]
     Cache(io::Error),
-    #[error("cannot remove the outdated {}: {source}", path.display())]
-    Outdated { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    #[error(transparent)]
+    Truth(#[from] TruthError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     #[error(
         "no image was found in {}; images end in .jpg, .jpeg, .png, .webp, .bmp or .gif; hidden files and what ignore \
          files exclude do not count",
@@ -60,7 +67,7 @@ pub enum PipelineError {
         "none of the {} images of {} can be used; the first: {}: {}",
         skipped.len(), data.display(), skipped[0].path.display(), skipped[0].reason
     )]
-    NoUsableImage { data: PathBuf, skipped: Vec<Skip> },
+    NoUsableImage { data: PathBuf, skipped: Vec<SkippedFile> },
     #[error(transparent)]
     Vectors(#[from] VectorFileError),
     #[error("{} is not a file; give a weights file", path.display())]
@@ -93,6 +100,9 @@ impl PipelineError {
             PipelineError::Cluster(error) => error.kind(),
             PipelineError::ClusterRun(error) => error.kind(),
             PipelineError::LayOut(error) => error.kind(),
+            PipelineError::Results(error) => error.kind(),
+            PipelineError::Truth(error) => error.kind(),
+            PipelineError::Evaluate(error) => error.kind(),
             PipelineError::Dataset(_)
             | PipelineError::Device(_)
             | PipelineError::NoImages { .. }
@@ -107,7 +117,6 @@ impl PipelineError {
             PipelineError::Output(_)
             | PipelineError::OutputFolder { .. }
             | PipelineError::Cache(_)
-            | PipelineError::Outdated { .. }
             | PipelineError::OldWeights { .. }
             | PipelineError::InputOutput(_) => ErrorKind::InputOutput,
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,

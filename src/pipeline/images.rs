@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{PipelineError, Skip};
+use super::{PipelineError, SkippedFile};
 use crate::event::{Event, Observer, Phase};
 use crate::features::{BatchExtractor, Extractor, Prepared};
 use crate::method::{MethodError, images_per_batch, waiting_threads, with_batches};
@@ -39,7 +39,7 @@ pub(super) struct Computed<I> {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub not_stored: u64,
-    pub skipped: Vec<Skip>,
+    pub skipped: Vec<SkippedFile>,
 }
 
 /// The loop over the images of a collection.
@@ -62,7 +62,7 @@ impl ImageLoop<'_> {
     pub fn run<I: ImageItem>(
         &self,
         kind: &dyn OfImage,
-        items: impl Iterator<Item = Result<I, Skip>> + Send,
+        items: impl Iterator<Item = Result<I, SkippedFile>> + Send,
         total: Option<u64>,
         consume: impl FnMut(Computed<I>),
     ) -> Result<Outcome, PipelineError> {
@@ -89,14 +89,14 @@ impl ImageLoop<'_> {
         compute: &Compute,
         waiting: usize,
         kind: &dyn OfImage,
-        items: impl Iterator<Item = Result<I, Skip>> + Send,
+        items: impl Iterator<Item = Result<I, SkippedFile>> + Send,
         total: Option<u64>,
         mut consume: impl FnMut(Computed<I>),
     ) -> Result<Outcome, PipelineError> {
         let observer = self.observer;
         observer.observe(Event::PhaseStarted { phase: Phase::Features, total });
         let semaphore = Semaphore::new(self.workers);
-        let process = |(number, item): (usize, Result<I, Skip>)| {
+        let process = |(number, item): (usize, Result<I, SkippedFile>)| {
             if observer.interrupted() {
                 return Err(MethodError::Interrupted.into());
             }
@@ -130,10 +130,10 @@ impl ImageLoop<'_> {
         kind: &dyn OfImage,
         compute: &Compute,
         semaphore: &Semaphore,
-    ) -> Result<Result<(Computed<I>, bool), Skip>, PipelineError> {
+    ) -> Result<Result<(Computed<I>, bool), SkippedFile>, PipelineError> {
         let skip = |item: &I, reason: String| {
             let path = item.path().map_or_else(|| PathBuf::from(number.to_string()), PathBuf::from);
-            Ok(Err(Skip { path, reason }))
+            Ok(Err(SkippedFile { path, reason }))
         };
         let content = match item.content(self.limits) {
             Ok(content) => content,

@@ -63,8 +63,8 @@ mod tests {
     use crate::features::vit::Engine;
     use crate::method::read_checkpoint;
     use crate::output::read_mask;
-    use crate::pipeline::predict::{Prediction, SaveKinds};
     use crate::pipeline::{DeviceChoice, TrainRequest, test_pictures, train};
+    use crate::results::{Prediction, SaveKinds};
 
     #[test]
     fn batches_on_a_device_give_what_single_images_on_the_processor_give() {

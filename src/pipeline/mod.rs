@@ -2,7 +2,6 @@
 
 mod cluster;
 mod error;
-mod evaluate;
 mod images;
 mod infer;
 mod install;
@@ -13,36 +12,33 @@ mod test_pictures;
 mod train;
 
 pub use crate::cluster::ClusterError;
+pub use crate::evaluate::{
+    EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, Scores, SequenceScores,
+};
+pub use crate::event::SkippedFile;
 pub use crate::features::vit::Precision;
 pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::output::{LayOut, LayOutError};
+pub use crate::results::{ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status};
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
 pub use crate::weights::{Installed, installed};
 pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
 pub use error::{PipelineError, Run};
-pub use evaluate::{EvaluateRequest, EvaluateSummary, EvaluateTask, Scores, SequenceScores, evaluate};
 pub use infer::{InferRequest, infer};
 pub use install::install_weights;
-pub use predict::{
-    ListedObject, Measures, PredictRequest, PredictSummary, Prediction, SaveKinds, Segmentation, Status,
-};
+pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
 pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with};
 
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::DatasetError;
-use crate::event::{Event, Observer};
+use crate::dataset::portable_path as portable;
+use crate::event::{Observer, lossy_path};
 use crate::model::checkpoint::CheckpointHeader;
-use crate::output::CacheConfig;
-
-/// Paths in reports are text: what is not Unicode in them is replaced.
-fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
+use crate::output::{CacheConfig, remove_outdated};
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
@@ -50,45 +46,14 @@ fn stored_config(settings: &Settings) -> serde_json::Value {
     serde_json::to_value(kept).unwrap_or_default()
 }
 
-/// A relative path with `/` between its parts on every system.
-fn portable(path: &Path) -> String {
-    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
-}
-
-/// Removes a file of an earlier run; it may not be there.
-fn remove_outdated(path: &Path) -> Result<(), PipelineError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(PipelineError::Outdated { path: path.to_path_buf(), source })
-        }
-        _ => Ok(()),
-    }
+/// Scores results against ground truth; see [`crate::evaluate::evaluate`].
+pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<EvaluateSummary, PipelineError> {
+    Ok(crate::evaluate::evaluate(request, observer)?)
 }
 
 /// A collection without images.
 fn no_images(data: &Path) -> PipelineError {
     PipelineError::NoImages { data: data.to_path_buf() }
-}
-
-/// One image that was left out of a run, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Skip {
-    #[serde(serialize_with = "lossy_path")]
-    pub path: PathBuf,
-    pub reason: String,
-}
-
-impl Skip {
-    /// Tells the observer.
-    fn announce(&self, observer: &dyn Observer) {
-        observer.observe(Event::Skipped { path: self.path.clone(), reason: self.reason.clone() });
-    }
-}
-
-impl From<DatasetError> for Skip {
-    fn from(error: DatasetError) -> Self {
-        Skip { path: error.path().to_path_buf(), reason: error.to_string() }
-    }
 }
 
 /// What `inspect` shows of a checkpoint.

@@ -54,12 +54,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
+    ("results", &["dataset", "method", "output", "refine", "segment"]),
+    ("evaluate", &["dataset", "metrics", "output", "pixels", "results"]),
+    ("report", &["cluster", "output", "results"]),
     (
         "pipeline",
         &[
             "cluster",
             "config",
             "dataset",
+            "evaluate",
             "features",
             "graph",
             "method",
@@ -70,6 +74,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "output",
             "pixels",
             "refine",
+            "report",
+            "results",
             "segment",
             "train",
             "weights",
@@ -94,6 +100,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("faer", &["cluster/spectral.rs", "numerics/normalised_affinity.rs", "segment/spectral.rs"]),
     ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
     ("cudarc", &["tensor/device.rs"]),
+    ("csv", &["evaluate/", "pipeline/"]),
+    ("maud", &["report/"]),
+    ("base64", &["report/"]),
     ("roxmltree", &["dataset/truth/voc.rs"]),
 ];
 

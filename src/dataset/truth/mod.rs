@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub use files::{files_below, image_key, label_maps, region_maps};
 pub use labels::labels;
 
+use crate::error::ErrorKind;
+
 /// What is known about one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Annotated<T> {
@@ -71,6 +73,17 @@ pub enum TruthError {
 }
 
 impl TruthError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            TruthError::NoColumn { .. } => ErrorKind::Usage,
+            TruthError::Unreadable { .. } => ErrorKind::InputOutput,
+            TruthError::TooLarge { .. } | TruthError::Malformed { .. } | TruthError::SameName { .. } => {
+                ErrorKind::Untrusted
+            }
+        }
+    }
+
     fn malformed(path: &Path, reason: impl ToString) -> Self {
         Self::Malformed { path: path.to_path_buf(), reason: reason.to_string() }
     }

@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Machine, PipelineError, Skip, remove_outdated, stored_config};
+use super::{Machine, PipelineError, SkippedFile, remove_outdated, stored_config};
 use crate::cluster::{
     self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
-    Membership, Method, Propagation, Provenance, Restart, Scaling, SweepPoint, Vectors,
+    Membership, Method, Propagation, Provenance, Restart, Scaling, Vectors,
 };
 use crate::config::{Purpose, Settings, with_overrides};
 use crate::dataset::{self, Collection, truth};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
 use crate::method::{installed_weights, open_backbone};
-use crate::output::{LayOut, csv_line, write_atomically};
+use crate::output::{LayOut, write_atomically};
 use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
 use vectors::{Gathered, GatheredImage};
@@ -87,7 +87,7 @@ pub struct ClusterSummary {
     pub labels: Option<ClassScores>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha_sweep: Option<AlphaSweep>,
-    pub skipped: Vec<Skip>,
+    pub skipped: Vec<SkippedFile>,
     /// Where everything is; not part of the file.
     #[serde(skip)]
     pub out: PathBuf,
@@ -333,11 +333,12 @@ impl Run<'_> {
         // A summary that is there belongs to the files of an earlier run.
         remove_outdated(&out.join(SUMMARY))?;
         write_atomically(&out.join(ASSIGNMENTS), |writer| {
-            writer.write_all(csv_line(&["path", "cluster", "confidence"]).as_bytes())?;
+            let mut table = csv::Writer::from_writer(writer);
+            table.write_record(["path", "cluster", "confidence"])?;
             images.iter().try_for_each(|image| {
-                let fields = [&image.name, &image.cluster.to_string(), &format!("{:.6}", image.confidence)];
-                writer.write_all(csv_line(&fields).as_bytes())
-            })
+                table.write_record([&image.name, &image.cluster.to_string(), &format!("{:.6}", image.confidence)])
+            })?;
+            table.flush()
         })?;
         Ok(())
     }
@@ -348,7 +349,7 @@ impl Run<'_> {
         config: &Settings,
         model: &ClusterModel,
         images: &[ClusteredImage],
-        skipped: Vec<Skip>,
+        skipped: Vec<SkippedFile>,
         classes: Option<Classes>,
     ) -> Result<ClusterSummary, PipelineError> {
         let mut sizes = vec![0; model.count()];

@@ -7,11 +7,9 @@ use rayon::prelude::*;
 
 use super::{ClusterRequest, ClusterSummary, ClusteredImage};
 use crate::config::Settings;
-use crate::output::{
-    AgreementScores, AlphaPoint, ClusterReport, GroupedImage, OutputError, SkippedFile, THUMBNAIL_SIDE_PX, thumbnail,
-    write_atomically,
-};
+use crate::output::{OutputError, THUMBNAIL_SIDE_PX, thumbnail, write_atomically};
 use crate::pixels::ImageContent;
+use crate::report::ClusterReport;
 
 /// Writes the report to `path`. An image that cannot be read again has no picture in it.
 pub fn write(
@@ -24,42 +22,16 @@ pub fn write(
 ) -> Result<(), OutputError> {
     let collection = request.data.as_ref().or(request.features.as_ref());
     let collection = collection.map_or(String::new(), |path| path.display().to_string());
-    let skipped: Vec<(String, &str)> =
-        summary.skipped.iter().map(|skip| (skip.path.display().to_string(), skip.reason.as_str())).collect();
-    let sweep = summary.alpha_sweep.as_ref();
     let report = ClusterReport {
         collection: &collection,
         method: &method(summary),
         alpha: summary.objective.is_some().then_some(summary.alpha),
         objective: summary.objective,
-        scores: summary.labels.as_ref().map(|scores| AgreementScores {
-            purity: scores.purity,
-            nmi: scores.nmi,
-            ari: scores.ari,
-            classes: scores.classes,
-            labelled: scores.labelled,
-        }),
-        images: &images
-            .iter()
-            .map(|image| GroupedImage {
-                path: &image.name,
-                cluster: image.cluster,
-                confidence: image.confidence,
-                place: image.place,
-            })
-            .collect::<Vec<_>>(),
+        scores: summary.labels.as_ref(),
+        images,
         curve,
-        sweep: &sweep.map_or(Vec::new(), |sweep| {
-            let point = |point: &super::SweepPoint| AlphaPoint {
-                alpha: point.alpha,
-                clusters: point.clusters,
-                objective: point.objective,
-                agreement: point.agreement,
-            };
-            sweep.points.iter().map(point).collect()
-        }),
-        stable: sweep.and_then(|sweep| sweep.stable.as_ref()).map(|range| (range.from, range.to)),
-        skipped: &skipped.iter().map(|(path, reason)| SkippedFile { path, reason }).collect::<Vec<_>>(),
+        sweep: summary.alpha_sweep.as_ref(),
+        skipped: &summary.skipped,
     };
     let picture = |index: usize| {
         let file = ImageContent::read(images[index].file.as_deref()?, &config.pixels).ok()?;

@@ -11,7 +11,7 @@ use crate::nodes::Layout;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::output::Cache;
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
-use crate::pipeline::{PipelineError, Run, Skip, no_images, portable};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
 
@@ -21,7 +21,7 @@ pub struct Gathered {
     /// Row-major `[N, D]`.
     pub values: Vec<f32>,
     pub width: usize,
-    pub skipped: Vec<Skip>,
+    pub skipped: Vec<SkippedFile>,
 }
 
 pub struct GatheredImage {
@@ -76,7 +76,7 @@ pub fn of_images(
     };
     let width = backbone.extractor.image_width();
     let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
-    let records = collection.all_records().map(|record| record.map_err(Skip::from));
+    let records = collection.all_records().map(|record| record.map_err(SkippedFile::from));
     let outcome = image_loop.run(&ImageVectors(backbone), records, None, |computed| {
         let Record { path, relative } = computed.item;
         gathered.values.extend(floats_from_bytes(&computed.bytes));

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::results::{self, Results};
-use super::{Measures, PredictRequest, PredictSummary, Prediction, Status};
+use super::report::Collected;
+use super::{PredictRequest, PredictSummary};
 use crate::config::Settings;
 use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer, Phase};
-use crate::method::{Method, Segmentation, StepMilliseconds, Timings};
-use crate::output::JsonLines;
+use crate::method::{Method, StepMilliseconds, Timings};
 use crate::parallel::{Semaphore, parallel_map, workers};
-use crate::pipeline::{PipelineError, Run, Skip, no_images, portable};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable};
 use crate::pixels::ImageContent;
+use crate::report::MaskReport;
+use crate::results::{Earlier, Measures, Prediction, Results, ResultsFolder, Status};
 
 /// A segmenting run.
 pub struct Predictor<'a> {
@@ -29,7 +30,7 @@ pub struct Predictor<'a> {
 impl Predictor<'_> {
     /// Segments every image of `collection`; `waiting` further threads wait for a device.
     ///
-    /// Writes what [`super::SaveKinds`] says, `OUT/labels.json`, and, when all images are through,
+    /// Writes what [`crate::results::SaveKinds`] says, `OUT/labels.json`, and, when all images are through,
     /// `OUT/predictions.jsonl`. A mask is written last and tells what it was made from, so a killed run goes on where it
     /// was.
     pub fn run(
@@ -40,10 +41,13 @@ impl Predictor<'_> {
         observer: &dyn Observer,
     ) -> Result<PredictSummary, PipelineError> {
         let (started, workers) = (Instant::now(), workers(self.threads)?);
-        let results =
-            Results::new(self.request, self.settings, self.description.clone(), method.legend(), &self.origin);
-        let mut table = JsonLines::create(&self.request.out.join(results::TABLE))?;
-        let mut collected = results.begin()?;
+        let PredictRequest { data, out, save, overwrite } = self.request;
+        let Settings { refine, objects, output, .. } = self.settings;
+        let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), self.origin, refine, objects]);
+        let folder = ResultsFolder::new(out);
+        let results = Results::new(folder, *save, *overwrite, output.clone(), method.legend(), &origin);
+        let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));
+        let mut collected = Collected::new(results.begin()?, report, results.folder(), self.settings);
         let mut totals = Totals::default();
         observer.observe(Event::PhaseStarted { phase: Phase::Inference, total: None });
         // As many again read the next images and write the last ones.
@@ -64,7 +68,6 @@ impl Predictor<'_> {
                 skip.announce(observer);
             }
             totals.add(&outcome);
-            table.push(&outcome.prediction)?;
             collected.push(&outcome.prediction, &outcome.source)?;
             observer.observe(Event::PhaseProgress { phase: Phase::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
@@ -75,7 +78,6 @@ impl Predictor<'_> {
         }
         let seconds = started.elapsed().as_secs_f64();
         collected.finish()?;
-        table.finish()?;
         Ok(totals.summary(self.request.out.clone(), seconds))
     }
 
@@ -85,7 +87,7 @@ impl Predictor<'_> {
             return Vec::new();
         };
         let inside = out.strip_prefix(&data).map(Path::to_path_buf);
-        inside.map_or_else(|_| Vec::new(), |out| results::PICTURES.map(|kind| out.join(kind)).to_vec())
+        inside.map_or_else(|_| Vec::new(), |out| ResultsFolder::new(out).pictures().to_vec())
     }
 
     /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
@@ -111,7 +113,8 @@ impl Predictor<'_> {
             Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
         };
         let content_hash = content.hash.to_hex().to_string();
-        if let Some(prediction) = results.finished(&record, &content_hash) {
+        let earlier = results.earlier(&record, &content_hash);
+        if let Earlier::Finished(prediction) = earlier {
             return Ok(Some(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone }));
         }
         timings.lap(|spent| &mut spent.decode);
@@ -134,27 +137,11 @@ impl Predictor<'_> {
             content_hash: Some(content_hash),
             result: Some(Measures::new(&segmentation, lists_objects)),
         };
-        let drawn = results.draw(&record, &image, &segmentation, &prediction)?;
+        let drawn = results.draw(&record, &image, &segmentation, &prediction, &earlier)?;
         timings.end_computing();
         results.write(&record, &drawn)?;
         timings.lap(|spent| &mut spent.write);
         Ok(Some(Outcome { source: record.path, prediction, kind: Kind::Segmented(timings.spent()) }))
-    }
-}
-
-impl Measures {
-    fn new(found: &Segmentation, lists_objects: bool) -> Measures {
-        Measures {
-            width: found.mask.width,
-            height: found.mask.height,
-            bounding_box: found.bounding_box.map(|bounds| [bounds.x, bounds.y, bounds.width, bounds.height]),
-            foreground_area_px: found.foreground_area_px,
-            confidence: found.confidence,
-            clusters: found.clusters,
-            negative_share: found.negative_share,
-            final_loss: found.final_loss,
-            objects: lists_objects.then(|| found.objects.iter().map(Into::into).collect()),
-        }
     }
 }
 
@@ -168,7 +155,7 @@ struct Outcome {
 enum Kind {
     Segmented(StepMilliseconds),
     AlreadyDone,
-    Skipped(Skip),
+    Skipped(SkippedFile),
 }
 
 fn skipped(relative: &Path, path: &Path, reason: String) -> Outcome {
@@ -180,7 +167,7 @@ fn skipped(relative: &Path, path: &Path, reason: String) -> Outcome {
         result: None,
     };
     let source = path.to_path_buf();
-    Outcome { source: source.clone(), prediction, kind: Kind::Skipped(Skip { path: source, reason }) }
+    Outcome { source: source.clone(), prediction, kind: Kind::Skipped(SkippedFile { path: source, reason }) }
 }
 
 /// What a run has done so far.

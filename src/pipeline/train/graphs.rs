@@ -140,7 +140,7 @@ mod tests {
     use crate::features::vit::Engine;
     use crate::output::CacheConfig;
     use crate::pipeline::images::ImageLoop;
-    use crate::pipeline::{Skip, test_pictures};
+    use crate::pipeline::{SkippedFile, test_pictures};
     use crate::tensor;
 
     #[test]
@@ -165,7 +165,8 @@ mod tests {
                     workers: 2,
                     observer: &Silent,
                 };
-                let records = dataset::open(folder.path()).unwrap().records().map(|record| record.map_err(Skip::from));
+                let records =
+                    dataset::open(folder.path()).unwrap().records().map(|record| record.map_err(SkippedFile::from));
                 let mut found = Vec::new();
                 let outcome = image_loop
                     .run(&graphs, records, None, |computed| {

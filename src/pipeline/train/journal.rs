@@ -31,7 +31,7 @@ pub(super) fn is_resumable(out: &Path) -> bool {
 
 /// Removes the states of all networks.
 pub(super) fn remove_states(out: &Path) -> Result<(), PipelineError> {
-    Trainee::ALL.iter().try_for_each(|&trainee| remove_outdated(&state_path(out, trainee)))
+    Ok(Trainee::ALL.iter().try_for_each(|&trainee| remove_outdated(&state_path(out, trainee)))?)
 }
 
 impl Journal for FolderJournal<'_> {

@@ -10,7 +10,7 @@ use burn_dataset::{Dataset, InMemDataset};
 use serde::Serialize;
 
 use super::images::{ImageLoop, Outcome};
-use super::{PipelineError, Run, Skip, no_images, stored_config};
+use super::{PipelineError, Run, SkippedFile, no_images, stored_config};
 use crate::config::{Purpose, Resolved, Settings};
 use crate::dataset;
 use crate::event::{Event, Observer, Plan};
@@ -43,7 +43,7 @@ pub struct TrainRequest {
 pub struct TrainSummary {
     #[serde(serialize_with = "super::lossy_path")]
     pub checkpoint: PathBuf,
-    pub skipped: Vec<Skip>,
+    pub skipped: Vec<SkippedFile>,
     /// The network that tells objects and background apart.
     #[serde(flatten)]
     pub objects: StageSummary,
@@ -252,7 +252,7 @@ impl<'a> Training<'a> {
         indices: Vec<usize>,
         cache: &Cache,
         graphs: &Graphs,
-    ) -> Result<(Prepared, Vec<Skip>), PipelineError> {
+    ) -> Result<(Prepared, Vec<SkippedFile>), PipelineError> {
         let settings = self.resolved.settings();
         let image_loop = ImageLoop {
             extractor: self.backbone.extractor.as_ref(),
@@ -264,7 +264,8 @@ impl<'a> Training<'a> {
         };
         let total = indices.len() as u64;
         let numbered = |index: usize| {
-            let missing = || Skip { path: index.to_string().into(), reason: "the dataset has no such item".into() };
+            let missing =
+                || SkippedFile { path: index.to_string().into(), reason: "the dataset has no such item".into() };
             Ok(Numbered { index, item: items.get(index).ok_or_else(missing)? })
         };
         let mut images = Vec::new();
@@ -348,7 +349,7 @@ impl<I: ImageItem> ImageItem for Numbered<I> {
 }
 
 impl TrainSummary {
-    fn new(checkpoint: PathBuf, skipped: Vec<Skip>, header: &CheckpointHeader, already_finished: bool) -> Self {
+    fn new(checkpoint: PathBuf, skipped: Vec<SkippedFile>, header: &CheckpointHeader, already_finished: bool) -> Self {
         TrainSummary {
             checkpoint,
             skipped,

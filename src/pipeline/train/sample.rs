@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::dataset::{DatasetError, Record};
 use crate::event::{Event, Observer};
 use crate::numerics::random;
-use crate::pipeline::Skip;
+use crate::pipeline::SkippedFile;
 
 /// A random choice among items that come one after the other.
 struct Reservoir<T> {
@@ -57,13 +57,13 @@ pub(super) fn records(
     limit: usize,
     seed: u64,
     observer: &dyn Observer,
-) -> (Vec<Record>, Vec<Skip>) {
+) -> (Vec<Record>, Vec<SkippedFile>) {
     let (mut reservoir, mut skipped) = (Reservoir::new(limit, seed), Vec::new());
     for record in records {
         match record {
             Ok(record) => reservoir.offer(record),
             Err(error) => {
-                let skip = Skip::from(error);
+                let skip = SkippedFile::from(error);
                 skip.announce(observer);
                 skipped.push(skip);
             }

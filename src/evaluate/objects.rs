@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::predictions::ForegroundValues;
-use super::report::{Table, counted};
-use super::{
-    EvaluateRequest, Pair, PipelineError, Run, in_size, is_json, predictions, read_map, untrusted, wrong_kind,
-};
+use super::table::Table;
+use super::{EvaluateError, EvaluateRequest, Pair, Run, in_size, is_json, predictions, read_map, wrong_kind};
 use crate::dataset::truth::{self, coco::CocoMasks};
+use crate::event::counted;
 use crate::metrics::{BETA_SQUARED, MaskRecord, Overlap, RiskCoverage, SaliencyCurve, mean};
 use crate::raster::{LabelMap, Mask};
 
@@ -38,7 +37,7 @@ pub struct ObjectScores {
     pub graded: usize,
 }
 
-pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
+pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let truth = read_truth(run)?;
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
@@ -55,11 +54,11 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
             "the largest F_beta with beta² = {BETA_SQUARED} over thresholds, of precision and recall averaged over images; {}",
             match graded {
                 0 => "there are masks only, so all thresholds agree".to_string(),
-                _ => format!("of saliency maps for {}, of masks for the others", counted(graded, "image")),
+                _ => format!("of saliency maps for {}, of masks for the others", counted(graded as u64, "image")),
             }
         ),
     );
-    let confidences = predictions::confidences(&run.request.predictions)?;
+    let confidences = predictions::confidences(&run.folder)?;
     let confidence = |record: &MaskRecord| confidences.as_ref()?.get(&record.image).copied();
     if confidences.is_some() {
         score_confidences(run, records.iter().map(|record| (confidence(record), 1.0 - record.iou)));
@@ -92,7 +91,7 @@ fn score_confidences(run: &mut Run, images: impl Iterator<Item = (Option<f64>, f
 }
 
 /// The ground truth of objects: label maps in a folder, or COCO's masks.
-pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, PipelineError> {
+pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, EvaluateError> {
     let path = run.truth();
     if path.is_dir() {
         return Ok(label_maps(path)?.into_iter().map(|(key, map)| (key, ObjectTruth::Map(map))).collect());
@@ -101,8 +100,8 @@ pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, PipelineE
     if !is_json(path) {
         return Err(wrong_kind(path, expected));
     }
-    if run.request.void.is_some() || !run.request.foreground_classes.is_empty() {
-        return Err(PipelineError::Usage("--void and --foreground-class are for label maps, not for COCO JSON".into()));
+    if run.request.tells_values() {
+        return Err(EvaluateError::TruthWithoutMaps { truth: "COCO JSON" });
     }
     let truth = truth::coco::masks(path)?;
     run.summary.remarks.extend(truth.remarks);
@@ -112,7 +111,7 @@ pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, PipelineE
 }
 
 /// The label maps of a folder; none at all is an error.
-pub fn label_maps(folder: &Path) -> Result<Vec<(String, PathBuf)>, PipelineError> {
+pub fn label_maps(folder: &Path) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
     let maps = truth::label_maps(folder)?.images;
     if maps.is_empty() {
         return Err(wrong_kind(folder, "a folder with PNG label maps in it"));
@@ -121,12 +120,12 @@ pub fn label_maps(folder: &Path) -> Result<Vec<(String, PathBuf)>, PipelineError
 }
 
 /// Compares all pairs; notes empty and resized predictions.
-pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<ObjectScores, PipelineError> {
+pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<ObjectScores, EvaluateError> {
     let (mut records, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
     let (mut empty, mut resized) = (Vec::new(), Vec::new());
     let (mut looks_void, mut true_foreground_px) = (0, 0);
     let (request, predicted_foreground) = (run.request, run.predicted_foreground.clone());
-    let saliency = predictions::saliency(&request.predictions)?;
+    let saliency = run.folder.find_saliency()?;
     let graded = pairs.iter().filter(|pair| saliency.contains_key(&pair.key)).count();
     run.for_each(
         pairs,
@@ -134,7 +133,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
         |pair, compared| {
             curve
                 .add(&compared.saliency, &compared.truth, Some(&compared.void))
-                .map_err(|error| untrusted(&pair.prediction, error))?;
+                .map_err(EvaluateError::incomparable(&pair.prediction))?;
             records.push(MaskRecord::new(pair.key.as_str(), &compared.overlap));
             true_foreground_px += compared.overlap.both_px + compared.overlap.truth_only_px;
             looks_void += usize::from(compared.looks_void);
@@ -148,10 +147,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
         },
     )?;
     if true_foreground_px == 0 && !request.foreground_classes.is_empty() {
-        return Err(PipelineError::Usage(format!(
-            "no pixel of the ground truth has a --foreground-class ({:?}); check the classes' numbers",
-            request.foreground_classes
-        )));
+        return Err(EvaluateError::AbsentClasses { classes: request.foreground_classes.clone() });
     }
     run.summary.empty_predictions = empty;
     run.summary.resized = resized;
@@ -159,7 +155,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
         run.summary.remarks.push(format!(
             "{} of the ground truth with 255 beside other classes: 255 counted as foreground; pass --void 255 if it \
              means undecided",
-            counted(looks_void, "map")
+            counted(looks_void as u64, "map")
         ));
     }
     let max_f_beta = curve.maximum(BETA_SQUARED).map(|maximum| maximum.f_beta);
@@ -196,7 +192,7 @@ fn compare(
     request: &EvaluateRequest,
     foreground: &ForegroundValues,
     saliency: Option<&PathBuf>,
-) -> Result<Compared, PipelineError> {
+) -> Result<Compared, EvaluateError> {
     let (truth, void, looks_void) = match &pair.truth {
         ObjectTruth::Map(path) => {
             let map = read_map(path)?;
@@ -208,14 +204,19 @@ fn compare(
             (truth, void, suspicious)
         }
         ObjectTruth::Coco(masks) => {
-            let path = request.truth.as_deref().unwrap_or(Path::new(""));
-            let (truth, void) = masks.draw().map_err(|reason| untrusted(path, format!("{}: {reason}", pair.key)))?;
+            let broken = |reason| EvaluateError::BrokenMasks {
+                path: request.truth.clone().unwrap_or_default(),
+                image: pair.key.clone(),
+                reason,
+            };
+            let (truth, void) = masks.draw().map_err(broken)?;
             (truth, void, false)
         }
     };
     let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
     let predicted = predicted.map(|value| if foreground.contains(value) { 255u8 } else { 0 });
-    let overlap = Overlap::of(&predicted, &truth, Some(&void)).map_err(|error| untrusted(&pair.prediction, error))?;
+    let overlap =
+        Overlap::of(&predicted, &truth, Some(&void)).map_err(EvaluateError::incomparable(&pair.prediction))?;
     let empty = predicted.values.iter().all(|&value| value == 0);
     let saliency = match saliency {
         Some(path) => in_size(read_map(path)?, truth.width, truth.height).0.map(|value| value.min(255) as u8),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::report::{Table, counted};
-use super::{Pair, PipelineError, Run, in_size, is_json, objects, predictions, read_map, untrusted, wrong_kind};
+use super::table::Table;
+use super::{EvaluateError, Pair, Run, in_size, is_json, objects, predictions, read_map, wrong_kind};
 use crate::dataset::truth::{self, coco::KeyPoint};
+use crate::event::counted;
 use crate::metrics::{Contingency, mean};
 use crate::raster::LabelMap;
 
@@ -35,7 +36,7 @@ struct Scored {
     by_image: Vec<(f64, f64)>,
 }
 
-pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
+pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let path = run.truth();
     if path.is_dir() {
         over_pixels(run)
@@ -46,7 +47,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     }
 }
 
-fn over_pixels(run: &mut Run) -> Result<Table, PipelineError> {
+fn over_pixels(run: &mut Run) -> Result<Table, EvaluateError> {
     let truth = objects::label_maps(run.truth())?;
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
@@ -69,10 +70,7 @@ fn over_pixels(run: &mut Run) -> Result<Table, PipelineError> {
     };
     let Scored { table, all, by_image } = score(run, &pairs, labels)?;
     if all.item_count() == 0 {
-        return Err(PipelineError::Usage(
-            "the ground truth has no foreground pixel in any image; check its values, --void and --foreground-class"
-                .into(),
-        ));
+        return Err(EvaluateError::NoForeground);
     }
     run.summary.scores.nmi = Some(all.normalised_mutual_information());
     run.summary.scores.ari = Some(all.adjusted_rand_index());
@@ -92,11 +90,9 @@ fn over_pixels(run: &mut Run) -> Result<Table, PipelineError> {
     Ok(table)
 }
 
-fn over_key_points(run: &mut Run) -> Result<Table, PipelineError> {
-    if run.request.void.is_some() || !run.request.foreground_classes.is_empty() {
-        return Err(PipelineError::Usage(
-            "--void and --foreground-class are for label maps, not for key-points".into(),
-        ));
+fn over_key_points(run: &mut Run) -> Result<Table, EvaluateError> {
+    if run.request.tells_values() {
+        return Err(EvaluateError::TruthWithoutMaps { truth: "key-points" });
     }
     let truth = truth::coco::key_points(run.truth())?;
     run.summary.remarks.extend(truth.remarks);
@@ -142,14 +138,14 @@ fn over_key_points(run: &mut Run) -> Result<Table, PipelineError> {
 fn score<T: Sync>(
     run: &mut Run,
     pairs: &[Pair<PathBuf, T>],
-    labels: impl Fn(&Pair<PathBuf, T>) -> Result<Labels, PipelineError> + Sync,
-) -> Result<Scored, PipelineError> {
+    labels: impl Fn(&Pair<PathBuf, T>) -> Result<Labels, EvaluateError> + Sync,
+) -> Result<Scored, EvaluateError> {
     let (mut all, mut scores) = (Contingency::default(), Vec::new());
     let (mut empty, mut resized, mut outside) = (Vec::new(), Vec::new(), 0);
     let mut table = Table::new(&["image", "items", "nmi", "ari"]);
     run.for_each(pairs, labels, |pair, labels| {
-        let unequal = |error| untrusted(&pair.prediction, error);
-        all.add_labels(&labels.truth, &labels.predicted).map_err(unequal)?;
+        let unequal = EvaluateError::incomparable(&pair.prediction);
+        all.add_labels(&labels.truth, &labels.predicted).map_err(&unequal)?;
         let own = Contingency::from_labels(&labels.truth, &labels.predicted).map_err(unequal)?;
         let (nmi, ari) = (own.normalised_mutual_information(), own.adjusted_rand_index());
         table.push(&pair.key, &[Some(own.item_count() as f64), Some(nmi), Some(ari)]);
@@ -168,7 +164,7 @@ fn score<T: Sync>(
     run.summary.empty_predictions = empty;
     run.summary.resized = resized;
     if outside > 0 {
-        run.summary.remarks.push(format!("{} outside of the image left out", counted(outside, "key-point")));
+        run.summary.remarks.push(format!("{} outside of the image left out", counted(outside as u64, "key-point")));
     }
     Ok(Scored { table, all, by_image: scores })
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::objects::{self, ObjectScores};
-use super::report::{Table, counted};
-use super::{PipelineError, Run, SequenceScores, in_size, predictions, read_map};
+use super::table::Table;
+use super::{EvaluateError, Run, SequenceScores, in_size, predictions, read_map};
+use crate::event::counted;
 use crate::metrics::{MaskRecord, mean};
 
 /// A predicted frame: its name and its mask.
 type Frame = (String, PathBuf);
 
-pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
+pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let truth = if run.request.truth.is_some() { Some(objects::read_truth(run)?) } else { None };
     let frames = predictions::masks(run)?;
     let sequences = sequences(&frames);
@@ -106,7 +107,7 @@ fn by_number(a: &str, b: &str) -> Ordering {
 fn consistencies(
     run: &mut Run,
     sequences: &BTreeMap<String, Vec<Frame>>,
-) -> Result<BTreeMap<String, f64>, PipelineError> {
+) -> Result<BTreeMap<String, f64>, EvaluateError> {
     let steps: Vec<(&Frame, &Frame)> =
         sequences.values().flat_map(|frames| frames.windows(2).map(|pair| (&pair[0], &pair[1]))).collect();
     let (mut shares, mut resized) = (BTreeMap::new(), 0);
@@ -124,7 +125,7 @@ fn consistencies(
     if resized > 0 {
         run.summary.remarks.push(format!(
             "{} of another size than the frame before; resized to compare them",
-            counted(resized, "frame")
+            counted(resized as u64, "frame")
         ));
     }
     Ok(shares)

@@ -1,28 +1,29 @@
-//! `eval`: results and ground truth → scores, with the definitions they follow.
+//! Results and ground truth → scores, with the definitions they follow.
 
 mod boxes;
+mod error;
 mod matching;
 mod objects;
 mod parts;
 mod predictions;
 mod regions;
-mod report;
+mod table;
 mod video;
 
+pub use error::{EvaluateError, EvaluateSide};
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::PipelineError;
-use crate::dataset::truth::TruthError;
 use crate::event::{Event, Observer, Phase};
 use crate::output::write_atomically;
 use crate::parallel::thread_pool;
 use crate::pixels::decode_label_map;
 use crate::raster::LabelMap;
+use crate::results::ResultsFolder;
 
 use matching::Matches;
 
@@ -45,6 +46,13 @@ pub struct EvaluateRequest {
     pub csv: Option<PathBuf>,
     /// 0 means one per processor.
     pub threads: usize,
+}
+
+impl EvaluateRequest {
+    /// Whether it says what the values of label maps mean.
+    fn tells_values(&self) -> bool {
+        self.void.is_some() || !self.foreground_classes.is_empty()
+    }
 }
 
 /// What is compared.
@@ -165,13 +173,15 @@ pub struct SequenceScores {
 ///
 /// Images are matched by their places within the two collections, without extensions, and where that gives no match by
 /// a bare name that is unique on both sides. What has no match is not scored; the summary lists it.
-pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<EvaluateSummary, PipelineError> {
+pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<EvaluateSummary, EvaluateError> {
     check(request)?;
+    let folder = ResultsFolder::new(&request.predictions);
     let mut run = Run {
         request,
         observer,
         pool: thread_pool(request.threads)?,
-        predicted_foreground: predictions::foreground_values(&request.predictions)?,
+        predicted_foreground: predictions::foreground_values(&folder)?,
+        folder,
         summary: EvaluateSummary {
             task: request.task,
             predictions: request.predictions.clone(),
@@ -195,38 +205,32 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
         EvaluateTask::Video => video::evaluate(&mut run),
     }?;
     let summary = run.summary;
-    report::announce(&summary, observer);
+    table::announce(&summary, observer);
     if let Some(path) = &request.csv {
-        let text = table.csv();
-        write_atomically(path, |writer| io::Write::write_all(writer, text.as_bytes()))?;
+        write_atomically(path, |writer| table.write(writer))?;
     }
     Ok(summary)
 }
 
-fn check(request: &EvaluateRequest) -> Result<(), PipelineError> {
-    let paths = [("--pred", Some(&request.predictions)), ("--truth", request.truth.as_ref())];
-    for (flag, path) in paths.into_iter().filter_map(|(flag, path)| Some((flag, path?))) {
-        std::fs::metadata(path)
-            .map_err(|error| PipelineError::Usage(format!("{flag} {}: {error}; check the path", path.display())))?;
+fn check(request: &EvaluateRequest) -> Result<(), EvaluateError> {
+    let paths =
+        [(EvaluateSide::Predictions, Some(&request.predictions)), (EvaluateSide::Truth, request.truth.as_ref())];
+    for (side, path) in paths.into_iter().filter_map(|(side, path)| Some((side, path?))) {
+        let missing = |source| EvaluateError::Missing { side, path: path.clone(), source };
+        std::fs::metadata(path).map_err(missing)?;
     }
     if !request.predictions.is_dir() {
-        return Err(PipelineError::Usage(format!(
-            "--pred {} is no folder; name the --out of `deepcut infer` or a folder of masks",
-            request.predictions.display()
-        )));
+        return Err(EvaluateError::NoFolder { path: request.predictions.clone() });
     }
     if request.truth.is_none() && request.task != EvaluateTask::Video {
-        return Err(PipelineError::Usage("only --task video can do without --truth".into()));
+        return Err(EvaluateError::TruthNeeded);
     }
     let of_maps = matches!(request.task, EvaluateTask::Objects | EvaluateTask::Parts | EvaluateTask::Video);
-    if !of_maps && (request.void.is_some() || !request.foreground_classes.is_empty()) {
-        return Err(PipelineError::Usage(
-            "--void and --foreground-class tell what the values of label maps mean: tasks objects, parts and video"
-                .into(),
-        ));
+    if !of_maps && request.tells_values() {
+        return Err(EvaluateError::TaskWithoutMaps);
     }
     if request.void.is_some_and(|void| request.foreground_classes.contains(&void)) {
-        return Err(PipelineError::Usage("a value cannot be --void and a --foreground-class".into()));
+        return Err(EvaluateError::VoidForeground);
     }
     Ok(())
 }
@@ -236,6 +240,8 @@ struct Run<'a> {
     request: &'a EvaluateRequest,
     observer: &'a dyn Observer,
     pool: rayon::ThreadPool,
+    /// What is scored.
+    folder: ResultsFolder,
     predicted_foreground: predictions::ForegroundValues,
     summary: EvaluateSummary,
 }
@@ -251,7 +257,7 @@ impl<'a> Run<'a> {
         &mut self,
         predictions: Vec<(String, P)>,
         truth: Vec<(String, T)>,
-    ) -> Result<Vec<Pair<P, T>>, PipelineError> {
+    ) -> Result<Vec<Pair<P, T>>, EvaluateError> {
         let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
         let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only } =
             matching::match_up(predictions, truth);
@@ -259,14 +265,12 @@ impl<'a> Run<'a> {
         let bare: BTreeSet<&String> = self.summary.without_annotation.iter().collect();
         unmatched_predictions.retain(|key| !bare.contains(key));
         if pairs.is_empty() {
-            return Err(PipelineError::Usage(format!(
-                "no prediction in {} has a ground truth in {} (such as {} here and {} there); \
-                 they are matched by relative path, or by name, without extension",
-                self.request.predictions.display(),
-                self.truth().display(),
-                example(&unmatched_predictions),
-                example(&unmatched_truth),
-            )));
+            return Err(EvaluateError::NoMatch {
+                predictions: self.request.predictions.clone(),
+                truth: self.truth().to_path_buf(),
+                prediction: example(&unmatched_predictions),
+                annotation: example(&unmatched_truth),
+            });
         }
         if by_name_only > 0 {
             self.summary.remarks.push(format!(
@@ -284,15 +288,15 @@ impl<'a> Run<'a> {
     fn for_each<I: Sync, R: Send>(
         &self,
         items: &[I],
-        score: impl Fn(&I) -> Result<R, PipelineError> + Sync,
-        mut collect: impl FnMut(&I, R) -> Result<(), PipelineError>,
-    ) -> Result<(), PipelineError> {
+        score: impl Fn(&I) -> Result<R, EvaluateError> + Sync,
+        mut collect: impl FnMut(&I, R) -> Result<(), EvaluateError>,
+    ) -> Result<(), EvaluateError> {
         let phase = Phase::Evaluation;
         self.observer.observe(Event::PhaseStarted { phase, total: Some(items.len() as u64) });
         let mut done = 0;
         for chunk in items.chunks(CHUNK) {
             if self.observer.interrupted() {
-                return Err(PipelineError::Interrupted(crate::pipeline::Run::Evaluating));
+                return Err(EvaluateError::Interrupted);
             }
             let results = self.pool.install(|| chunk.par_iter().map(&score).collect::<Vec<_>>());
             for (item, result) in chunk.iter().zip(results) {
@@ -319,11 +323,9 @@ struct Pair<P, T> {
 }
 
 /// Reads a label map, of results or of ground truth.
-fn read_map(path: &Path) -> Result<LabelMap, PipelineError> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| PipelineError::InputOutput(format!("cannot read {}: {error}", path.display())))?;
-    decode_label_map(&bytes)
-        .map_err(|error| PipelineError::Untrusted(format!("cannot use {} as a label map: {error}", path.display())))
+fn read_map(path: &Path) -> Result<LabelMap, EvaluateError> {
+    let bytes = std::fs::read(path).map_err(|source| EvaluateError::Unreadable { path: path.to_path_buf(), source })?;
+    decode_label_map(&bytes).map_err(|source| EvaluateError::BrokenMap { path: path.to_path_buf(), source })
 }
 
 /// `map` in the size of the ground truth, and whether that is another size than its own.
@@ -331,28 +333,12 @@ fn in_size(map: LabelMap, width: usize, height: usize) -> (LabelMap, bool) {
     if (map.width, map.height) == (width, height) { (map, false) } else { (map.resized_nearest(width, height), true) }
 }
 
-fn untrusted(path: &Path, reason: impl std::fmt::Display) -> PipelineError {
-    PipelineError::Untrusted(format!("{}: {reason}", path.display()))
-}
-
 /// A ground truth of a kind that the task has no use for.
-fn wrong_kind(path: &Path, expected: &str) -> PipelineError {
-    PipelineError::Usage(format!("{} is no ground truth for this task; give {expected}", path.display()))
+fn wrong_kind(path: &Path, expected: &'static str) -> EvaluateError {
+    EvaluateError::WrongTruth { path: path.to_path_buf(), expected }
 }
 
 /// Whether the path is a file that should hold JSON.
 fn is_json(path: &Path) -> bool {
     path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-}
-
-impl From<TruthError> for PipelineError {
-    fn from(error: TruthError) -> Self {
-        match error {
-            TruthError::NoColumn { .. } => PipelineError::Usage(error.to_string()),
-            TruthError::Unreadable { .. } => PipelineError::InputOutput(error.to_string()),
-            TruthError::TooLarge { .. } | TruthError::Malformed { .. } | TruthError::SameName { .. } => {
-                PipelineError::Untrusted(error.to_string())
-            }
-        }
-    }
 }

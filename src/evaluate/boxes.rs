@@ -1,8 +1,8 @@
 //! One box per image: CorLoc.
 
 use super::predictions::{self, ForegroundValues, PredictedBox};
-use super::report::Table;
-use super::{Pair, PipelineError, Run, is_json, read_map, wrong_kind};
+use super::table::Table;
+use super::{EvaluateError, Pair, Run, is_json, read_map, wrong_kind};
 use crate::dataset::truth;
 use crate::metrics::{BoundingBox, CORLOC_THRESHOLD, LocalisationRecord};
 use crate::raster::Rectangle;
@@ -13,7 +13,7 @@ struct TrueBoxes {
     size: Option<(usize, usize)>,
 }
 
-pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
+pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let truth = read_truth(run)?;
     let predictions = predictions::boxes(run)?;
     let pairs = run.matched(predictions, truth)?;
@@ -50,7 +50,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     Ok(table)
 }
 
-fn read_truth(run: &mut Run) -> Result<Vec<(String, TrueBoxes)>, PipelineError> {
+fn read_truth(run: &mut Run) -> Result<Vec<(String, TrueBoxes)>, EvaluateError> {
     let path = run.truth();
     let mut images: Vec<(String, TrueBoxes)> = Vec::new();
     if path.is_dir() {
@@ -88,7 +88,7 @@ fn read_truth(run: &mut Run) -> Result<Vec<(String, TrueBoxes)>, PipelineError> 
 fn locate(
     pair: &Pair<PredictedBox, TrueBoxes>,
     foreground: &ForegroundValues,
-) -> Result<(Option<BoundingBox>, bool), PipelineError> {
+) -> Result<(Option<BoundingBox>, bool), EvaluateError> {
     let (found, width, height) = match &pair.prediction {
         PredictedBox::Listed { found, width, height } => (*found, *width, *height),
         PredictedBox::Mask(path) => {

@@ -2,26 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use maud::{Markup, PreEscaped, html};
+
 use super::charts::Histogram;
-use super::html::{self, Page, decimal, figure, percent, picture_tile, whole};
-use super::{MOST_SKIPPED_LISTED, SkippedFile, kept, skipped_section};
+use super::html::{self, Page, Section, decimal, percent, picture_tile, whole};
+use super::{MOST_SKIPPED_LISTED, shortened_skip, skipped_section};
+use crate::results::Prediction;
 
 /// Pictures on the contact sheet, which holds between half of them and all.
 const MOST_ON_SHEET: usize = 240;
 
 /// Pictures among those with the lowest confidence.
 const MOST_DOUBTFUL: usize = 24;
-
-/// What the report says of one segmented image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SegmentedImage<'a> {
-    /// The image's place within the collection, `/` between folders.
-    pub path: &'a str,
-    /// In [0, 1]; none where there is no object. What is not finite counts as none.
-    pub confidence: Option<f64>,
-    /// Share of the image's pixels that are foreground, in [0, 1]; 0 where there is no object.
-    pub foreground_share: f64,
-}
 
 /// The report of a segmenting run: pictures of a sample and of the doubtful images, and figures of all.
 ///
@@ -77,16 +69,26 @@ impl MaskReport {
         }
     }
 
-    /// Counts an image, in the collection's order, and asks for its `picture` only if the report shows it for now.
+    /// Counts an image, in the collection's order, and asks for its `picture` only if the report shows it for now. An
+    /// image that was skipped is listed with its reason.
     ///
-    /// The picture is a JPEG as [`super::thumbnail`] makes it, of the image with its mask drawn over it. Without one,
+    /// The picture is a JPEG as [`crate::output::thumbnail`] makes it, of the image with its mask drawn over it. Without one,
     /// or with one of more than 32 KiB, the image is listed without a picture.
-    pub fn push(&mut self, image: &SegmentedImage, picture: impl FnOnce() -> Option<Vec<u8>>) {
+    pub fn push(&mut self, image: &Prediction, picture: impl FnOnce() -> Option<Vec<u8>>) {
+        let Some(measures) = &image.result else {
+            self.skipped_count += 1;
+            if self.skipped.len() < MOST_SKIPPED_LISTED {
+                self.skipped.push(shortened_skip(&image.path, image.reason.as_deref().unwrap_or_default()));
+            }
+            return;
+        };
+        let area_px = (measures.width * measures.height).max(1);
+        let foreground_share = measures.foreground_area_px as f64 / area_px as f64;
         let place = self.images;
         self.images += 1;
-        self.without_object += u64::from(image.foreground_share == 0.0);
-        self.shares.add(image.foreground_share);
-        let confidence = image.confidence.filter(|confidence| confidence.is_finite());
+        self.without_object += u64::from(foreground_share == 0.0);
+        self.shares.add(foreground_share);
+        let confidence = measures.confidence.filter(|confidence| confidence.is_finite());
         let mut is_doubtful = false;
         if let Some(confidence) = confidence {
             self.confident += 1;
@@ -102,8 +104,8 @@ impl MaskReport {
             return;
         }
         let jpeg = html::bounded_picture(picture());
-        let path = html::shortened(image.path, html::LONGEST_PATH).into_owned();
-        self.kept.insert(place, Kept { path, confidence, foreground_share: image.foreground_share, jpeg });
+        let path = html::shortened(&image.path, html::LONGEST_PATH).into_owned();
+        self.kept.insert(place, Kept { path, confidence, foreground_share, jpeg });
         if self.doubtful.len() > MOST_DOUBTFUL
             && let Some((_, surest)) = self.doubtful.pop_last()
             && !self.on_sheet(surest)
@@ -119,35 +121,25 @@ impl MaskReport {
         }
     }
 
-    /// Counts a file that could not be segmented.
-    pub fn push_skipped(&mut self, skipped: &SkippedFile) {
-        self.skipped_count += 1;
-        if self.skipped.len() < MOST_SKIPPED_LISTED {
-            self.skipped.push(kept(skipped));
-        }
-    }
-
     /// The page. It tells no time, so that equal runs give equal pages.
     pub fn finish(self) -> String {
         let mean_confidence = if self.confident > 0 { self.confidence_sum / self.confident as f64 } else { f64::NAN };
-        let mut figures = figure("images", &whole(self.images));
-        figures += &figure("mean confidence", &decimal(mean_confidence, 3));
-        figures += &figure("without object", &whole(self.without_object));
-        figures += &figure("skipped", &whole(self.skipped_count));
-        let body =
-            [self.sheet(), self.doubtful(), self.histograms(), skipped_section(&self.skipped, self.skipped_count)];
         Page {
             kind: "deepcut masks",
             title: &self.collection,
             lead: &self.method,
-            figures: &figures,
-            sections: &[
-                ("sheet", "Contact sheet"),
-                ("doubtful", "Lowest confidence"),
-                ("distributions", "Distributions"),
-                ("skipped", "Skipped files"),
+            figures: vec![
+                ("images", whole(self.images)),
+                ("mean confidence", decimal(mean_confidence, 3)),
+                ("without object", whole(self.without_object)),
+                ("skipped", whole(self.skipped_count)),
             ],
-            body: &body.concat(),
+            sections: vec![
+                Some(self.sheet()),
+                self.doubtful(),
+                self.histograms(),
+                skipped_section(&self.skipped, self.skipped_count),
+            ],
             script: None,
         }
         .html()
@@ -157,67 +149,56 @@ impl MaskReport {
         place.is_multiple_of(self.sheet_step)
     }
 
-    fn sheet(&self) -> String {
+    fn sheet(&self) -> Section {
         if self.images == 0 {
-            return "<section id=\"sheet\"><h2>Contact sheet</h2>\n<p class=\"note\">No image was \
-                    segmented.</p></section>\n"
-                .into();
+            return Section::note("sheet", "Contact sheet", "Contact sheet", "No image was segmented.", html! {});
         }
         let shown: Vec<&Kept> =
             self.kept.iter().filter(|(place, _)| self.on_sheet(**place)).map(|(_, kept)| kept).collect();
-        let note = if shown.len() as u64 == self.images {
-            "All images, in the collection’s order.".to_string()
-        } else {
-            format!(
-                "{} of {} images, one in {}, in the collection’s order.",
-                whole(shown.len() as u64),
-                whole(self.images),
-                whole(self.sheet_step)
-            )
+        let content = html! {
+            p.note {
+                @if shown.len() as u64 == self.images {
+                    "All images"
+                } @else {
+                    (whole(shown.len() as u64)) " of " (whole(self.images)) " images, one in " (whole(self.sheet_step))
+                }
+                ", in the collection’s order. Below each picture: share of foreground, confidence."
+            }
+            (tiles(&shown))
         };
-        let tiles: String = shown.into_iter().map(Kept::tile).collect();
-        format!(
-            "<section id=\"sheet\" aria-labelledby=\"sheet-title\">\n<h2 id=\"sheet-title\">Contact sheet</h2>\n\
-             <p class=\"note\">{note} Below each picture: share of foreground, confidence.</p>\n\
-             <ul class=\"tiles\">\n{tiles}</ul>\n</section>\n"
-        )
+        Section::titled("sheet", "Contact sheet", content)
     }
 
-    fn doubtful(&self) -> String {
-        let tiles: String =
-            self.doubtful.iter().filter_map(|(_, place)| self.kept.get(place)).map(Kept::tile).collect();
-        if tiles.is_empty() {
-            return String::new();
-        }
-        format!(
-            "<section id=\"doubtful\" aria-labelledby=\"doubtful-title\">\n\
-             <h2 id=\"doubtful-title\">Lowest confidence</h2>\n<p class=\"note\">The least sure first: look here for \
-             masks to correct.</p>\n<ul class=\"tiles\">\n{tiles}</ul>\n</section>\n"
-        )
+    fn doubtful(&self) -> Option<Section> {
+        let shown: Vec<&Kept> = self.doubtful.iter().filter_map(|(_, place)| self.kept.get(place)).collect();
+        let content = html! {
+            p.note { "The least sure first: look here for masks to correct." }
+            (tiles(&shown))
+        };
+        (!shown.is_empty()).then(|| Section::titled("doubtful", "Lowest confidence", content))
     }
 
-    fn histograms(&self) -> String {
+    fn histograms(&self) -> Option<Section> {
         let charts = self.shares.svg("Foreground share", "share of the image, %")
             + &self.confidences.svg("Confidence", "mean probability of foreground, %");
-        if charts.is_empty() {
-            return charts;
-        }
-        format!(
-            "<section id=\"distributions\" aria-labelledby=\"distributions-title\">\n\
-             <h2 id=\"distributions-title\">Distributions</h2>\n<div class=\"charts\">\n{charts}</div>\n</section>\n"
-        )
+        let content = html! { div.charts { (PreEscaped(&charts)) } };
+        (!charts.is_empty()).then(|| Section::titled("distributions", "Distributions", content))
     }
 }
 
+fn tiles(shown: &[&Kept]) -> Markup {
+    html! { ul.tiles { @for kept in shown { (kept.tile()) "\n" } } }
+}
+
 impl Kept {
-    fn tile(&self) -> String {
+    fn tile(&self) -> Markup {
         let confidence = match self.confidence {
             Some(confidence) => decimal(confidence, 2),
             None if self.foreground_share == 0.0 => "no object".to_string(),
             None => html::UNKNOWN.to_string(),
         };
-        let caption = format!("<span class=\"value\">{} · {confidence}</span>", percent(self.foreground_share));
-        picture_tile(&self.path, self.jpeg.as_deref(), None, &caption)
+        let value = format!("{} · {confidence}", percent(self.foreground_share));
+        picture_tile(&self.path, self.jpeg.as_deref(), None, &value)
     }
 }
 
@@ -230,6 +211,7 @@ fn ordered_bits(value: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::segmented;
     use super::*;
 
     fn shown(report: &MaskReport) -> (Vec<u64>, Vec<u64>) {
@@ -243,8 +225,7 @@ mod tests {
         let mut asked = 0;
         let confidence = |place: u64| (place * 7919 % 10_007) as f64 / 10_007.0;
         for place in 0..10_007 {
-            let image = SegmentedImage { path: "a", confidence: Some(confidence(place)), foreground_share: 0.5 };
-            report.push(&image, || {
+            report.push(&segmented("a", Some(confidence(place)), 50), || {
                 asked += 1;
                 Some(vec![1])
             });
@@ -264,7 +245,7 @@ mod tests {
         let mut report = MaskReport::new("", "");
         for place in 0..100 {
             let confidence = [Some(f64::NAN), None, Some(0.5), Some(f64::INFINITY)][place % 4];
-            report.push(&SegmentedImage { path: "a", confidence, foreground_share: 0.1 }, || None);
+            report.push(&segmented("a", confidence, 10), || None);
         }
         let expected: Vec<u64> = (0..100).filter(|place| place % 4 == 2).take(MOST_DOUBTFUL).collect();
         assert_eq!(shown(&report).1, expected);

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clusters::{GroupedImage, colour};
-use super::html::{LONGEST_PATH, base64, json_string, shortened, whole};
+use maud::{Markup, PreEscaped, html};
+
+use super::clusters::colour;
+use super::html::{LONGEST_PATH, Section, base64, json_string, shortened, whole};
+use crate::cluster::ClusteredImage;
 
 /// Points of the map; of larger collections it shows an even sample.
 const MOST_POINTS: usize = 100_000;
@@ -41,7 +44,7 @@ impl Map {
     /// Chooses points and up to `most_pictures` pictures besides those that the page shows anyway.
     ///
     /// Pictures are spread like the points: every n-th along a curve through the map.
-    pub fn select(images: &[GroupedImage], shown: &BTreeSet<usize>, most_pictures: usize) -> Map {
+    pub fn select(images: &[ClusteredImage], shown: &BTreeSet<usize>, most_pictures: usize) -> Map {
         let placed: Vec<usize> =
             (0..images.len()).filter(|&index| images[index].place.iter().all(|part| part.is_finite())).collect();
         let mut points: BTreeSet<usize> = evenly(&placed, MOST_POINTS).collect();
@@ -55,55 +58,62 @@ impl Map {
         Map { points, pictured }
     }
 
-    /// The section with the map and the `legend`, which is HTML; none if no image has a place.
+    /// The section with the map and the `legend`; none if no image has a place.
     ///
     /// `pictures` are by image; those in `shown` are on the page already, under their [`picture_id`].
     pub fn section(
         &self,
-        images: &[GroupedImage],
-        legend: &str,
+        images: &[ClusteredImage],
+        legend: &Markup,
         pictures: &BTreeMap<usize, Vec<u8>>,
         shown: &BTreeSet<usize>,
-    ) -> Option<String> {
+    ) -> Option<Section> {
         if self.points.is_empty() {
             return None;
         }
-        let all = if self.points.len() == images.len() {
-            String::new()
-        } else {
-            format!(" The map shows {} of {} images.", whole(self.points.len() as u64), whole(images.len() as u64))
-        };
-        let without_script = if self.points.len() > MOST_STILL_POINTS {
-            format!(
-                "{} of the points are drawn, and nothing is shown under the pointer",
-                whole(MOST_STILL_POINTS as u64)
-            )
-        } else {
-            "nothing is shown under the pointer".to_string()
-        };
+        let points = self.points.len();
         let on_map = pictures.keys().filter(|index| self.points.binary_search(index).is_ok()).count();
-        let ringed = if (1..self.points.len()).contains(&on_map) { " (ringed ones have a picture)" } else { "" };
-        Some(format!(
-            "<section id=\"map\" aria-labelledby=\"map-title\">\n<h2 id=\"map-title\">Map</h2>\n\
-             <p class=\"note\">Alike images lie near each other; colours are clusters.{all}\
-             <span id=\"map-help\" hidden> Point at an image to see it{ringed}; drag to move; <kbd>+</kbd>, \
-             <kbd>−</kbd> and <kbd>0</kbd> zoom, arrow keys go from image to image.</span></p>\n\
-             <noscript><p class=\"note\">JavaScript is off: {without_script}.</p></noscript>\n\
-             <div class=\"map\">\n<div class=\"plane\" id=\"map-plane\">\n{still}\
-             <canvas id=\"map-canvas\" tabindex=\"0\" role=\"application\" \
-             aria-label=\"Map of the collection; arrow keys go from image to image\" hidden></canvas>\n\
-             <div class=\"zoom\" id=\"map-zoom\" hidden><button type=\"button\" data-zoom=\"in\" \
-             aria-label=\"Zoom in\">+</button><button type=\"button\" data-zoom=\"out\" aria-label=\"Zoom \
-             out\">−</button><button type=\"button\" data-zoom=\"all\" aria-label=\"Show all\">⤢</button></div>\n\
-             <div class=\"card\" id=\"map-card\" role=\"status\" hidden></div>\n</div>\n{legend}</div>\n\
-             <script type=\"application/json\" id=\"map-data\">{data}</script>\n</section>\n",
-            still = self.still(images),
-            data = self.data(images, pictures, shown),
-        ))
+        let content = html! {
+            p.note {
+                "Alike images lie near each other; colours are clusters."
+                @if points < images.len() {
+                    " The map shows " (whole(points as u64)) " of " (whole(images.len() as u64)) " images."
+                }
+                span id="map-help" hidden {
+                    " Point at an image to see it"
+                    @if (1..points).contains(&on_map) { " (ringed ones have a picture)" }
+                    "; drag to move; " kbd { "+" } ", " kbd { "−" } " and " kbd { "0" }
+                    " zoom, arrow keys go from image to image."
+                }
+            }
+            noscript {
+                p.note {
+                    "JavaScript is off: "
+                    @if points > MOST_STILL_POINTS { (whole(MOST_STILL_POINTS as u64)) " of the points are drawn, and " }
+                    "nothing is shown under the pointer."
+                }
+            }
+            div.map {
+                div.plane id="map-plane" {
+                    (PreEscaped(self.still(images)))
+                    canvas id="map-canvas" tabindex="0" role="application"
+                        aria-label="Map of the collection; arrow keys go from image to image" hidden {}
+                    div.zoom id="map-zoom" hidden {
+                        button type="button" data-zoom="in" aria-label="Zoom in" { "+" }
+                        button type="button" data-zoom="out" aria-label="Zoom out" { "−" }
+                        button type="button" data-zoom="all" aria-label="Show all" { "⤢" }
+                    }
+                    div.card id="map-card" role="status" hidden {}
+                }
+                (legend)
+            }
+            script type="application/json" id="map-data" { (PreEscaped(self.data(images, pictures, shown))) }
+        };
+        Some(Section::titled("map", "Map", content))
     }
 
     /// The drawing for pages without a script: a path of dots for every colour.
-    fn still(&self, images: &[GroupedImage]) -> String {
+    fn still(&self, images: &[ClusteredImage]) -> String {
         let frame = Frame::around(images, &self.points);
         let mut dots: BTreeMap<String, String> = BTreeMap::new();
         for index in evenly(&self.points, MOST_STILL_POINTS) {
@@ -120,7 +130,7 @@ impl Map {
 
     /// What the script reads. A point is eight bytes: x, y (16 bits each, least byte first), cluster (24 bits) and
     /// confidence in two hundredths (255 where it is unknown).
-    fn data(&self, images: &[GroupedImage], pictures: &BTreeMap<usize, Vec<u8>>, shown: &BTreeSet<usize>) -> String {
+    fn data(&self, images: &[ClusteredImage], pictures: &BTreeMap<usize, Vec<u8>>, shown: &BTreeSet<usize>) -> String {
         let frame = Frame::around(images, &self.points);
         let mut bytes = Vec::with_capacity(8 * self.points.len());
         let longest = (PATHS_BYTES / self.points.len().max(1)).clamp(SHORTEST_PATH, LONGEST_PATH);
@@ -134,7 +144,7 @@ impl Map {
             bytes.extend(&image.cluster.min(0x00ff_ffff).to_le_bytes()[..3]);
             let known = image.confidence.is_finite();
             bytes.push(if known { (image.confidence.clamp(0.0, 1.0) * 200.0).round() as u8 } else { 255 });
-            paths.push(bounded_json(image.path, longest));
+            paths.push(bounded_json(&image.name, longest));
             match pictures.get(&index) {
                 Some(_) if shown.contains(&index) => on_page.push(format!("[{point},\"{}\"]", picture_id(index))),
                 Some(jpeg) => own.push(format!("[{point},\"{}\"]", base64(jpeg))),
@@ -180,7 +190,7 @@ struct Frame {
 }
 
 impl Frame {
-    fn around(images: &[GroupedImage], points: &[usize]) -> Frame {
+    fn around(images: &[ClusteredImage], points: &[usize]) -> Frame {
         let mut low = [f64::INFINITY; 2];
         let mut high = [f64::NEG_INFINITY; 2];
         for &index in points {
@@ -214,15 +224,15 @@ fn along_curve([x, y]: [u16; 2]) -> u32 {
 mod tests {
     use super::*;
 
-    fn image(place: [f32; 2]) -> GroupedImage<'static> {
-        GroupedImage { path: "a", cluster: 0, confidence: 0.5, place }
+    fn image(place: [f32; 2]) -> ClusteredImage {
+        ClusteredImage { name: "a".into(), file: None, cluster: 0, confidence: 0.5, place }
     }
 
     #[test]
     fn places_fill_the_frame_and_one_point_is_its_centre() {
         let images = [image([-3.0, 1.0]), image([5.0, 2.0]), image([1.0, 1.5])];
         let frame = Frame::around(&images, &[0, 1, 2]);
-        let places = images.map(|image| frame.place(image.place));
+        let places = [0, 1, 2].map(|index: usize| frame.place(images[index].place));
         assert_eq!((places[0][0], places[1][0], places[2]), (2600, 62935, [32768, 32768]));
         assert!(places[0][1] > places[1][1], "y points upwards on the map");
         assert_eq!(Frame::around(&images[..1], &[0]).place(images[0].place), [32768, 32768]);
@@ -242,7 +252,8 @@ mod tests {
 
     #[test]
     fn points_are_read_back() {
-        let images = [GroupedImage { path: "</script>", cluster: 70_000, confidence: 0.25, place: [0.0; 2] }];
+        let images =
+            [ClusteredImage { name: "</script>".into(), cluster: 70_000, confidence: 0.25, ..image([0.0; 2]) }];
         let map = Map::select(&images, &BTreeSet::new(), 9);
         let json = map.data(&images, &BTreeMap::from([(0, vec![1, 2])]), &BTreeSet::new());
         let data: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -1,6 +1,9 @@
 //! Whole pages: bounded, safe, self-contained and always the same.
 
 use super::*;
+use crate::cluster::{AlphaSweep, ClassScores, ClusteredImage, StableRange, SweepPoint};
+use crate::event::SkippedFile;
+use crate::results::{Measures, Prediction, Status};
 
 /// Names that would do harm where they are not escaped.
 const HOSTILE: [&str; 5] = [
@@ -13,19 +16,28 @@ const HOSTILE: [&str; 5] = [
 
 /// A page with `count` images in `clusters` clusters, every picture of `picture_bytes`.
 fn clusters_page(count: usize, clusters: u32, picture_bytes: usize, path: impl Fn(usize) -> String) -> String {
-    let paths: Vec<String> = (0..count).map(path).collect();
-    let images: Vec<GroupedImage> = paths
-        .iter()
-        .enumerate()
-        .map(|(index, path)| GroupedImage {
-            path,
+    let images: Vec<ClusteredImage> = (0..count)
+        .map(|index| ClusteredImage {
+            name: path(index),
+            file: None,
             cluster: index as u32 % clusters,
             confidence: (index * 31 % 97) as f64 / 97.0,
             place: [(index * 7919 % 1009) as f32, (index * 104_729 % 997) as f32],
         })
         .collect();
-    let skipped = HOSTILE.map(|path| SkippedFile { path, reason: path });
-    let sweep = [1.0, 2.0, 3.0].map(|alpha| AlphaPoint { alpha, clusters: 4, objective: -alpha, agreement: Some(1.0) });
+    let skipped = HOSTILE.map(|path| SkippedFile { path: path.into(), reason: path.into() });
+    let point = |alpha: f64| SweepPoint { alpha, clusters: 4, objective: -alpha, agreement: Some(1.0) };
+    let stable = Some(StableRange { from: 2.0, to: 3.0, clusters: 4 });
+    let scores = ClassScores {
+        purity: 0.9,
+        nmi: 0.8,
+        ari: 0.7,
+        cluster_error: 0,
+        classes: 5,
+        labelled: 3,
+        unlabelled: 0,
+        unknown_labels: 0,
+    };
     let report = ClusterReport {
         collection: HOSTILE[0],
         method: HOSTILE[1],
@@ -33,9 +45,8 @@ fn clusters_page(count: usize, clusters: u32, picture_bytes: usize, path: impl F
         objective: Some(-1234.5),
         images: &images,
         curve: &[0.0, -1.0, f64::NAN, -2.0],
-        sweep: &sweep,
-        stable: Some((2.0, 3.0)),
-        scores: Some(AgreementScores { purity: 0.9, nmi: 0.8, ari: 0.7, classes: 5, labelled: 3 }),
+        sweep: Some(&AlphaSweep { points: [1.0, 2.0, 3.0].map(point).into(), stable }),
+        scores: Some(&scores),
         skipped: &skipped,
     };
     let mut asked = Vec::new();
@@ -47,15 +58,32 @@ fn clusters_page(count: usize, clusters: u32, picture_bytes: usize, path: impl F
     html
 }
 
+/// An image of 100 pixels.
+pub(super) fn segmented(path: &str, confidence: Option<f64>, foreground_area_px: u64) -> Prediction {
+    let result = Measures {
+        width: 10,
+        height: 10,
+        bounding_box: None,
+        foreground_area_px,
+        confidence,
+        clusters: 2,
+        negative_share: None,
+        final_loss: None,
+        objects: None,
+    };
+    Prediction { path: path.into(), status: Status::Done, reason: None, content_hash: None, result: Some(result) }
+}
+
 fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String) -> String {
     let mut report = MaskReport::new(HOSTILE[2], HOSTILE[3]);
     for index in 0..count {
-        let share = (index % 10) as f64 / 10.0;
-        let confidence = (share > 0.0).then_some((index * 31 % 97) as f64 / 97.0);
-        let image = SegmentedImage { path: &path(index), confidence, foreground_share: share };
-        report.push(&image, || Some(vec![index as u8; picture_bytes]));
+        let area_px = index as u64 % 10 * 10;
+        let confidence = (area_px > 0).then_some((index * 31 % 97) as f64 / 97.0);
+        report.push(&segmented(&path(index), confidence, area_px), || Some(vec![index as u8; picture_bytes]));
         if index % 50 == 0 {
-            report.push_skipped(&SkippedFile { path: HOSTILE[index / 50 % 5], reason: "cannot be decoded" });
+            let (path, reason) = (HOSTILE[index / 50 % 5].into(), Some("cannot be decoded".into()));
+            let skipped = Prediction { path, status: Status::Skipped, reason, content_hash: None, result: None };
+            report.push(&skipped, || None);
         }
     }
     report.finish()
@@ -142,13 +170,15 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
     assert!(!empty.contains("id=\"skipped\"") && !empty.contains("id=\"training\""));
     assert!(MaskReport::new("", "").finish().contains("No image was segmented."));
 
-    let image = GroupedImage { path: "", cluster: u32::MAX, confidence: f64::NAN, place: [f32::NAN, 0.0] };
+    let point = SweepPoint { alpha: 0.0, clusters: 0, objective: f64::NAN, agreement: Some(f64::NAN) };
+    let sweep = AlphaSweep { points: vec![point], stable: None };
     for place in [[f32::NAN, 0.0], [0.0; 2], [f32::MAX, f32::MIN]] {
-        let images = [GroupedImage { place, ..image }];
+        let images =
+            [ClusteredImage { name: String::new(), file: None, cluster: u32::MAX, confidence: f64::NAN, place }];
         let report = ClusterReport {
             images: &images,
             objective: Some(f64::NAN),
-            sweep: &[AlphaPoint { alpha: 0.0, clusters: 0, objective: f64::NAN, agreement: Some(f64::NAN) }],
+            sweep: Some(&sweep),
             ..ClusterReport::default()
         };
         let html = report.html(|_| None);
@@ -158,10 +188,8 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
     }
 
     let mut report = MaskReport::new("", "");
-    for (confidence, foreground_share) in
-        [(Some(f64::NAN), f64::NAN), (None, 0.0), (Some(-1.0), 2.0), (Some(9.0), -0.0)]
-    {
-        report.push(&SegmentedImage { path: "", confidence, foreground_share }, || None);
+    for (confidence, area_px) in [(Some(f64::NAN), 50), (None, 0), (Some(-1.0), 200), (Some(9.0), 0)] {
+        report.push(&segmented("", confidence, area_px), || None);
     }
     let html = report.finish();
     assert!(!html.contains("NaN") && html.contains("no object"));

@@ -1,7 +1,7 @@
 //! Pictures small enough that a page can hold hundreds.
 
-use crate::output::overlay::fit;
-use crate::output::{EncodeError, encode_jpeg};
+use super::overlay::fit;
+use super::{EncodeError, encode_jpeg};
 use crate::pixels::resize_lanczos;
 use crate::raster::RgbImage;
 

@@ -3,7 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Begins the page; the policy in it forbids every request.
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, PreEscaped, Render, html};
+
+use crate::event::plural;
+
+/// The policy in it forbids every request.
 const HEAD: &str = include_str!("head.html");
 const STYLE: &str = include_str!("style.css");
 
@@ -35,6 +41,13 @@ impl Display for Text<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Render for Text<'_> {
+    fn render_to(&self, buffer: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = write!(buffer, "{self}");
     }
 }
 
@@ -80,19 +93,9 @@ pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path)
 }
 
-/// Standard base64 with padding. Source: RFC 4648, section 4.
+/// Standard base64 with padding.
 pub fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = (bits >> (18 - 6 * digit) & 63) as usize;
-            text.push(if digit <= group.len() { char::from(DIGITS[value]) } else { '=' });
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// `jpeg` if a page may hold it.
@@ -100,29 +103,56 @@ pub fn bounded_picture(jpeg: Option<Vec<u8>>) -> Option<Vec<u8>> {
     jpeg.filter(|bytes| !bytes.is_empty() && bytes.len() <= MOST_PICTURE_BYTES)
 }
 
-/// A picture with its file's name and `caption`, which is HTML, below it.
-pub fn picture_tile(path: &str, jpeg: Option<&[u8]>, id: Option<String>, caption: &str) -> String {
+/// A picture with its file's name and `value`, plain text, below it.
+pub fn picture_tile(path: &str, jpeg: Option<&[u8]>, id: Option<String>, value: &str) -> Markup {
     let path = shortened(path, LONGEST_PATH);
-    let id = id.map_or(String::new(), |id| format!(" id=\"{id}\""));
-    let picture = match jpeg {
-        Some(bytes) => format!(
-            "<img{id} src=\"data:image/jpeg;base64,{}\" alt=\"{}\" decoding=\"async\">",
-            base64(bytes),
-            Text(&path)
-        ),
-        None => "<span class=\"missing\">no picture</span>".to_string(),
-    };
-    format!(
-        "<li><figure title=\"{}\"><div class=\"frame\">{picture}</div><figcaption><span class=\"name\">{}</span>\
-         {caption}</figcaption></figure></li>\n",
-        Text(&path),
-        Text(file_name(&path)),
-    )
+    html! {
+        li {
+            figure title=(Text(&path)) {
+                div.frame {
+                    @match jpeg {
+                        Some(bytes) => {
+                            img id=[id] src={ "data:image/jpeg;base64," (base64(bytes)) } alt=(Text(&path)) decoding="async";
+                        }
+                        None => span.missing { "no picture" }
+                    }
+                }
+                figcaption {
+                    span.name { (Text(file_name(&path))) }
+                    span.value { (value) }
+                }
+            }
+        }
+    }
 }
 
-/// A headline number with what it counts; both are plain text.
-pub fn figure(name: &str, value: &str) -> String {
-    format!("<div><dt>{}</dt><dd>{}</dd></div>\n", Text(name), Text(value))
+/// A part of a page that links lead to.
+pub struct Section {
+    id: &'static str,
+    /// What links call it.
+    name: &'static str,
+    content: Markup,
+}
+
+impl Section {
+    /// A section whose heading is its name.
+    pub fn titled(id: &'static str, name: &'static str, content: Markup) -> Section {
+        let content = html! {
+            section id=(id) aria-labelledby={ (id) "-title" } {
+                h2 id={ (id) "-title" } { (name) }
+                (content)
+            }
+        };
+        Section { id, name, content }
+    }
+
+    /// A section that has one sentence to say, under another heading.
+    pub fn note(id: &'static str, name: &'static str, heading: &str, note: &str, content: Markup) -> Section {
+        let content = html! {
+            section id=(id) { h2 { (heading) } p.note { (note) } (content) }
+        };
+        Section { id, name, content }
+    }
 }
 
 /// What a page is made of.
@@ -133,45 +163,50 @@ pub struct Page<'a> {
     pub title: &'a str,
     /// One sentence below the title, plain text.
     pub lead: &'a str,
-    /// HTML made by [`figure`].
-    pub figures: &'a str,
-    /// Identifiers and names of the sections that the page links to, in order.
-    pub sections: &'a [(&'a str, &'a str)],
-    /// HTML.
-    pub body: &'a str,
+    /// Headline numbers: what each counts, and its value.
+    pub figures: Vec<(&'static str, String)>,
+    /// In order; those that are none are left out.
+    pub sections: Vec<Option<Section>>,
     /// The script at the end, if the page needs one.
     pub script: Option<&'a str>,
 }
 
 impl Page<'_> {
-    /// The whole page. Sections without content are not linked to.
+    /// The whole page.
     pub fn html(&self) -> String {
         let title = shortened(self.title, LONGEST_PATH);
-        let links: Vec<String> = self
-            .sections
-            .iter()
-            .filter(|(id, _)| self.body.contains(&format!("<section id=\"{id}\"")))
-            .map(|(id, name)| format!("<a href=\"#{id}\">{}</a>", Text(name)))
-            .collect();
-        let links = if links.len() > 1 {
-            format!("<nav aria-label=\"Sections\">{}</nav>\n", links.join("\n"))
-        } else {
-            String::new()
+        let sections: Vec<&Section> = self.sections.iter().flatten().collect();
+        let page = html! {
+            (PreEscaped("<!doctype html>\n"))
+            html lang="en" {
+                head {
+                    (PreEscaped(HEAD))
+                    title { (Text(&title)) " · " (self.kind) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    header {
+                        p.kind { (self.kind) }
+                        h1 { (Text(&title)) }
+                        p.lead { (Text(self.lead)) }
+                        dl.figures {
+                            @for (name, value) in &self.figures { div { dt { (name) } dd { (Text(value)) } } }
+                        }
+                        @if sections.len() > 1 {
+                            nav aria-label="Sections" {
+                                @for section in &sections { a href={ "#" (section.id) } { (section.name) } "\n" }
+                            }
+                        }
+                    }
+                    main { @for section in &sections { (section.content) "\n" } }
+                    footer {
+                        "Made by deepcut " (env!("CARGO_PKG_VERSION")) ". This page is complete in itself and loads nothing."
+                    }
+                    @if let Some(script) = self.script { script { (PreEscaped(script)) } }
+                }
+            }
         };
-        let script = self.script.map_or(String::new(), |script| format!("<script>\n{script}</script>\n"));
-        format!(
-            "{HEAD}<title>{title} · {kind}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n\
-             <p class=\"kind\">{kind}</p>\n<h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n\
-             <dl class=\"figures\">\n{figures}</dl>\n{links}</header>\n<main>\n{body}</main>\n\
-             <footer>Made by deepcut {version}. This page is complete in itself and loads nothing.</footer>\n{script}\
-             </body>\n</html>\n",
-            kind = Text(self.kind),
-            title = Text(&title),
-            lead = Text(self.lead),
-            figures = self.figures,
-            body = self.body,
-            version = env!("CARGO_PKG_VERSION"),
-        )
+        page.into_string() + "\n"
     }
 }
 
@@ -193,7 +228,7 @@ fn in_threes(digits: &str) -> String {
 
 /// A count of things, in the plural where it is not one.
 pub fn counted(count: u64, name: &str) -> String {
-    format!("{} {name}{}", whole(count), if count == 1 { "" } else { "s" })
+    format!("{} {}", whole(count), plural(count, name))
 }
 
 /// A number with `decimals`, a true minus, and a dash for what is not a number.
@@ -255,16 +290,6 @@ mod tests {
         assert!(!json.contains(['<', '>', '&', '\u{2028}', '\u{2029}', '\u{1}']));
         let read: String = serde_json::from_str(&json).unwrap();
         assert_eq!(read, "</script><!--<script>\\ \"'&\u{fffd}\u{fffd}␁名");
-    }
-
-    #[test]
-    fn base64_agrees_with_the_standard() {
-        let cases =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
-        for (text, expected) in cases {
-            assert_eq!(base64(text.as_bytes()), expected);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 
     #[test]

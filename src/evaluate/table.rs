@@ -1,13 +1,14 @@
 //! What an evaluation says besides its scores: warnings, and a table with one line per image.
 
+use std::io;
+
 use super::EvaluateSummary;
-use crate::event::{Event, Observer};
-use crate::output::csv_line;
+use crate::event::{Event, Observer, counted};
 
 /// Names that a warning writes out; the summary has them all.
 const SHOWN: usize = 8;
 
-/// A table of text, for a CSV file (RFC 4180, with plain line ends).
+/// A table for a CSV file (RFC 4180, with plain line ends).
 pub struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -23,8 +24,10 @@ impl Table {
         self.rows.push(std::iter::once(image.to_string()).chain(numbers).collect());
     }
 
-    pub fn csv(&self) -> String {
-        self.rows.iter().map(|row| csv_line(row)).collect()
+    pub fn write(&self, writer: impl io::Write) -> io::Result<()> {
+        let mut table = csv::Writer::from_writer(writer);
+        self.rows.iter().try_for_each(|row| table.write_record(row))?;
+        table.flush()
     }
 }
 
@@ -39,7 +42,7 @@ pub fn announce(summary: &EvaluateSummary, observer: &dyn Observer) {
     ];
     for (list, noun, what) in lists.into_iter().filter(|(list, ..)| !list.is_empty()) {
         let verb = if list.len() == 1 { "has" } else { "have" };
-        let text = format!("{} {verb} {what} ({})", counted(list.len(), noun), some_of(list));
+        let text = format!("{} {verb} {what} ({})", counted(list.len() as u64, noun), some_of(list));
         observer.observe(Event::Warning(text));
     }
     for remark in &summary.remarks {
@@ -56,11 +59,6 @@ pub fn some_of(list: &[String]) -> String {
     }
 }
 
-/// 3 images, 1 image.
-pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,7 +66,10 @@ mod tests {
     #[test]
     fn fields_that_need_quotes_have_them() {
         let mut table = Table::new(&["image", "iou"]);
-        table.push("a,\"b\"", &[Some(0.1), None]);
-        assert_eq!(table.csv(), "image,iou\n\"a,\"\"b\"\"\",0.1,\n");
+        table.push("a,\"b\"", &[Some(0.1)]);
+        table.push("a\nb", &[None]);
+        let mut written = Vec::new();
+        table.write(&mut written).unwrap();
+        assert_eq!(written, b"image,iou\n\"a,\"\"b\"\"\",0.1\n\"a\nb\",\n");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::report::Table;
-use super::{Pair, PipelineError, Run, in_size, predictions, read_map, untrusted, wrong_kind};
+use super::table::Table;
+use super::{EvaluateError, Pair, Run, in_size, predictions, read_map, wrong_kind};
 use crate::dataset::truth;
 use crate::metrics::{RegionRecord, mean, region_scores};
 
@@ -14,7 +14,7 @@ struct Scored {
     resized: bool,
 }
 
-pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
+pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let path = run.truth();
     let expected = "a folder of region maps ID_k.png, one per annotator k";
     if !path.is_dir() {
@@ -55,17 +55,17 @@ pub fn evaluate(run: &mut Run) -> Result<Table, PipelineError> {
     Ok(table)
 }
 
-fn score(pair: &Pair<PathBuf, Vec<PathBuf>>) -> Result<Scored, PipelineError> {
+fn score(pair: &Pair<PathBuf, Vec<PathBuf>>) -> Result<Scored, EvaluateError> {
     let annotations = pair.truth.iter().map(|path| read_map(path)).collect::<Result<Vec<_>, _>>()?;
     // There is at least one: images come from the names of their annotations.
     let (width, height) = annotations.first().map_or((0, 0), |first| (first.width, first.height));
     if let Some(index) = annotations.iter().position(|map| (map.width, map.height) != (width, height)) {
-        let reason = format!("has another size than {}; annotations of an image must agree", pair.truth[0].display());
-        return Err(untrusted(&pair.truth[index], reason));
+        let (path, first) = (pair.truth[index].clone(), pair.truth[0].clone());
+        return Err(EvaluateError::AnnotationsDiffer { path, first });
     }
     let (prediction, resized) = in_size(read_map(&pair.prediction)?, width, height);
     let empty = prediction.values.iter().all(|&value| value == 0);
     let record = region_scores(pair.key.as_str(), &prediction, &annotations)
-        .map_err(|error| untrusted(&pair.prediction, error))?;
+        .map_err(EvaluateError::incomparable(&pair.prediction))?;
     Ok(Scored { record, empty, resized })
 }

@@ -1,0 +1,135 @@
+//! Why results cannot be scored.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::dataset::truth::TruthError;
+use crate::error::ErrorKind;
+use crate::metrics::MetricError;
+use crate::output::OutputError;
+use crate::parallel::ThreadsError;
+use crate::pixels::LabelMapError;
+use crate::results::ResultsError;
+
+/// One side of an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvaluateSide {
+    Predictions,
+    Truth,
+}
+
+/// Results or a ground truth that cannot be scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    #[error("{} {}: {source}; check the path", side.name(), path.display())]
+    Missing { side: EvaluateSide, path: PathBuf, source: io::Error },
+
+    #[error("the predictions {} are no folder; name the folder of a run's results or of masks", path.display())]
+    NoFolder { path: PathBuf },
+
+    #[error("only the task video can do without a ground truth")]
+    TruthNeeded,
+
+    #[error("void and foreground classes tell what the values of label maps mean: tasks objects, parts and video")]
+    TaskWithoutMaps,
+
+    #[error("void and foreground classes are for label maps, not for {truth}")]
+    TruthWithoutMaps { truth: &'static str },
+
+    #[error("a value cannot be void and a foreground class")]
+    VoidForeground,
+
+    #[error("no pixel of the ground truth has a foreground class ({classes:?}); check the classes' numbers")]
+    AbsentClasses { classes: Vec<u32> },
+
+    #[error(
+        "the ground truth has no foreground pixel in any image; check its values, what is void and the foreground classes"
+    )]
+    NoForeground,
+
+    #[error("{} is no ground truth for this task; give {expected}", path.display())]
+    WrongTruth { path: PathBuf, expected: &'static str },
+
+    #[error("no mask was found in {}; name the folder of a run's results or of PNG masks", folder.display())]
+    NoMask { folder: PathBuf },
+
+    #[error("{} has no mask of {image}, which its predictions.jsonl lists; run again and save masks", folder.display())]
+    MaskMissing { folder: PathBuf, image: String },
+
+    #[error("{} lists no segmented image", table.display())]
+    NothingSegmented { table: PathBuf },
+
+    #[error("{}: {image} has no width and height", table.display())]
+    SizeMissing { table: PathBuf, image: String },
+
+    #[error(
+        "no prediction in {} has a ground truth in {} (such as {prediction} here and {annotation} there); \
+         they are matched by relative path, or by name, without extension",
+        predictions.display(), truth.display()
+    )]
+    NoMatch { predictions: PathBuf, truth: PathBuf, prediction: String, annotation: String },
+
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+
+    #[error("cannot use {} as a label map: {source}", path.display())]
+    BrokenMap { path: PathBuf, source: LabelMapError },
+
+    #[error("{}: {image}: {reason}", path.display())]
+    BrokenMasks { path: PathBuf, image: String, reason: String },
+
+    #[error("{}: has another size than {}; annotations of an image must agree", path.display(), first.display())]
+    AnnotationsDiffer { path: PathBuf, first: PathBuf },
+
+    #[error("{}: {source}", path.display())]
+    Incomparable { path: PathBuf, source: MetricError },
+
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+
+    #[error(transparent)]
+    Truth(#[from] TruthError),
+
+    #[error(transparent)]
+    Output(#[from] OutputError),
+
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+}
+
+impl EvaluateSide {
+    fn name(self) -> &'static str {
+        match self {
+            EvaluateSide::Predictions => "the predictions",
+            EvaluateSide::Truth => "the ground truth",
+        }
+    }
+}
+
+impl EvaluateError {
+    pub(super) fn incomparable(path: &Path) -> impl Fn(MetricError) -> EvaluateError + '_ {
+        move |source| EvaluateError::Incomparable { path: path.to_path_buf(), source }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            EvaluateError::SizeMissing { .. }
+            | EvaluateError::BrokenMap { .. }
+            | EvaluateError::BrokenMasks { .. }
+            | EvaluateError::AnnotationsDiffer { .. }
+            | EvaluateError::Incomparable { .. } => ErrorKind::Untrusted,
+            EvaluateError::Unreadable { .. } => ErrorKind::InputOutput,
+            EvaluateError::Interrupted => ErrorKind::Interrupted,
+            EvaluateError::Results(error) => error.kind(),
+            EvaluateError::Truth(error) => error.kind(),
+            EvaluateError::Output(error) => error.kind(),
+            EvaluateError::Threads(error) => error.kind(),
+            _ => ErrorKind::Usage,
+        }
+    }
+}

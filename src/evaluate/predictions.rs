@@ -1,0 +1,123 @@
+//! The results of a run, as scoring needs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::table::some_of;
+use super::{EvaluateError, Run};
+use crate::event::counted;
+use crate::metrics::BoundingBox;
+use crate::results::{ResultsFolder, TableLine};
+
+/// Where the box of an image is known from.
+pub enum PredictedBox {
+    /// The table's box, none if nothing was found, in an image of this width and height.
+    Listed { found: Option<BoundingBox>, width: usize, height: usize },
+    /// Around all foreground of the mask.
+    Mask(PathBuf),
+}
+
+/// Which predicted values are foreground.
+#[derive(Debug, Clone)]
+pub enum ForegroundValues {
+    /// All but 0: the masks come without a table of labels.
+    AboveZero,
+    /// Those that a run's table of labels calls foreground.
+    Listed(BTreeSet<u32>),
+}
+
+impl ForegroundValues {
+    pub fn contains(&self, value: u32) -> bool {
+        match self {
+            ForegroundValues::AboveZero => value > 0,
+            ForegroundValues::Listed(values) => values.contains(&value),
+        }
+    }
+
+    /// For the definition of a score.
+    pub fn description(&self) -> &'static str {
+        match self {
+            ForegroundValues::AboveZero => "every predicted value above 0 is foreground",
+            ForegroundValues::Listed(_) => {
+                "every predicted value that labels.json calls an object or its part is foreground"
+            }
+        }
+    }
+}
+
+/// Which values are foreground in the results of a folder.
+pub fn foreground_values(folder: &ResultsFolder) -> Result<ForegroundValues, EvaluateError> {
+    let Some(labels) = folder.read_labels()? else { return Ok(ForegroundValues::AboveZero) };
+    let foreground = labels.iter().filter(|label| label.role.is_foreground());
+    Ok(ForegroundValues::Listed(foreground.map(|label| u32::from(label.value)).collect()))
+}
+
+/// The masks of a run, or of a plain folder, by name.
+///
+/// A run's table says which images belong to it: masks that it does not list are of another run or of an unfinished one
+/// and are left out, with a remark.
+pub fn masks(run: &mut Run) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
+    let lines = run.folder.read_table()?;
+    let (folder, mut masks) = run.folder.find_masks()?;
+    if let Some(lines) = lines {
+        let done: BTreeSet<&String> = lines.iter().filter(|(_, line)| line.is_done()).map(|(key, _)| key).collect();
+        if let Some(key) = done.iter().find(|key| !masks.contains_key(**key)) {
+            return Err(EvaluateError::MaskMissing { folder: run.request.predictions.clone(), image: key.to_string() });
+        }
+        let before = masks.len();
+        masks.retain(|key, _| done.contains(key));
+        if masks.len() < before {
+            run.summary.remarks.push(format!(
+                "left out: {} in {} of another or of an unfinished run, for predictions.jsonl does not list them",
+                counted((before - masks.len()) as u64, "mask"),
+                folder.display()
+            ));
+        }
+        note_skipped(run, &lines);
+    }
+    if masks.is_empty() {
+        return Err(EvaluateError::NoMask { folder: run.request.predictions.clone() });
+    }
+    Ok(masks.into_iter().collect())
+}
+
+/// The confidences of a run's masks by name, of those that have one; none without a table, or with a table of no
+/// confidence at all.
+pub fn confidences(folder: &ResultsFolder) -> Result<Option<BTreeMap<String, f64>>, EvaluateError> {
+    let confidences = |lines: BTreeMap<String, TableLine>| -> BTreeMap<String, f64> {
+        lines.into_iter().filter_map(|(key, line)| Some((key, line.confidence?))).collect()
+    };
+    Ok(folder.read_table()?.map(confidences).filter(|confidences| !confidences.is_empty()))
+}
+
+/// The boxes of a run by name: from its table, or without one from masks.
+pub fn boxes(run: &mut Run) -> Result<Vec<(String, PredictedBox)>, EvaluateError> {
+    let Some(lines) = run.folder.read_table()? else {
+        return Ok(masks(run)?.into_iter().map(|(key, path)| (key, PredictedBox::Mask(path))).collect());
+    };
+    note_skipped(run, &lines);
+    let table = run.folder.table();
+    let mut boxes = Vec::new();
+    for (key, line) in lines.into_iter().filter(|(_, line)| line.is_done()) {
+        let (Some(width), Some(height)) = (line.width, line.height) else {
+            return Err(EvaluateError::SizeMissing { table, image: line.path });
+        };
+        let found = line.bounding_box.map(|[x, y, width, height]| BoundingBox { x, y, width, height });
+        boxes.push((key, PredictedBox::Listed { found, width, height }));
+    }
+    if boxes.is_empty() {
+        return Err(EvaluateError::NothingSegmented { table });
+    }
+    Ok(boxes)
+}
+
+fn note_skipped(run: &mut Run, lines: &BTreeMap<String, TableLine>) {
+    let skipped: Vec<String> = lines.values().filter(|line| !line.is_done()).map(|line| line.path.clone()).collect();
+    if !skipped.is_empty() {
+        run.summary.remarks.push(format!(
+            "{} had been skipped and cannot be scored: {}",
+            counted(skipped.len() as u64, "image"),
+            some_of(&skipped)
+        ));
+    }
+}

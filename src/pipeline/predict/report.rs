@@ -1,0 +1,54 @@
+//! What holds all images of a run: the table, annotations, and the page for people.
+
+use std::path::Path;
+
+use crate::config::Settings;
+use crate::output::{self, write_atomically};
+use crate::pipeline::PipelineError;
+use crate::pixels::ImageContent;
+use crate::report::MaskReport;
+use crate::results::{self, Prediction, ResultsFolder};
+
+/// The collected results with the report, where one is wanted.
+pub struct Collected<'a> {
+    results: results::Collected<'a>,
+    report: Option<MaskReport>,
+    folder: &'a ResultsFolder,
+    config: &'a Settings,
+}
+
+impl<'a> Collected<'a> {
+    pub fn new(
+        results: results::Collected<'a>,
+        report: Option<MaskReport>,
+        folder: &'a ResultsFolder,
+        config: &'a Settings,
+    ) -> Self {
+        Collected { results, report, folder, config }
+    }
+
+    /// Adds an image, whose file is `source`.
+    pub fn push(&mut self, prediction: &Prediction, source: &Path) -> Result<(), PipelineError> {
+        self.results.push(prediction)?;
+        if let Some(report) = &mut self.report {
+            report.push(prediction, || thumbnail(self.folder, prediction, source, self.config));
+        }
+        Ok(())
+    }
+
+    /// Writes what holds all images, the table last.
+    pub fn finish(self) -> Result<(), PipelineError> {
+        if let Some(report) = self.report {
+            let page = report.finish();
+            write_atomically(&self.folder.report(), |writer| writer.write_all(page.as_bytes()))?;
+        }
+        Ok(self.results.finish()?)
+    }
+}
+
+/// A small overlay from the image and its mask on disk; none where they cannot be read.
+fn thumbnail(folder: &ResultsFolder, prediction: &Prediction, source: &Path, config: &Settings) -> Option<Vec<u8>> {
+    let image = ImageContent::read(source, &config.pixels).ok()?.decode(&config.pixels).ok()?;
+    let mask = output::read_mask(&folder.mask(Path::new(&prediction.path))).ok()?;
+    output::thumbnail(&output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX), output::THUMBNAIL_SIDE_PX).ok()
+}

@@ -1,0 +1,54 @@
+//! What can go wrong with the files of a segmenting run.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::dataset::truth::TruthError;
+use crate::error::ErrorKind;
+use crate::output::{EncodeError, OutputError};
+use crate::raster::RunLengthError;
+
+/// Results that cannot be written, or not be read back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultsError {
+    #[error(transparent)]
+    Output(#[from] OutputError),
+
+    #[error("cannot draw {}: {source}", image.display())]
+    Draw { image: PathBuf, source: EncodeError },
+
+    #[error("the mask of {image} in {} lists a broken object ({source}); remove it and repeat the command", masks.display())]
+    BrokenObject { image: String, masks: PathBuf, source: RunLengthError },
+
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+
+    /// A folder of results whose files cannot be listed.
+    #[error(transparent)]
+    Listing(#[from] TruthError),
+
+    #[error("{}: is no table of labels ({source})", path.display())]
+    BrokenLabels { path: PathBuf, source: serde_json::Error },
+
+    #[error("{}: line {line} is no prediction ({source})", path.display())]
+    BrokenLine { path: PathBuf, line: usize, source: serde_json::Error },
+
+    #[error("{}: line {line} is the second of the image {image}", path.display())]
+    SecondLine { path: PathBuf, line: usize, image: String },
+
+    #[error("{}: is for the same image as {}; remove one", path.display(), other.display())]
+    TwoMasks { path: PathBuf, other: PathBuf },
+}
+
+impl ResultsError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            ResultsError::Output(error) => error.kind(),
+            ResultsError::Listing(error) => error.kind(),
+            ResultsError::Draw { .. } | ResultsError::Unreadable { .. } => ErrorKind::InputOutput,
+            _ => ErrorKind::Untrusted,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where everything lies below an output folder, and what is there already.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ResultsError, TableLine};
+use crate::dataset::truth::{files_below, image_key};
+use crate::segment::Label;
+
+const MASKS: &str = "masks";
+const OVERLAYS: &str = "overlays";
+const SALIENCY: &str = "saliency";
+
+/// What `labels.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LabelTable {
+    /// Identifies everything that the masks follow from besides their images.
+    pub origin: String,
+    pub labels: Vec<Label>,
+}
+
+/// The output folder of a segmenting run.
+///
+/// `relative` is always an image's place within its collection, with its own extension.
+#[derive(Debug, Clone)]
+pub struct ResultsFolder {
+    root: PathBuf,
+}
+
+impl ResultsFolder {
+    pub fn new(root: impl Into<PathBuf>) -> ResultsFolder {
+        ResultsFolder { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn mask(&self, relative: &Path) -> PathBuf {
+        self.masks_folder().join(relative.with_extension("png"))
+    }
+
+    pub fn overlay(&self, relative: &Path) -> PathBuf {
+        self.root.join(OVERLAYS).join(relative.with_extension("jpg"))
+    }
+
+    pub fn saliency(&self, relative: &Path) -> PathBuf {
+        self.root.join(SALIENCY).join(relative.with_extension("png"))
+    }
+
+    /// Where trainers look for it: beside a folder `images`, under the same name.
+    pub fn yolo(&self, relative: &Path) -> PathBuf {
+        self.root.join("yolo/labels").join(relative.with_extension("txt"))
+    }
+
+    pub fn yolo_data(&self) -> PathBuf {
+        self.root.join("yolo/data.yaml")
+    }
+
+    pub fn voc(&self, relative: &Path) -> PathBuf {
+        self.root.join("voc").join(relative.with_extension("xml"))
+    }
+
+    pub fn coco(&self) -> PathBuf {
+        self.root.join("coco.json")
+    }
+
+    /// One page for people.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// One line per image.
+    pub fn table(&self) -> PathBuf {
+        self.root.join("predictions.jsonl")
+    }
+
+    /// What the mask values mean.
+    pub fn labels(&self) -> PathBuf {
+        self.root.join("labels.json")
+    }
+
+    pub fn masks_folder(&self) -> PathBuf {
+        self.root.join(MASKS)
+    }
+
+    /// The folders with pictures, which a search for images has to pass over.
+    pub fn pictures(&self) -> [PathBuf; 3] {
+        [MASKS, OVERLAYS, SALIENCY].map(|kind| self.root.join(kind))
+    }
+
+    /// What the mask values mean; none without a table of labels.
+    pub fn read_labels(&self) -> Result<Option<Vec<Label>>, ResultsError> {
+        Ok(self.read_label_table()?.map(|table| table.labels))
+    }
+
+    pub(super) fn read_label_table(&self) -> Result<Option<LabelTable>, ResultsError> {
+        let path = self.labels();
+        let Some(bytes) = read_if_there(&path, std::fs::read)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| ResultsError::BrokenLabels { path, source })
+    }
+
+    /// The lines of the table by the images' keys (see [`image_key`]); none without a table.
+    pub fn read_table(&self) -> Result<Option<BTreeMap<String, TableLine>>, ResultsError> {
+        let path = self.table();
+        let Some(text) = read_if_there(&path, std::fs::read_to_string)? else { return Ok(None) };
+        let mut lines: BTreeMap<String, TableLine> = BTreeMap::new();
+        for (index, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+            let (path, number) = (path.clone(), index + 1);
+            let line: TableLine = match serde_json::from_str(text) {
+                Ok(line) => line,
+                Err(source) => return Err(ResultsError::BrokenLine { path, line: number, source }),
+            };
+            let key = image_key(Path::new(&line.path));
+            if line.is_done() && lines.get(&key).is_some_and(TableLine::is_done) {
+                return Err(ResultsError::SecondLine { path, line: number, image: key });
+            }
+            // Of two images with the same mask only the first was segmented.
+            if line.is_done() || !lines.contains_key(&key) {
+                lines.insert(key, line);
+            }
+        }
+        Ok(Some(lines))
+    }
+
+    /// The masks by the images' keys; without a run's own folder of masks those in the folder itself, so that plain
+    /// folders of masks can be read too.
+    pub fn find_masks(&self) -> Result<(PathBuf, BTreeMap<String, PathBuf>), ResultsError> {
+        let inner = self.masks_folder();
+        let folder = if inner.is_dir() || self.table().is_file() { inner } else { self.root.clone() };
+        let mut masks: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for (key, path) in pictures_below(&folder)? {
+            if let Some(other) = masks.insert(key, path.clone()) {
+                return Err(ResultsError::TwoMasks { path, other });
+            }
+        }
+        Ok((folder, masks))
+    }
+
+    /// The saliency maps by the images' keys; none where there are no such maps.
+    pub fn find_saliency(&self) -> Result<BTreeMap<String, PathBuf>, ResultsError> {
+        Ok(pictures_below(&self.root.join(SALIENCY))?.into_iter().collect())
+    }
+}
+
+/// The PNG files below a folder by their images' keys; none if it is not there.
+fn pictures_below(folder: &Path) -> Result<Vec<(String, PathBuf)>, ResultsError> {
+    let files = if folder.is_dir() { files_below(folder, "png")? } else { Vec::new() };
+    Ok(files.into_iter().map(|relative| (image_key(&relative), folder.join(&relative))).collect())
+}
+
+/// What `read` gives; none if the file is not there.
+fn read_if_there<'a, T>(path: &'a Path, read: fn(&'a Path) -> io::Result<T>) -> Result<Option<T>, ResultsError> {
+    match read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ResultsError::Unreadable { path: path.to_path_buf(), source }),
+    }
+}

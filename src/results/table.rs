@@ -1,0 +1,168 @@
+//! `predictions.jsonl`: a line for every image.
+
+use serde::{Deserialize, Serialize};
+
+use crate::method::Segmentation;
+use crate::raster::{RunLengthError, RunLengthMask};
+use crate::refine::FoundObject;
+
+/// One line of `predictions.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Relative to the collection; `/` between folders.
+    pub path: String,
+    pub status: Status,
+    /// Why the image was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// blake3 of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Measures>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Done,
+    Skipped,
+}
+
+/// What was found in one image, in pixels of the original.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    pub width: usize,
+    pub height: usize,
+    /// x, y, width, height around all foreground; null where there is no object.
+    #[serde(rename = "box")]
+    pub bounding_box: Option<[usize; 4]>,
+    pub foreground_area_px: u64,
+    /// Mean probability of foreground over the foreground's pixels; null where there is no object.
+    pub confidence: Option<f64>,
+    /// Clusters of the first stage in use, background included.
+    pub clusters: usize,
+    /// Correlation clustering only: share of affinities that are not positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_share: Option<f32>,
+    /// Per-image mode only: the loss before the last step of the first stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_loss: Option<f64>,
+    /// Where instances or annotations were asked for: every instance, or without instances every label in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<ListedObject>>,
+}
+
+/// One object of an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListedObject {
+    /// A value of `labels.json`.
+    pub label: u8,
+    /// x, y, width, height.
+    #[serde(rename = "box")]
+    pub bounding_box: [usize; 4],
+    pub area_px: u64,
+    /// Mean probability over the object's pixels that they are what the label says.
+    pub confidence: f64,
+    pub segmentation: RunLengthText,
+}
+
+/// A binary mask as COCO writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLengthText {
+    /// Height, width.
+    pub size: [usize; 2],
+    /// Compressed run lengths.
+    pub counts: String,
+}
+
+/// What scoring needs of a line; all but the path and the status may be missing, as in tables that other programs wrote.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct TableLine {
+    pub path: String,
+    pub status: Status,
+    pub width: Option<usize>,
+    pub height: Option<usize>,
+    /// x, y, width, height.
+    #[serde(rename = "box")]
+    pub bounding_box: Option<[f64; 4]>,
+    pub confidence: Option<f64>,
+}
+
+impl Measures {
+    /// What was found; with the objects one by one where they are to be listed.
+    pub fn new(found: &Segmentation, lists_objects: bool) -> Measures {
+        Measures {
+            width: found.mask.width,
+            height: found.mask.height,
+            bounding_box: found.bounding_box.map(|bounds| [bounds.x, bounds.y, bounds.width, bounds.height]),
+            foreground_area_px: found.foreground_area_px,
+            confidence: found.confidence,
+            clusters: found.clusters,
+            negative_share: found.negative_share,
+            final_loss: found.final_loss,
+            objects: lists_objects.then(|| found.objects.iter().map(Into::into).collect()),
+        }
+    }
+}
+
+impl TableLine {
+    pub fn is_done(&self) -> bool {
+        self.status == Status::Done
+    }
+}
+
+impl RunLengthText {
+    /// The mask itself, `[height, width]`.
+    pub fn decode(&self) -> Result<RunLengthMask, RunLengthError> {
+        let [height, width] = self.size;
+        RunLengthMask::from_compressed(width, height, &self.counts)
+    }
+}
+
+impl From<&RunLengthMask> for RunLengthText {
+    fn from(mask: &RunLengthMask) -> Self {
+        RunLengthText { size: [mask.height(), mask.width()], counts: mask.compressed() }
+    }
+}
+
+impl From<&FoundObject> for ListedObject {
+    fn from(found: &FoundObject) -> Self {
+        let bounds = found.bounding_box;
+        ListedObject {
+            label: found.label,
+            bounding_box: [bounds.x, bounds.y, bounds.width, bounds.height],
+            area_px: found.area_px,
+            confidence: found.confidence,
+            segmentation: (&found.mask).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_of_an_image_is_what_is_scored() {
+        let measures = Measures {
+            width: 9,
+            height: 7,
+            bounding_box: Some([1, 2, 3, 4]),
+            foreground_area_px: 5,
+            confidence: Some(0.75),
+            clusters: 2,
+            negative_share: None,
+            final_loss: None,
+            objects: None,
+        };
+        let (path, result) = ("a/b.jpg".to_string(), Some(measures));
+        let written = Prediction { path, status: Status::Done, reason: None, content_hash: None, result };
+        let read: TableLine = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+        assert_eq!((read.path.as_str(), read.is_done()), ("a/b.jpg", true));
+        assert_eq!((read.width, read.height, read.confidence), (Some(9), Some(7), Some(0.75)));
+        assert_eq!(read.bounding_box, Some([1.0, 2.0, 3.0, 4.0]));
+        let skipped: TableLine = serde_json::from_str(r#"{"path":"c.jpg","status":"skipped"}"#).unwrap();
+        assert!(!skipped.is_done() && skipped.bounding_box.is_none());
+    }
+}
