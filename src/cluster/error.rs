@@ -13,7 +13,7 @@ pub enum ClusterError {
     NotFinite { row: usize, value: f32 },
     #[error("vector {row} (counted from 0) is too long for single precision; divide all vectors by a large number")]
     TooLong { row: usize },
-    #[error("[cluster] {0}")]
+    #[error("cluster.{} must be {}, not {}", .0.setting, .0.range, .0.value)]
     Setting(#[from] InvalidSetting),
     #[error("k-means needs to know the number of clusters; set cluster.clusters")]
     NumberNeeded,
