@@ -246,6 +246,12 @@ mod tests {
         };
         let keys = all_keys();
         assert_eq!(resolve(None, &keys.iter().map(default).collect::<Vec<_>>()).unwrap(), Settings::default());
+        // One by one: none takes others of its room with it.
+        for key in &keys {
+            let unset = [format!("{}=default", key.key)];
+            assert_eq!(resolve(None, &[default(key)]).unwrap(), Settings::default(), "{}", key.key);
+            assert_eq!(with_overrides(&Settings::default(), &unset).unwrap(), Settings::default(), "{}", key.key);
+        }
     }
 
     #[test]

@@ -11,18 +11,20 @@ pub use resolved::{NeedlessPrecision, Purpose, Resolved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterConfig;
-use crate::dataset::SampleConfig;
-use crate::features::vit::VitConfig;
-use crate::features::{BackboneChoice, PixelConfig, SuperpixelConfig};
-use crate::graph::GraphConfig;
-use crate::model::ModelConfig;
-use crate::objective::{ObjectiveConfig, ObjectiveKind};
-use crate::output::{CacheConfig, OutputConfig};
-use crate::pixels::DecodeLimits;
-use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
-use crate::segment::{Legend, PartsConfig, PerImageConfig};
-use crate::train::TrainConfig;
+pub use crate::cluster::ClusterConfig;
+pub use crate::dataset::SampleConfig;
+pub use crate::features::vit::VitConfig;
+pub use crate::features::{BackboneChoice, PixelConfig, SuperpixelConfig};
+pub use crate::graph::GraphConfig;
+pub use crate::model::ModelConfig;
+pub use crate::objective::{ObjectiveConfig, ObjectiveKind};
+pub use crate::output::{CacheConfig, OutputConfig};
+pub use crate::pixels::DecodeLimits;
+pub use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
+pub use crate::segment::{PartsConfig, PerImageConfig};
+pub use crate::train::TrainConfig;
+
+use crate::segment::Legend;
 
 /// Every setting of a run. A configuration file holds the same keys in TOML; what it leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]

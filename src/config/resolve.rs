@@ -59,13 +59,28 @@ pub fn with_overrides(config: &Settings, overrides: &[String]) -> Result<Setting
 fn resolve_table(mut table: Table, overrides: &[String]) -> Result<Settings, ConfigError> {
     for override_ in overrides {
         set(&mut table, override_)?;
-        Value::Table(table.clone())
-            .try_into::<Settings>()
-            .map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
+        over_defaults(&table).map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
     }
-    let config: Settings = Value::Table(table).try_into().map_err(|error| ConfigError::Value(one_line(&error)))?;
+    let config = over_defaults(&table).map_err(|error| ConfigError::Value(one_line(&error)))?;
     config.validate()?;
     Ok(config)
+}
+
+/// The settings of a table, and those of the default configuration where it says nothing. A type alone would not know
+/// them: what one type is used for in two rooms has a default in each.
+fn over_defaults(table: &Table) -> Result<Settings, Box<dyn std::error::Error>> {
+    let mut complete = Table::try_from(Settings::default())?;
+    lay_over(&mut complete, table);
+    Ok(Value::Table(complete).try_into()?)
+}
+
+fn lay_over(below: &mut Table, above: &Table) {
+    for (name, value) in above {
+        match (below.get_mut(name), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
+            _ => drop(below.insert(name.clone(), value.clone())),
+        }
+    }
 }
 
 /// Sets the value at a dotted key, creating the tables on the way, or takes it away where its default is wanted.
