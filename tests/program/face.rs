@@ -153,7 +153,7 @@ fn a_dataset_in_memory_trains_the_network_of_the_folder() {
 fn two_models_in_two_threads_give_what_they_give_alone() {
     let images: Vec<RgbImage> = pictures(3).iter().map(|path| image(path)).collect();
     let train = |seed: u64| {
-        let chosen = settings(&["train.epochs=3", "superpixel.regions=100", &format!("train.seed={seed}")]);
+        let chosen = settings(&["train.epochs=25", "superpixel.regions=100", &format!("train.seed={seed}")]);
         deepcut::train(&InMemDataset::new(images.clone()), &chosen, &Silent).unwrap()
     };
     let models = [train(0), train(7)];
