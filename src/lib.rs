@@ -102,6 +102,7 @@ pub mod train;
 #[doc(hidden)]
 pub mod weights;
 
+pub use cluster::{ClusterModel, ClusterNetwork, FitDetails, Fitted, Membership, Provenance, Vectors};
 pub use config::Settings;
 pub use dataset::Collection;
 pub use error::ErrorKind;
@@ -115,5 +116,12 @@ pub use tensor::DeviceChoice;
 
 /// What can be set, room by room; [`Settings`] puts it together.
 pub mod settings {
+    pub use crate::cluster::{Method as ClusterMethod, Propagation, Scaling};
     pub use crate::config::*;
+    pub use crate::features::Descriptor;
+    pub use crate::features::vit::{Facet, Precision, Resize};
+    pub use crate::refine::bilateral::BilateralConfig;
+    pub use crate::refine::{BackgroundRule, RefineMethod, Upscale};
+    pub use crate::segment::PerImageMethod;
+    pub use crate::train::Schedule;
 }

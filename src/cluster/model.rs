@@ -58,14 +58,14 @@ pub struct Provenance {
 ///
 /// # Example
 /// ```
-/// use deepcut::cluster::{ClusterConfig, ClusterModel, ClusterNetwork, Provenance, Vectors};
-/// use deepcut::{event::Silent, tensor};
+/// use deepcut::settings::ClusterConfig;
+/// use deepcut::{ClusterModel, ClusterNetwork, DeviceChoice, Provenance, Vectors, event::Silent};
 ///
 /// // Six vectors of two channels.
 /// let vectors = Vectors::new(vec![1.0, 0.1, 0.9, 0.0, 0.8, 0.1, 0.0, 1.0, 0.1, 0.7, 0.1, 0.9], 2)?;
 /// let settings = ClusterConfig { epochs: Some(20), ..ClusterConfig::default() };
 /// let (network, from) = (ClusterNetwork::default(), Provenance::default());
-/// let fitted = ClusterModel::fit(&vectors, &settings, &network, from, &tensor::cpu(), &Silent)?;
+/// let fitted = ClusterModel::fit(&vectors, &settings, &network, from, &DeviceChoice::Cpu.open()?, &Silent)?;
 /// assert_eq!(fitted.clusters, [0, 0, 0, 1, 1, 1]);
 ///
 /// let model = ClusterModel::from_bytes(&fitted.model.to_bytes()?)?;

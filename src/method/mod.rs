@@ -1,6 +1,6 @@
 //! Image → segmentation, in memory: the rooms before this one joined into methods.
 //!
-//! A [`Method`] decides for every node of an image what it is; [`Method::segment`] makes a mask and objects of that.
+//! A [`Method`] decides for every node of an image what it is; [`Method::segment_timed`] makes a mask and objects of that.
 //! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, and [`recipe`]
 //! trains a model. No file is touched here but those that are named to be opened.
 
