@@ -84,6 +84,11 @@ pub fn open(path: &Path) -> Result<Collection, DatasetError> {
 }
 
 impl Collection {
+    /// Opens the collection at `path`; see [`open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Collection, DatasetError> {
+        open(path.as_ref())
+    }
+
     /// What was opened.
     pub fn path(&self) -> &Path {
         &self.path
