@@ -216,10 +216,10 @@ impl<'a> DenseOptimiser<'a> {
         // The convolution's weight: every thread some channels, of all nodes in their order.
         let mut convolution_weight = vec![0.0; channels * first];
         convolution_weight.par_chunks_mut(CHANNEL_BLOCK * first).enumerate().for_each(|(part, sums)| {
-            let channels = sums.len() / first;
+            let own = sums.len() / first;
             let inputs = self.graph.propagated.chunks(BLOCK * channels);
             for (input, gradient) in inputs.zip(of_convolution.chunks(BLOCK * first)) {
-                let input = Matrix::of_rows(input, channels).columns(part * CHANNEL_BLOCK, channels);
+                let input = Matrix::of_rows(input, channels).columns(part * CHANNEL_BLOCK, own);
                 add_product(sums, input.transposed(), Matrix::of_rows(gradient, first));
             }
         });

@@ -134,9 +134,12 @@ mod tests {
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
 
+    /// Channels, more than one thread gathers the gradient of.
+    const CHANNELS: usize = 110;
+
     /// Two groups of features with noise, of more than two blocks of nodes.
     fn nodes() -> NodeFeatures {
-        let (count, channels) = (150, 20);
+        let (count, channels) = (150, CHANNELS);
         let noise = random::uniform(&mut random::stream(2, "test", 0), 0.6, count * channels);
         let values = noise.iter().enumerate().map(|(place, noise)| {
             let group = (place / channels) % 3 / 2;
@@ -156,7 +159,7 @@ mod tests {
             (Objective::Association, Affinity::NonNegative, 3, 0.25),
             (cc, correlation, 10, 0.25),
         ] {
-            let config = NetworkConfig { input: 20, hidden: [64, 32], clusters, dropout, root_weight: false };
+            let config = NetworkConfig { input: CHANNELS, hidden: [64, 32], clusters, dropout, root_weight: false };
             for epochs in [0, 1, 20] {
                 let settings = PerImageConfig { epochs, ..PerImageConfig::default() };
                 let segmenter = PerImageSegmenter::new(&config, objective, settings, tensor::cpu());
@@ -182,7 +185,8 @@ mod tests {
 
     #[test]
     fn kept_affinities_change_nothing() {
-        let config = NetworkConfig { input: 20, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false };
+        let config =
+            NetworkConfig { input: CHANNELS, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false };
         let objective = Objective::Ncut { balance: 1.0 };
         let segmenter = PerImageSegmenter::new(&config, objective, PerImageConfig::default(), tensor::cpu());
         let kept = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative, &tensor::cpu());
