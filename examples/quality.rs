@@ -11,6 +11,7 @@
 //! interrupted table goes on where it was.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -202,7 +203,7 @@ impl Observer for Warnings {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.out)?;
     let path = arguments.out.join("runs.jsonl");
@@ -233,7 +234,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The settings of a mode; the seed is that of training or of the per-image start.
-fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<Settings, pipeline::PipelineError> {
+fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<Settings, Box<dyn Error>> {
     let room = if mode.how == PerImage { "segment" } else { "train" };
     let sample = if let TrainedOn(_, images) = mode.how { Some(format!("data.max_images={images}")) } else { None };
     let own = mode.settings.iter().map(ToString::to_string).chain([format!("{room}.seed={seed}")]).chain(sample);
@@ -241,7 +242,7 @@ fn resolve(arguments: &Arguments, mode: &Mode, seed: u64) -> Result<Settings, pi
     Ok(config::resolve(arguments.config.as_deref(), &overrides)?)
 }
 
-fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run, pipeline::PipelineError> {
+fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run, Box<dyn Error>> {
     let folder = |name: &str| arguments.out.join(name.replace([' ', ':', '+', ','], "_")).join(seed.to_string());
     let out = folder(mode.name).join(set.name);
     let predict = PredictRequest {
@@ -292,8 +293,8 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
 }
 
 /// A list of every second image of a set, from the first (0) or the second (1) on.
-fn half(arguments: &Arguments, set: &str, first: usize) -> Result<PathBuf, pipeline::PipelineError> {
-    let failed = |error: std::io::Error| pipeline::PipelineError::InputOutput(format!("{set}: {error}"));
+fn half(arguments: &Arguments, set: &str, first: usize) -> Result<PathBuf, Box<dyn Error>> {
+    let failed = |error: std::io::Error| format!("{set}: {error}");
     let folder = std::path::absolute(arguments.data.join(set).join("images")).map_err(failed)?;
     let entries = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let mut images: Vec<String> = entries.iter().map(|entry| entry.path().display().to_string()).collect();
@@ -305,12 +306,12 @@ fn half(arguments: &Arguments, set: &str, first: usize) -> Result<PathBuf, pipel
 }
 
 /// The checkpoint of a mode and seed; modes that differ in refinement only share it.
-fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<PathBuf, pipeline::PipelineError> {
+fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let request = TrainRequest {
         data: match mode.how {
             TrainedOnHalf(set) => half(arguments, set, 0)?,
             TrainedOn(set, _) | TrainedOnAll(set) => arguments.data.join(set).join("images"),
-            PerImage => return Err(pipeline::PipelineError::Usage(format!("{} trains nothing", mode.name))),
+            PerImage => return Err(format!("{} trains nothing", mode.name).into()),
         },
         out: Some(out.to_path_buf()),
         weights: arguments.weights.clone(),

@@ -2,9 +2,9 @@
 
 use clap::{Args, Command};
 use deepcut::config::{ConfigRoom, config_rooms};
-use deepcut::pipeline::PipelineError;
 use serde_json::{Map, Value};
 
+use super::errors::WrongUsage;
 use super::{Done, MAX_WIDTH, say};
 
 /// Show every setting with its default, its values and its meaning
@@ -27,7 +27,7 @@ pub fn run(arguments: &ConfigArguments) -> anyhow::Result<Done> {
         rooms.retain(|room| room.name == *name);
         if rooms.is_empty() {
             let message = format!("the configuration has no room {name}; its rooms are {}", names.join(", "));
-            return Err(PipelineError::Usage(message).into());
+            return Err(WrongUsage(message).into());
         }
     }
     if arguments.json {

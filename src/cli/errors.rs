@@ -11,6 +11,11 @@ const FLAGS: [(&str, &str); 2] = [("`train.epochs`", "--epochs"), ("`train.seed`
 /// Parts of the configuration that are named in brackets, as in a configuration file.
 const IN_BRACKETS: [&str; 7] = ["cluster", "superpixel", "pixel", "parts", "objects", "teaching", "refine.bilateral"];
 
+/// Arguments that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
+
 /// The error as the program says it.
 pub fn message(error: &PipelineError) -> String {
     match error {

@@ -163,6 +163,9 @@ pub fn run() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<errors::WrongUsage>() {
+        return 2;
+    }
     match error.downcast_ref::<PipelineError>().map(PipelineError::kind) {
         Some(ErrorKind::Usage) => 2,
         Some(ErrorKind::Untrusted) => 4,

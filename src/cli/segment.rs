@@ -1,8 +1,9 @@
 //! `deepcut segment`
 
 use clap::{Args, ValueEnum};
-use deepcut::pipeline::{self, PerImageMethod, PipelineError, SegmentRequest};
+use deepcut::pipeline::{self, PerImageMethod, SegmentRequest};
 
+use super::errors::WrongUsage;
 use super::predict::{PredictArguments, report};
 use super::settings::{SettingsArguments, name};
 use super::{Done, Reporter};
@@ -39,7 +40,7 @@ pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let further = method.into_iter().chain(epochs).chain(arguments.predict.overrides());
     let config = arguments.settings.resolve("segment", further)?;
     if config.segment.method == PerImageMethod::Spectral && arguments.epochs.is_some() {
-        return Err(PipelineError::Usage("--method spectral has no epochs; leave out --epochs".into()).into());
+        return Err(WrongUsage("--method spectral has no epochs; leave out --epochs".into()).into());
     }
     let request = SegmentRequest {
         predict: arguments.predict.request(),

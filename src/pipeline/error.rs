@@ -80,15 +80,6 @@ pub enum PipelineError {
     OldWeights { path: PathBuf, source: io::Error },
     #[error("interrupted; what was finished is kept")]
     Interrupted(Run),
-    /// What was asked for cannot be done: a wrong path, key, value or device.
-    #[error("{0}")]
-    Usage(String),
-    /// A model or an input that cannot be trusted.
-    #[error("{0}")]
-    Untrusted(String),
-    /// Reading or writing failed; the same command continues.
-    #[error("{0}")]
-    InputOutput(String),
 }
 
 impl PipelineError {
@@ -109,16 +100,12 @@ impl PipelineError {
             | PipelineError::NoWeightsFile { .. }
             | PipelineError::WeightsExtension { .. }
             | PipelineError::NoHome
-            | PipelineError::Vectors(VectorFileError::Read { .. })
-            | PipelineError::Usage(_) => ErrorKind::Usage,
-            PipelineError::NoUsableImage { .. } | PipelineError::Vectors(_) | PipelineError::Untrusted(_) => {
-                ErrorKind::Untrusted
-            }
+            | PipelineError::Vectors(VectorFileError::Read { .. }) => ErrorKind::Usage,
+            PipelineError::NoUsableImage { .. } | PipelineError::Vectors(_) => ErrorKind::Untrusted,
             PipelineError::Output(_)
             | PipelineError::OutputFolder { .. }
             | PipelineError::Cache(_)
-            | PipelineError::OldWeights { .. }
-            | PipelineError::InputOutput(_) => ErrorKind::InputOutput,
+            | PipelineError::OldWeights { .. } => ErrorKind::InputOutput,
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,
         }
     }
