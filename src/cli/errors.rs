@@ -5,8 +5,13 @@ use deepcut::method::MethodError;
 use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
 
-/// Settings that have a flag of their own; the library quotes them.
-const FLAGS: [(&str, &str); 2] = [("`train.epochs`", "--epochs"), ("`train.seed`", "--seed")];
+/// What the library quotes and the program has a flag for.
+const FLAGS: [(&str, &str); 4] = [
+    ("`train.epochs`", "--epochs"),
+    ("`train.seed`", "--seed"),
+    ("`device`", "--device"),
+    ("`label_column`", "--label-column"),
+];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
 const IN_BRACKETS: [&str; 7] = ["cluster", "superpixel", "pixel", "parts", "objects", "teaching", "refine.bilateral"];
@@ -18,6 +23,10 @@ pub struct WrongUsage(pub String);
 
 /// The error as the program says it.
 pub fn message(error: &PipelineError) -> String {
+    with_flags(&worded(error))
+}
+
+fn worded(error: &PipelineError) -> String {
     match error {
         PipelineError::Cluster(error) => cluster(error),
         PipelineError::ClusterRun(error) => cluster_run(error),
@@ -79,7 +88,6 @@ fn method(error: &MethodError) -> String {
         MethodError::DeviceStopped => {
             format!("{error}: repeat the command, and if it stops again, add --device cpu")
         }
-        MethodError::Device(error) => error.to_string(),
         MethodError::StateOfOtherRun { path } => format!(
             "{} is from a run with other settings or other images; repeat that run's command, or leave out --resume to start anew",
             path.display()

@@ -30,13 +30,13 @@ impl DeviceChoice {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda() -> Result<Device, String> {
-    Err("this build of deepcut has no CUDA support; rebuild it with --features cuda or use --device cpu".into())
+    Err("this build of deepcut has no CUDA support; rebuild it with --features cuda or use `device` cpu".into())
 }
 
 /// The first CUDA device, after asking the driver itself: burn panics on threads of its own when there is none.
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Device, String> {
-    cuda::probe().map_err(|reason| format!("CUDA cannot be used: {reason}; use --device cpu"))?;
+    cuda::probe().map_err(|reason| format!("CUDA cannot be used: {reason}; use `device` cpu"))?;
     cuda::keep_kernels();
     Ok(Device::Cuda(Default::default()))
 }

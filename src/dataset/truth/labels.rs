@@ -113,7 +113,7 @@ mod tests {
         for (text, column, expected) in [
             ("", None, "empty"),
             ("id,kind\n1,cat\n", Some("colour"), "id, kind"),
-            ("id,kind,c\n1,cat,x\n", None, "--label-column"),
+            ("id,kind,c\n1,cat,x\n", None, "`label_column`"),
             ("id,kind\n1\n", None, "row 2 has 1 fields"),
             ("id,kind\n1,\"cat\n", None, "does not end"),
             ("kind\ncat\n", Some("kind"), "kind"),

@@ -55,6 +55,7 @@ impl<T> Truth<T> {
 
 /// A ground truth that cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TruthError {
     #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
@@ -65,7 +66,7 @@ pub enum TruthError {
     #[error("{} is broken: {reason}; get it again or correct it", path.display())]
     Malformed { path: PathBuf, reason: String },
 
-    #[error("{} has {problem}; name one of its columns with --label-column: {columns}", path.display())]
+    #[error("{} has {problem}; name one of its columns with `label_column`: {columns}", path.display())]
     NoColumn { path: PathBuf, problem: String, columns: String },
 
     #[error("two annotations in {} are for the same image, {key}; remove one", path.display())]
