@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     ClusterConfig { method: *method, clusters, scaling, seed: repeat, ..config.cluster.clone() };
                 let from = Provenance::default();
                 let found = ClusterModel::fit(&drawn, &settings, &network, from, &tensor::cpu(), &Silent)?;
-                let table = Contingency::from_labels(&truth, &found.clusters)?;
+                let table = Contingency::from_labels(&truth, &found.clusters);
                 let nmi = table.normalised_mutual_information();
                 scores.push([table.purity(), nmi, table.adjusted_rand_index(), found.model.count() as f64]);
             }

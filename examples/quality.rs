@@ -282,7 +282,7 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
         csv: None,
         threads: 0,
     };
-    let scores = pipeline::evaluate(&request, &Warnings)?.scores.named();
+    let scores = pipeline::evaluate(&request, &Warnings)?.scores;
     Ok(Run {
         mode: mode.name.to_string(),
         set: set.name.to_string(),

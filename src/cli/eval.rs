@@ -93,17 +93,17 @@ fn table(summary: &EvaluateSummary) -> String {
     }
     text += "\n";
     let percent = |score: f64| format!("{:.2} %", 100.0 * score);
-    for (name, score) in summary.scores.named() {
-        text += &format!("\n{name:<21} {:>8}", percent(score));
+    for (name, score) in &summary.scores {
+        text += &format!("\n{name:<21} {:>8}", percent(*score));
     }
-    if !summary.scores.sequences.is_empty() {
-        let width = summary.scores.sequences.iter().map(|row| row.sequence.chars().count()).max().unwrap_or(0).max(8);
+    if !summary.sequences.is_empty() {
+        let width = summary.sequences.iter().map(|row| row.sequence.chars().count()).max().unwrap_or(0).max(8);
         text += &format!(
             "\n\n{:<width$}  {:>6}  {:>8}  {:>8}  {:>11}",
             "sequence", "frames", "miou", "accuracy", "consistency"
         );
         let cell = |score: Option<f64>| score.map_or("-".to_string(), percent);
-        for row in &summary.scores.sequences {
+        for row in &summary.sequences {
             text += &format!(
                 "\n{:<width$}  {:>6}  {:>8}  {:>8}  {:>11}",
                 row.sequence,
@@ -115,7 +115,7 @@ fn table(summary: &EvaluateSummary) -> String {
         }
     }
     text += "\n";
-    for (name, _) in summary.scores.named() {
+    for (name, _) in &summary.scores {
         if let Some(definition) = summary.definitions.get(name) {
             text += &format!("\n{name}: {definition}");
         }

@@ -81,7 +81,7 @@ impl Classes {
                 unknown[0]
             )));
         }
-        let table = Contingency::from_labels(&truth, &found).expect("a class and a cluster of every classified image");
+        let table = Contingency::from_labels(&truth, &found);
         let clusters: BTreeSet<u32> = images.iter().map(|image| image.cluster).collect();
         Ok(ClassScores {
             purity: table.purity(),

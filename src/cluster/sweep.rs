@@ -63,7 +63,7 @@ pub fn alpha_sweep(
     for alpha in alphas {
         let settings = ClusterConfig { alpha, method: Method::Correlation, ..settings.clone() };
         let found = group(&scaled, &settings, network, device, observer)?;
-        let table = before.and_then(|before| Contingency::from_labels(&before, &found.clusters).ok());
+        let table = before.map(|before| Contingency::from_labels(&before, &found.clusters));
         let agreement = table.map(|table| table.adjusted_rand_index());
         let (clusters, objective) = (found.sizes.len(), found.details.objective.unwrap_or_default());
         observer.observe(Event::Note(format!("alpha {alpha}: {clusters} clusters, objective {objective:.4}")));

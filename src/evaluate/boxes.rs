@@ -2,93 +2,70 @@
 
 use super::predictions::{self, ForegroundValues, PredictedBox};
 use super::table::Table;
-use super::{EvaluateError, Pair, Run, is_json, read_map, wrong_kind};
-use crate::dataset::truth;
-use crate::metrics::{BoundingBox, CORLOC_THRESHOLD, LocalisationRecord};
+use super::{Compared, EvaluateError, Pair, Run, is_json, read_map, wrong_kind};
+use crate::dataset::truth::{self, Annotated, Truth};
+use crate::metrics::{BoundingBox, CORLOC_THRESHOLD, mean};
 use crate::raster::Rectangle;
-
-/// The boxes of one image, in an image of this size where the ground truth tells it.
-struct TrueBoxes {
-    boxes: Vec<BoundingBox>,
-    size: Option<(usize, usize)>,
-}
 
 pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let truth = read_truth(run)?;
     let predictions = predictions::boxes(run)?;
     let pairs = run.matched(predictions, truth)?;
-    let (mut records, mut empty, mut resized) = (Vec::new(), Vec::new(), Vec::new());
     let foreground = run.predicted_foreground.clone();
-    run.for_each(
-        &pairs,
-        |pair| locate(pair, &foreground),
-        |pair, (found, rescaled)| {
-            if found.is_none() {
-                empty.push(pair.key.clone());
-            }
-            if rescaled {
-                resized.push(pair.key.clone());
-            }
-            records.push(LocalisationRecord::new(pair.key.as_str(), found, &pair.truth.boxes));
-            Ok(())
-        },
-    )?;
-    run.summary.empty_predictions = empty;
-    run.summary.resized = resized;
-    run.summary.scores.corloc = LocalisationRecord::corloc(&records);
-    run.define(
-        "corloc",
-        format!(
-            "share of images whose predicted box has IoU > {CORLOC_THRESHOLD} with any box of the truth, of whatever class \
-             (VOC: difficult ones too; COCO: without crowds)"
-        ),
+    let (mut located, mut table) = (Vec::new(), Table::new(&["image", "iou", "located"]));
+    let locate = |pair: &Pair<_, _>| locate(pair, &foreground);
+    run.compare(&pairs, locate, |pair, found| {
+        let iou = found.map_or(0.0, |found| found.largest_iou(&pair.truth.content));
+        let is_located = f64::from(u8::from(iou > CORLOC_THRESHOLD));
+        table.push(&pair.key, &[Some(iou), Some(is_located)]);
+        located.push(is_located);
+        Ok(())
+    })?;
+    let definition = format!(
+        "share of images whose predicted box has IoU > {CORLOC_THRESHOLD} with any box of the truth, of whatever class \
+         (VOC: difficult ones too; COCO: without crowds)"
     );
-    let mut table = Table::new(&["image", "iou", "located"]);
-    for record in &records {
-        table.push(&record.image, &[Some(record.iou), Some(f64::from(u8::from(record.located)))]);
-    }
+    run.score("corloc", mean(located), definition);
     Ok(table)
 }
 
-fn read_truth(run: &mut Run) -> Result<Vec<(String, TrueBoxes)>, EvaluateError> {
+fn read_truth(run: &mut Run) -> Result<Vec<Annotated<Vec<BoundingBox>>>, EvaluateError> {
     let path = run.truth();
-    let mut images: Vec<(String, TrueBoxes)> = Vec::new();
-    if path.is_dir() {
-        for image in truth::voc::boxes(path)?.images {
-            // VOC counts pixels from 1, and the last one is inside.
-            let turned = |found: &truth::voc::VocBox| {
-                BoundingBox::from_included_pixels(found.left, found.top, found.right, found.bottom, 1.0)
-            };
-            let boxes = image.content.iter().map(turned).collect();
-            images.push((image.key, TrueBoxes { boxes, size: image.size }));
-        }
+    let truth = if path.is_dir() {
+        // VOC counts pixels from 1, and the last one is inside.
+        in_continuous_coordinates(truth::voc::boxes(path)?, |found| {
+            BoundingBox::from_included_pixels(found.left, found.top, found.right, found.bottom, 1.0)
+        })
     } else if is_json(path) {
-        let truth = truth::coco::boxes(path)?;
-        run.summary.remarks.extend(truth.remarks);
-        for image in truth.images {
-            let turned = |found: &truth::coco::CocoBox| BoundingBox {
-                x: found.x,
-                y: found.y,
-                width: found.width,
-                height: found.height,
-            };
-            let boxes = image.content.iter().map(turned).collect();
-            images.push((image.key, TrueBoxes { boxes, size: image.size }));
-        }
-    }
-    if images.is_empty() {
+        in_continuous_coordinates(truth::coco::boxes(path)?, |found| BoundingBox {
+            x: found.x,
+            y: found.y,
+            width: found.width,
+            height: found.height,
+        })
+    } else {
+        Truth { images: Vec::new(), remarks: Vec::new() }
+    };
+    if truth.images.is_empty() {
         return Err(wrong_kind(path, "a folder of Pascal VOC XML files or a COCO JSON file with boxes"));
     }
-    let (annotated, bare): (Vec<_>, Vec<_>) = images.into_iter().partition(|(_, truth)| !truth.boxes.is_empty());
-    run.summary.without_annotation = bare.into_iter().map(|(key, _)| key).collect();
-    Ok(annotated)
+    Ok(run.annotated(truth, Vec::is_empty))
 }
 
-/// The predicted box in the pixels of the ground truth, and whether it had to be scaled to them.
+fn in_continuous_coordinates<B>(truth: Truth<Vec<B>>, turned: fn(&B) -> BoundingBox) -> Truth<Vec<BoundingBox>> {
+    let image = |Annotated { key, size, content }: Annotated<Vec<B>>| Annotated {
+        key,
+        size,
+        content: content.iter().map(turned).collect(),
+    };
+    Truth { images: truth.images.into_iter().map(image).collect(), remarks: truth.remarks }
+}
+
+/// The predicted box in the pixels of the ground truth.
 fn locate(
-    pair: &Pair<PredictedBox, TrueBoxes>,
+    pair: &Pair<PredictedBox, Vec<BoundingBox>>,
     foreground: &ForegroundValues,
-) -> Result<(Option<BoundingBox>, bool), EvaluateError> {
+) -> Result<Compared<Option<BoundingBox>>, EvaluateError> {
     let (found, width, height) = match &pair.prediction {
         PredictedBox::Listed { found, width, height } => (*found, *width, *height),
         PredictedBox::Mask(path) => {
@@ -98,8 +75,9 @@ fn locate(
         }
     };
     let (true_width, true_height) = pair.truth.size.unwrap_or((width, height));
+    let empty = found.is_none();
     if (true_width, true_height) == (width, height) || width == 0 || height == 0 {
-        return Ok((found, false));
+        return Ok(Compared { result: found, empty, resized: false });
     }
     let (across, down) = (true_width as f64 / width as f64, true_height as f64 / height as f64);
     let scaled = found.map(|found| BoundingBox {
@@ -108,5 +86,5 @@ fn locate(
         width: found.width * across,
         height: found.height * down,
     });
-    Ok((scaled, true))
+    Ok(Compared { result: scaled, empty, resized: true })
 }

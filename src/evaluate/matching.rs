@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Pair;
+use crate::dataset::truth::Annotated;
 
 /// Pairs in the predictions' order, and the rest.
 pub struct Matches<P, T> {
@@ -17,26 +18,23 @@ pub struct Matches<P, T> {
 /// among all predictions and among all ground truth, so that frames of several videos are never mixed up.
 ///
 /// Names are unique within either list.
-pub fn match_up<P, T>(predictions: Vec<(String, P)>, truth: Vec<(String, T)>) -> Matches<P, T> {
-    let partners = partners(&names(&predictions), &names(&truth));
-    let mut truth: Vec<Option<(String, T)>> = truth.into_iter().map(Some).collect();
+pub fn match_up<P, T>(predictions: Vec<(String, P)>, truth: Vec<Annotated<T>>) -> Matches<P, T> {
+    let names: Vec<&str> = predictions.iter().map(|(key, _)| key.as_str()).collect();
+    let partners = partners(&names, &truth.iter().map(|image| image.key.as_str()).collect::<Vec<_>>());
+    let mut truth: Vec<Option<Annotated<T>>> = truth.into_iter().map(Some).collect();
     let mut matches =
         Matches { pairs: Vec::new(), unmatched_predictions: Vec::new(), unmatched_truth: Vec::new(), by_name_only: 0 };
     for ((key, prediction), partner) in predictions.into_iter().zip(partners) {
         match partner.and_then(|index| truth[index].take()) {
-            Some((name, truth)) => {
-                matches.by_name_only += usize::from(name != key);
+            Some(truth) => {
+                matches.by_name_only += usize::from(truth.key != key);
                 matches.pairs.push(Pair { key, prediction, truth });
             }
             None => matches.unmatched_predictions.push(key),
         }
     }
-    matches.unmatched_truth = truth.into_iter().flatten().map(|(key, _)| key).collect();
+    matches.unmatched_truth = truth.into_iter().flatten().map(|image| image.key).collect();
     matches
-}
-
-fn names<V>(list: &[(String, V)]) -> Vec<&str> {
-    list.iter().map(|(key, _)| key.as_str()).collect()
 }
 
 /// For every prediction the index of its truth.

@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::dataset::truth::{Annotated, Truth};
 use crate::event::{Event, Observer, Phase};
 use crate::output::write_atomically;
 use crate::parallel::thread_pool;
@@ -79,8 +80,11 @@ pub struct EvaluateSummary {
     pub truth: Option<PathBuf>,
     /// Images that are scored.
     pub images: usize,
-    #[serde(flatten)]
-    pub scores: Scores,
+    /// By name, in the order of a report.
+    #[serde(flatten, serialize_with = "by_name")]
+    pub scores: Vec<(&'static str, f64)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<SequenceScores>,
     /// What the score of each name means here.
     pub definitions: BTreeMap<&'static str, String>,
     /// Predictions without ground truth: not scored.
@@ -97,61 +101,8 @@ pub struct EvaluateSummary {
     pub remarks: Vec<String>,
 }
 
-/// The scores a task can have; those it does not have are none.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Scores {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub miou: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_f_beta: Option<f64>,
-    /// Area under the risk-coverage curve of the confidences; the lower, the better.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub risk_coverage: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub risk_coverage_perfect: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub corloc: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nmi: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ari: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keypoint_nmi: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keypoint_ari: Option<f64>,
-    /// NMI per image, averaged: for labels that mean something else in every image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean_image_nmi: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean_image_ari: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub consistency: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sequences: Vec<SequenceScores>,
-}
-
-impl Scores {
-    /// The scores that there are, with their names, in the order of a report.
-    pub fn named(&self) -> Vec<(&'static str, f64)> {
-        let all = [
-            ("miou", self.miou),
-            ("accuracy", self.accuracy),
-            ("max_f_beta", self.max_f_beta),
-            ("risk_coverage", self.risk_coverage),
-            ("risk_coverage_perfect", self.risk_coverage_perfect),
-            ("corloc", self.corloc),
-            ("nmi", self.nmi),
-            ("ari", self.ari),
-            ("keypoint_nmi", self.keypoint_nmi),
-            ("keypoint_ari", self.keypoint_ari),
-            ("mean_image_nmi", self.mean_image_nmi),
-            ("mean_image_ari", self.mean_image_ari),
-            ("consistency", self.consistency),
-        ];
-        all.into_iter().filter_map(|(name, score)| Some((name, score?))).collect()
-    }
+fn by_name<S: Serializer>(scores: &[(&'static str, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(scores.iter().copied())
 }
 
 /// The scores of one sequence of frames.
@@ -187,7 +138,8 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
             predictions: request.predictions.clone(),
             truth: request.truth.clone(),
             images: 0,
-            scores: Scores::default(),
+            scores: Vec::new(),
+            sequences: Vec::new(),
             definitions: BTreeMap::new(),
             unmatched_predictions: Vec::new(),
             unmatched_truth: Vec::new(),
@@ -256,7 +208,7 @@ impl<'a> Run<'a> {
     fn matched<P, T>(
         &mut self,
         predictions: Vec<(String, P)>,
-        truth: Vec<(String, T)>,
+        truth: Vec<Annotated<T>>,
     ) -> Result<Vec<Pair<P, T>>, EvaluateError> {
         let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
         let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only } =
@@ -309,8 +261,36 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn define(&mut self, score: &'static str, definition: impl Into<String>) {
-        self.summary.definitions.insert(score, definition.into());
+    /// Compares all pairs on all threads, collects the results in order, and notes empty and resized predictions.
+    fn compare<P: Sync, T: Sync, R: Send>(
+        &mut self,
+        pairs: &[Pair<P, T>],
+        compare: impl Fn(&Pair<P, T>) -> Result<Compared<R>, EvaluateError> + Sync,
+        mut collect: impl FnMut(&Pair<P, T>, R) -> Result<(), EvaluateError>,
+    ) -> Result<(), EvaluateError> {
+        let (mut empty, mut resized) = (Vec::new(), Vec::new());
+        self.for_each(pairs, compare, |pair, compared| {
+            empty.extend(compared.empty.then(|| pair.key.clone()));
+            resized.extend(compared.resized.then(|| pair.key.clone()));
+            collect(pair, compared.result)
+        })?;
+        self.summary.empty_predictions = empty;
+        self.summary.resized = resized;
+        Ok(())
+    }
+
+    /// The images of a ground truth that have something to compare with; notes the others, and its remarks.
+    fn annotated<T>(&mut self, truth: Truth<T>, is_bare: impl Fn(&T) -> bool) -> Vec<Annotated<T>> {
+        self.summary.remarks.extend(truth.remarks);
+        let (bare, annotated) = truth.images.into_iter().partition::<Vec<_>, _>(|image| is_bare(&image.content));
+        self.summary.without_annotation = bare.into_iter().map(|image| image.key).collect();
+        annotated
+    }
+
+    /// Notes a score, if there is one, and what it means here.
+    fn score(&mut self, name: &'static str, score: Option<f64>, definition: impl Into<String>) {
+        self.summary.scores.extend(score.map(|score| (name, score)));
+        self.summary.definitions.insert(name, definition.into());
     }
 }
 
@@ -319,7 +299,16 @@ struct Pair<P, T> {
     /// The prediction's name.
     key: String,
     prediction: P,
-    truth: T,
+    truth: Annotated<T>,
+}
+
+/// What comparing one image gives.
+struct Compared<R> {
+    result: R,
+    /// Whether nothing was predicted but background.
+    empty: bool,
+    /// Whether the prediction had another size than the ground truth.
+    resized: bool,
 }
 
 /// Reads a label map, of results or of ground truth.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::predictions::ForegroundValues;
 use super::table::Table;
-use super::{EvaluateError, EvaluateRequest, Pair, Run, in_size, is_json, predictions, read_map, wrong_kind};
-use crate::dataset::truth::{self, coco::CocoMasks};
+use super::{Compared, EvaluateError, EvaluateRequest, Pair, Run, in_size, is_json, predictions, read_map, wrong_kind};
+use crate::dataset::truth::{self, Annotated, coco::CocoMasks};
 use crate::event::counted;
 use crate::metrics::{BETA_SQUARED, MaskRecord, Overlap, RiskCoverage, SaliencyCurve, mean};
 use crate::raster::{LabelMap, Mask};
@@ -17,14 +17,12 @@ pub enum ObjectTruth {
 }
 
 /// One image's masks, ready to be compared.
-struct Compared {
+struct Masks {
     overlap: Overlap,
     /// How sure the prediction is of foreground, 0 to 255; 0 or 255 where there is only a mask.
     saliency: Mask,
-    empty: bool,
     truth: Mask,
     void: Mask,
-    resized: bool,
     /// 255 beside other classes: a class map whose 255 is void by custom.
     looks_void: bool,
 }
@@ -42,14 +40,13 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
     let ObjectScores { records, max_f_beta, graded } = score(run, &pairs)?;
-    let scores = &mut run.summary.scores;
-    scores.miou = mean(records.iter().map(|record| record.iou));
-    scores.accuracy = mean(records.iter().map(|record| record.accuracy));
-    scores.max_f_beta = max_f_beta;
-    run.define("miou", format!("mean over images of the foreground's IoU; {}", foreground(run)));
-    run.define("accuracy", "mean over images of the share of pixels whose foreground or background is right");
-    run.define(
+    let miou = mean(records.iter().map(|record| record.iou));
+    run.score("miou", miou, format!("mean over images of the foreground's IoU; {}", foreground(run)));
+    let accuracy = mean(records.iter().map(|record| record.accuracy));
+    run.score("accuracy", accuracy, "mean over images of the share of pixels whose foreground or background is right");
+    run.score(
         "max_f_beta",
+        max_f_beta,
         format!(
             "the largest F_beta with beta² = {BETA_SQUARED} over thresholds, of precision and recall averaged over images; {}",
             match graded {
@@ -74,27 +71,27 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
 /// Scores how well the confidences of images rank their risks.
 fn score_confidences(run: &mut Run, images: impl Iterator<Item = (Option<f64>, f64)>) {
     let Some(RiskCoverage { area, perfect, random }) = RiskCoverage::of(images) else { return };
-    run.summary.scores.risk_coverage = Some(area);
-    run.summary.scores.risk_coverage_perfect = Some(perfect);
-    run.define(
+    run.score(
         "risk_coverage",
+        Some(area),
         format!(
             "mean over n of the mean risk, 1 − IoU, of the n images with the highest confidence: the area under the \
              risk-coverage curve; the lower, the better; equal confidences count in random order, a missing one as 0; \
              a random ranking has 1 − miou = {random:.4}"
         ),
     );
-    run.define(
+    run.score(
         "risk_coverage_perfect",
+        Some(perfect),
         "risk_coverage of the same masks ranked by their true IoU: no ranking has less",
     );
 }
 
 /// The ground truth of objects: label maps in a folder, or COCO's masks.
-pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, EvaluateError> {
+pub fn read_truth(run: &mut Run) -> Result<Vec<Annotated<ObjectTruth>>, EvaluateError> {
     let path = run.truth();
     if path.is_dir() {
-        return Ok(label_maps(path)?.into_iter().map(|(key, map)| (key, ObjectTruth::Map(map))).collect());
+        return Ok(as_objects(label_maps(path)?, ObjectTruth::Map));
     }
     let expected = "a folder of PNG label maps or a COCO JSON file with masks";
     if !is_json(path) {
@@ -103,31 +100,32 @@ pub fn read_truth(run: &mut Run) -> Result<Vec<(String, ObjectTruth)>, EvaluateE
     if run.request.tells_values() {
         return Err(EvaluateError::TruthWithoutMaps { truth: "COCO JSON" });
     }
-    let truth = truth::coco::masks(path)?;
-    run.summary.remarks.extend(truth.remarks);
-    let (annotated, bare): (Vec<_>, Vec<_>) = truth.images.into_iter().partition(|image| image.content.has_objects());
-    run.summary.without_annotation = bare.into_iter().map(|image| image.key).collect();
-    Ok(annotated.into_iter().map(|image| (image.key, ObjectTruth::Coco(image.content))).collect())
+    let annotated = run.annotated(truth::coco::masks(path)?, |masks| !masks.has_objects());
+    Ok(as_objects(annotated, ObjectTruth::Coco))
+}
+
+fn as_objects<T>(images: Vec<Annotated<T>>, kind: fn(T) -> ObjectTruth) -> Vec<Annotated<ObjectTruth>> {
+    let image = |Annotated { key, size, content }| Annotated { key, size, content: kind(content) };
+    images.into_iter().map(image).collect()
 }
 
 /// The label maps of a folder; none at all is an error.
-pub fn label_maps(folder: &Path) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
+pub fn label_maps(folder: &Path) -> Result<Vec<Annotated<PathBuf>>, EvaluateError> {
     let maps = truth::label_maps(folder)?.images;
     if maps.is_empty() {
         return Err(wrong_kind(folder, "a folder with PNG label maps in it"));
     }
-    Ok(maps.into_iter().map(|image| (image.key, image.content)).collect())
+    Ok(maps)
 }
 
-/// Compares all pairs; notes empty and resized predictions.
+/// Compares all pairs.
 pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<ObjectScores, EvaluateError> {
     let (mut records, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
-    let (mut empty, mut resized) = (Vec::new(), Vec::new());
     let (mut looks_void, mut true_foreground_px) = (0, 0);
     let (request, predicted_foreground) = (run.request, run.predicted_foreground.clone());
     let saliency = run.folder.find_saliency()?;
     let graded = pairs.iter().filter(|pair| saliency.contains_key(&pair.key)).count();
-    run.for_each(
+    run.compare(
         pairs,
         |pair| compare(pair, request, &predicted_foreground, saliency.get(&pair.key)),
         |pair, compared| {
@@ -137,20 +135,12 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
             records.push(MaskRecord::new(pair.key.as_str(), &compared.overlap));
             true_foreground_px += compared.overlap.both_px + compared.overlap.truth_only_px;
             looks_void += usize::from(compared.looks_void);
-            if compared.empty {
-                empty.push(pair.key.clone());
-            }
-            if compared.resized {
-                resized.push(pair.key.clone());
-            }
             Ok(())
         },
     )?;
     if true_foreground_px == 0 && !request.foreground_classes.is_empty() {
         return Err(EvaluateError::AbsentClasses { classes: request.foreground_classes.clone() });
     }
-    run.summary.empty_predictions = empty;
-    run.summary.resized = resized;
     if looks_void > 0 {
         run.summary.remarks.push(format!(
             "{} of the ground truth with 255 beside other classes: 255 counted as foreground; pass --void 255 if it \
@@ -158,8 +148,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
             counted(looks_void as u64, "map")
         ));
     }
-    let max_f_beta = curve.maximum(BETA_SQUARED).map(|maximum| maximum.f_beta);
-    Ok(ObjectScores { records, max_f_beta, graded })
+    Ok(ObjectScores { records, max_f_beta: curve.maximum(BETA_SQUARED), graded })
 }
 
 /// Says what counted as foreground.
@@ -192,8 +181,8 @@ fn compare(
     request: &EvaluateRequest,
     foreground: &ForegroundValues,
     saliency: Option<&PathBuf>,
-) -> Result<Compared, EvaluateError> {
-    let (truth, void, looks_void) = match &pair.truth {
+) -> Result<Compared<Masks>, EvaluateError> {
+    let (truth, void, looks_void) = match &pair.truth.content {
         ObjectTruth::Map(path) => {
             let map = read_map(path)?;
             let suspicious = request.void.is_none()
@@ -222,5 +211,5 @@ fn compare(
         Some(path) => in_size(read_map(path)?, truth.width, truth.height).0.map(|value| value.min(255) as u8),
         None => predicted,
     };
-    Ok(Compared { overlap, saliency, empty, truth, void, resized, looks_void })
+    Ok(Compared { result: Masks { overlap, saliency, truth, void, looks_void }, empty, resized })
 }

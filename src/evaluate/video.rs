@@ -18,12 +18,12 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let frames = predictions::masks(run)?;
     let sequences = sequences(&frames);
     let steadiness = consistencies(run, &sequences)?;
-    let mut records: BTreeMap<String, MaskRecord> = BTreeMap::new();
+    let (mut records, mut max_f_beta): (BTreeMap<String, MaskRecord>, _) = (BTreeMap::new(), None);
     match truth {
         Some(truth) => {
             let pairs = run.matched(frames.clone(), truth)?;
-            let ObjectScores { records: scored, max_f_beta, .. } = objects::score(run, &pairs)?;
-            run.summary.scores.max_f_beta = max_f_beta;
+            let ObjectScores { records: scored, max_f_beta: largest, .. } = objects::score(run, &pairs)?;
+            max_f_beta = largest;
             records.extend(scored.into_iter().map(|record| (record.image.clone(), record)));
         }
         None => run.summary.images = frames.len(),
@@ -37,7 +37,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
             let record = records.get(key);
             table.push(key, &[record.map(|record| record.iou), record.map(|record| record.accuracy), step]);
         }
-        run.summary.scores.sequences.push(SequenceScores {
+        run.summary.sequences.push(SequenceScores {
             sequence: name.clone(),
             frames: frames.len(),
             miou: mean(scored.iter().map(|record| record.iou)),
@@ -45,26 +45,27 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
             consistency: mean(steps.flatten()),
         });
     }
-    let scores = &mut run.summary.scores;
-    let over = |score: fn(&SequenceScores) -> Option<f64>| mean(scores.sequences.iter().filter_map(score));
+    let over = |score: fn(&SequenceScores) -> Option<f64>| mean(run.summary.sequences.iter().filter_map(score));
     let [miou, accuracy, consistency] =
         [over(|sequence| sequence.miou), over(|sequence| sequence.accuracy), over(|sequence| sequence.consistency)];
-    (scores.miou, scores.accuracy, scores.consistency) = (miou, accuracy, consistency);
-    run.define(
-        "consistency",
-        "share of pixels with the same label (background too) in a frame and in the next predicted one; mean over the \
-         frames of a sequence (a folder), then over sequences",
-    );
     if miou.is_some() {
         let order = "mean over the frames of a sequence (a folder; first and last frame too), then over sequences";
-        run.define("miou", format!("the foreground's IoU, {order}; {}", objects::foreground(run)));
-        run.define("accuracy", format!("share of pixels whose foreground or background is right, {order}"));
-        run.define(
+        run.score("miou", miou, format!("the foreground's IoU, {order}; {}", objects::foreground(run)));
+        let definition = format!("share of pixels whose foreground or background is right, {order}");
+        run.score("accuracy", accuracy, definition);
+        run.score(
             "max_f_beta",
+            max_f_beta,
             "the largest F_beta with beta² = 0.3 over thresholds, of precision and recall averaged over all frames; of \
              saliency maps where there are any, of masks elsewhere",
         );
     }
+    run.score(
+        "consistency",
+        consistency,
+        "share of pixels with the same label (background too) in a frame and in the next predicted one; mean over the \
+         frames of a sequence (a folder), then over sequences",
+    );
     Ok(table)
 }
 

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::MetricError;
-use crate::raster::{LabelMap, Mask};
-
 /// How many items have which pair of labels: n(t, p) = items with true label t and predicted label p.
 ///
-/// A table can be filled bit by bit, so that one score covers a whole collection. The values of the labels do not
+/// Tables add up, so that one score can cover a whole collection. The values of the labels do not
 /// matter, only which items share one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contingency {
@@ -15,65 +12,41 @@ pub struct Contingency {
     cells: BTreeMap<(u32, u32), u64>,
 }
 
-impl Contingency {
-    /// The table of two label sequences over the same items.
-    ///
-    /// # Shapes
-    /// - `truth`, `predicted`: `[items]`
-    pub fn from_labels(truth: &[u32], predicted: &[u32]) -> Result<Self, MetricError> {
+impl FromIterator<(u32, u32)> for Contingency {
+    /// The table of items, each with its true and its predicted label.
+    fn from_iter<I: IntoIterator<Item = (u32, u32)>>(items: I) -> Self {
         let mut table = Self::default();
-        table.add_labels(truth, predicted)?;
-        Ok(table)
-    }
-
-    /// Adds the items of two label sequences.
-    ///
-    /// # Shapes
-    /// - `truth`, `predicted`: `[items]`
-    pub fn add_labels(&mut self, truth: &[u32], predicted: &[u32]) -> Result<(), MetricError> {
-        if truth.len() != predicted.len() {
-            return Err(MetricError::LengthsDiffer { truth: truth.len(), predicted: predicted.len() });
-        }
-        self.add_pairs(truth.iter().copied().zip(predicted.iter().copied()));
-        Ok(())
-    }
-
-    /// Adds the pixels of two label maps: all, or those where `counted` is not 0 (such as a part's foreground).
-    pub fn add_pixels(
-        &mut self,
-        truth: &LabelMap,
-        predicted: &LabelMap,
-        counted: Option<&Mask>,
-    ) -> Result<(), MetricError> {
-        super::same_size(predicted, truth, "ground truth")?;
-        let pairs = truth.values.iter().copied().zip(predicted.values.iter().copied());
-        match counted {
-            None => self.add_pairs(pairs),
-            Some(counted) => {
-                super::same_size(predicted, counted, "mask of counted pixels")?;
-                self.add_pairs(pairs.zip(&counted.values).filter(|(_, counted)| **counted != 0).map(|(pair, _)| pair));
-            }
-        }
-        Ok(())
-    }
-
-    fn add_pairs(&mut self, pairs: impl Iterator<Item = (u32, u32)>) {
         // Neighbouring pixels mostly share their labels: look up once per run.
-        let mut run: Option<((u32, u32), u64)> = None;
-        for pair in pairs {
-            match &mut run {
-                Some((same, count)) if *same == pair => *count += 1,
-                _ => {
-                    self.add_run(run);
-                    run = Some((pair, 1));
-                }
+        let mut run = ((0, 0), 0);
+        for pair in items {
+            if pair != run.0 {
+                table.add_run(run);
+                run = (pair, 0);
             }
+            run.1 += 1;
         }
-        self.add_run(run);
+        table.add_run(run);
+        table
+    }
+}
+
+impl Contingency {
+    /// The table of two label sequences over the same items, both `[items]`.
+    ///
+    /// # Panics
+    /// If one is longer than the other.
+    pub fn from_labels(truth: &[u32], predicted: &[u32]) -> Self {
+        assert_eq!(truth.len(), predicted.len(), "one true and one predicted label for every item");
+        truth.iter().copied().zip(predicted.iter().copied()).collect()
     }
 
-    fn add_run(&mut self, run: Option<((u32, u32), u64)>) {
-        if let Some((pair, count)) = run {
+    /// Adds the items of another table.
+    pub fn add(&mut self, other: &Contingency) {
+        other.cells.iter().for_each(|(&pair, &count)| self.add_run((pair, count)));
+    }
+
+    fn add_run(&mut self, (pair, count): ((u32, u32), u64)) {
+        if count > 0 {
             *self.cells.entry(pair).or_default() += count;
         }
     }
@@ -81,16 +54,6 @@ impl Contingency {
     /// Number of items.
     pub fn item_count(&self) -> u64 {
         self.cells.values().sum()
-    }
-
-    /// Number of true classes.
-    pub fn class_count(&self) -> usize {
-        self.marginals().0.len()
-    }
-
-    /// Number of predicted clusters (the "K found" of a table).
-    pub fn cluster_count(&self) -> usize {
-        self.marginals().1.len()
     }
 
     /// Items of every true label, n(t), and of every predicted label, n(p).
@@ -175,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn scores(truth: &[u32], predicted: &[u32]) -> [f64; 3] {
-        let table = Contingency::from_labels(truth, predicted).unwrap();
+        let table = Contingency::from_labels(truth, predicted);
         [table.normalised_mutual_information(), table.adjusted_rand_index(), table.purity()]
     }
 
@@ -202,22 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn pixels_add_up_over_images_and_only_counted_ones_do() {
-        let truth = LabelMap::from_values(3, 2, vec![0, 0, 1, 1, 1, 2]);
-        let predicted = LabelMap::from_values(3, 2, vec![0, 5, 5, 5, 6, 6]);
-        let counted = Mask::from_values(3, 2, vec![0, 1, 1, 255, 1, 1]);
-        let mut table = Contingency::default();
-        table.add_pixels(&truth, &predicted, Some(&counted)).unwrap();
-        table.add_pixels(&truth, &predicted, None).unwrap();
+    fn tables_add_up() {
+        let mut table = Contingency::from_labels(&[0, 1, 1, 1, 2], &[5, 5, 5, 6, 6]);
+        table.add(&Contingency::from_labels(&[0, 0, 1, 1, 1, 2], &[0, 5, 5, 5, 6, 6]));
         let all = [0, 1, 1, 1, 2, 0, 0, 1, 1, 1, 2];
-        let expected = Contingency::from_labels(&all, &[5, 5, 5, 6, 6, 0, 5, 5, 5, 6, 6]).unwrap();
-        assert_eq!(table, expected);
-        assert_eq!((table.item_count(), table.class_count(), table.cluster_count()), (11, 3, 3));
-
-        let narrow = LabelMap::filled(2, 2, 0);
-        assert!(matches!(table.add_pixels(&narrow, &predicted, None), Err(MetricError::SizesDiffer { .. })));
-        assert!(matches!(table.add_labels(&[1], &[]), Err(MetricError::LengthsDiffer { truth: 1, predicted: 0 })));
-        assert_eq!(table, expected, "a refused addition leaves the table alone");
+        assert_eq!(table, Contingency::from_labels(&all, &[5, 5, 5, 6, 6, 0, 5, 5, 5, 6, 6]));
+        assert_eq!(table.item_count(), 11);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! One box per image against ground-truth boxes: CorLoc.
 
-use serde::{Deserialize, Serialize};
-
 use crate::raster::Rectangle;
 
 /// A box counts as found when its IoU with a ground-truth box is greater than this (Deselaers et al. 2010).
@@ -12,7 +10,7 @@ pub const CORLOC_THRESHOLD: f64 = 0.5;
 /// Pixel i covers the interval [i, i + 1): the box of the single pixel (3, 5) is x = 3, y = 5, width = height = 1, and
 /// nothing is ever added to a difference. Ground truth in pixel numbers whose last pixel is included must be turned
 /// first, with [`BoundingBox::from_included_pixels`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoundingBox {
     pub x: f64,
     pub y: f64,
@@ -50,35 +48,13 @@ impl BoundingBox {
         if intersection > 0.0 { intersection / union } else { 0.0 }
     }
 
+    /// The largest IoU with any of the boxes of a ground truth; 0 without one.
+    pub fn largest_iou(&self, truth: &[BoundingBox]) -> f64 {
+        truth.iter().map(|truth| self.iou(truth)).fold(0.0, f64::max)
+    }
+
     fn is_finite(&self) -> bool {
         [self.x, self.y, self.width, self.height].into_iter().all(f64::is_finite)
-    }
-}
-
-/// Whether one image's box was right, a line of a report.
-///
-/// CorLoc is the mean over images of `located`: [`LocalisationRecord::corloc`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LocalisationRecord {
-    /// Which image, as its collection names it.
-    pub image: String,
-    /// The largest IoU with any ground-truth box; 0 without a prediction.
-    pub iou: f64,
-    /// Whether `iou` is greater than [`CORLOC_THRESHOLD`].
-    pub located: bool,
-}
-
-impl LocalisationRecord {
-    /// Compares `predicted` (none: nothing was found, which is wrong) with the boxes of `truth`.
-    pub fn new(image: impl Into<String>, predicted: Option<BoundingBox>, truth: &[BoundingBox]) -> Self {
-        let iou = predicted.map_or(0.0, |found| truth.iter().map(|truth| found.iou(truth)).fold(0.0, f64::max));
-        Self { image: image.into(), iou, located: iou > CORLOC_THRESHOLD }
-    }
-
-    /// CorLoc: share of `records` that are located; none without records. Images without ground-truth boxes are not
-    /// part of any protocol: leave them out.
-    pub fn corloc(records: &[LocalisationRecord]) -> Option<f64> {
-        super::mean(records.iter().map(|record| f64::from(u8::from(record.located))))
     }
 }
 
@@ -119,16 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn corloc_wants_more_than_half() {
+    fn the_best_of_several_boxes_counts() {
         let truth = [bounds(50.0, 50.0, 1.0, 1.0), bounds(0.0, 0.0, 2.0, 1.0)];
-        let records = [
-            LocalisationRecord::new("exactly half", Some(bounds(0.0, 0.0, 1.0, 1.0)), &truth),
-            LocalisationRecord::new("more", Some(bounds(0.0, 0.0, 1.01, 1.0)), &truth),
-            LocalisationRecord::new("the other box", Some(truth[0]), &truth),
-            LocalisationRecord::new("nothing found", None, &truth),
-        ];
-        assert_eq!(records.iter().map(|record| record.located).collect::<Vec<_>>(), [false, true, true, false]);
-        assert_eq!(LocalisationRecord::corloc(&records), Some(0.5));
-        assert_eq!(LocalisationRecord::corloc(&[]), None);
+        assert_eq!(bounds(0.0, 0.0, 1.0, 1.0).largest_iou(&truth), 0.5);
+        assert_eq!(truth[0].largest_iou(&truth), 1.0);
+        assert_eq!(truth[0].largest_iou(&[]), 0.0);
     }
 }

@@ -35,11 +35,11 @@ mod risk_coverage;
 mod saliency;
 
 pub use clustering::Contingency;
-pub use localisation::{BoundingBox, CORLOC_THRESHOLD, LocalisationRecord};
+pub use localisation::{BoundingBox, CORLOC_THRESHOLD};
 pub use overlap::{BETA_SQUARED, MaskRecord, Overlap};
-pub use regions::{AnnotatorScores, RegionRecord, region_scores};
+pub use regions::{RegionScores, region_scores};
 pub use risk_coverage::RiskCoverage;
-pub use saliency::{MaximumF, SaliencyCurve};
+pub use saliency::SaliencyCurve;
 
 /// Two things that cannot be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +49,6 @@ pub enum MetricError {
          to the ground truth's size with the nearest neighbour"
     )]
     SizesDiffer { other: &'static str, width: usize, height: usize, other_width: usize, other_height: usize },
-
-    #[error("{truth} true labels stand against {predicted} predicted ones; give one of each for every item")]
-    LengthsDiffer { truth: usize, predicted: usize },
 
     #[error("the image has no annotation; leave it out of the evaluation")]
     NoAnnotation,

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::{MetricError, mean, same_size};
 use crate::numerics::optimal_assignment::maximum_assignment;
 use crate::raster::LabelMap;
@@ -11,30 +9,15 @@ use crate::raster::LabelMap;
 /// Most pairs of segments that are matched, so that a broken file cannot ask for all memory.
 const MAX_SEGMENT_PAIRS: usize = 1 << 24;
 
-/// The scores of one image against one annotator.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct AnnotatorScores {
-    /// Σ IoU over matched pairs / number of the annotator's segments: an unmatched one scores 0.
+/// The scores of one image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RegionScores {
+    /// Mean over annotators of Σ IoU over matched pairs / number of the annotator's segments: an unmatched one scores 0.
     pub iou: f64,
-    /// Share of pixels in both segments of a matched pair.
-    pub accuracy: f64,
-    /// Segments of the annotator.
-    pub segment_count: usize,
-}
-
-/// The scores of one image, a line of a report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RegionRecord {
-    /// Which image, as its collection names it.
-    pub image: String,
-    /// Mean over annotators of their IoU.
-    pub iou: f64,
-    /// Mean over annotators of their accuracy.
+    /// Mean over annotators of the share of pixels in both segments of a matched pair.
     pub accuracy: f64,
     /// Segments of the prediction.
     pub segment_count: usize,
-    /// In the order the annotations were given.
-    pub annotators: Vec<AnnotatorScores>,
 }
 
 /// Compares a segmentation with every annotation of its image.
@@ -46,23 +29,11 @@ pub struct RegionRecord {
 ///
 /// # Shapes
 /// - `prediction`, each of `annotations`: `[height, width]`
-pub fn region_scores(
-    image: impl Into<String>,
-    prediction: &LabelMap,
-    annotations: &[LabelMap],
-) -> Result<RegionRecord, MetricError> {
-    let annotators =
-        annotations.iter().map(|truth| against_one(prediction, truth)).collect::<Result<Vec<_>, MetricError>>()?;
-    let average = |score: fn(&AnnotatorScores) -> f64| mean(annotators.iter().map(score));
-    let iou = average(|scores| scores.iou).ok_or(MetricError::NoAnnotation)?;
-    let accuracy = average(|scores| scores.accuracy).ok_or(MetricError::NoAnnotation)?;
-    Ok(RegionRecord {
-        image: image.into(),
-        iou,
-        accuracy,
-        segment_count: Segments::of(prediction).areas_px.len(),
-        annotators,
-    })
+pub fn region_scores(prediction: &LabelMap, annotations: &[LabelMap]) -> Result<RegionScores, MetricError> {
+    let scores = annotations.iter().map(|truth| against_one(prediction, truth));
+    let (ious, accuracies): (Vec<f64>, Vec<f64>) = scores.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let (iou, accuracy) = mean(ious).zip(mean(accuracies)).ok_or(MetricError::NoAnnotation)?;
+    Ok(RegionScores { iou, accuracy, segment_count: Segments::of(prediction).areas_px.len() })
 }
 
 /// The segments of a label map, numbered by ascending label.
@@ -88,13 +59,14 @@ impl Segments {
     }
 }
 
-fn against_one(prediction: &LabelMap, truth: &LabelMap) -> Result<AnnotatorScores, MetricError> {
+/// IoU and accuracy against one annotator.
+fn against_one(prediction: &LabelMap, truth: &LabelMap) -> Result<(f64, f64), MetricError> {
     same_size(prediction, truth, "annotation")?;
     let (predicted, annotated) = (Segments::of(prediction), Segments::of(truth));
     let (rows, columns) = (annotated.areas_px.len(), predicted.areas_px.len());
     if rows == 0 {
         // An image without pixels: nothing to find, nothing found.
-        return Ok(AnnotatorScores { iou: 1.0, accuracy: 1.0, segment_count: 0 });
+        return Ok((1.0, 1.0));
     }
     if rows.checked_mul(columns).is_none_or(|pairs| pairs > MAX_SEGMENT_PAIRS) {
         return Err(MetricError::TooManySegments { truth: rows, predicted: columns });
@@ -115,7 +87,7 @@ fn against_one(prediction: &LabelMap, truth: &LabelMap) -> Result<AnnotatorScore
         matched_px += shared_px[row * columns + column];
     }
     let pixels = truth.values.len() as f64;
-    Ok(AnnotatorScores { iou: iou_sum / rows as f64, accuracy: matched_px as f64 / pixels, segment_count: rows })
+    Ok((iou_sum / rows as f64, matched_px as f64 / pixels))
 }
 
 #[cfg(test)]
@@ -142,7 +114,7 @@ mod tests {
             (&[], &[], 1.0, 1.0),
         ];
         for (prediction, truth, iou, accuracy) in cases {
-            let found = region_scores("a.jpg", &row(prediction), &[row(truth)]).unwrap();
+            let found = region_scores(&row(prediction), &[row(truth)]).unwrap();
             assert!((found.iou - iou).abs() < 1e-12, "{prediction:?} {truth:?}: IoU {} instead of {iou}", found.iou);
             assert!((found.accuracy - accuracy).abs() < 1e-12, "{prediction:?} {truth:?}: {}", found.accuracy);
         }
@@ -150,18 +122,17 @@ mod tests {
 
     #[test]
     fn annotators_count_the_same() {
-        let found = region_scores("a.jpg", &row(&[0, 0, 1, 1]), &[row(&[1, 1, 2, 2]), row(&[4, 4, 4, 4])]).unwrap();
+        let found = region_scores(&row(&[0, 0, 1, 1]), &[row(&[1, 1, 2, 2]), row(&[4, 4, 4, 4])]).unwrap();
         assert_eq!((found.iou, found.accuracy, found.segment_count), (0.75, 0.75, 2));
-        assert_eq!(found.annotators[1], AnnotatorScores { iou: 0.5, accuracy: 0.5, segment_count: 1 });
     }
 
     #[test]
     fn what_cannot_be_compared_is_an_error() {
         let map = row(&[0, 1]);
-        assert_eq!(region_scores("a.jpg", &map, &[]), Err(MetricError::NoAnnotation));
-        assert!(matches!(region_scores("a.jpg", &map, &[row(&[0])]), Err(MetricError::SizesDiffer { .. })));
+        assert_eq!(region_scores(&map, &[]), Err(MetricError::NoAnnotation));
+        assert!(matches!(region_scores(&map, &[row(&[0])]), Err(MetricError::SizesDiffer { .. })));
         let noise = row(&(0..5000).collect::<Vec<u32>>());
-        let error = region_scores("a.jpg", &noise, std::slice::from_ref(&noise)).unwrap_err();
+        let error = region_scores(&noise, std::slice::from_ref(&noise)).unwrap_err();
         assert_eq!(error, MetricError::TooManySegments { truth: 5000, predicted: 5000 });
     }
 }

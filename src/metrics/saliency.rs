@@ -20,14 +20,6 @@ pub struct SaliencyCurve {
     recall_sums: [f64; THRESHOLDS],
 }
 
-/// The largest F_β of a [`SaliencyCurve`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MaximumF {
-    pub f_beta: f64,
-    /// The smallest threshold that reaches it: foreground is saliency > threshold.
-    pub threshold: u8,
-}
-
 impl Default for SaliencyCurve {
     fn default() -> Self {
         Self { image_count: 0, precision_sums: [0.0; THRESHOLDS], recall_sums: [0.0; THRESHOLDS] }
@@ -68,19 +60,11 @@ impl SaliencyCurve {
     }
 
     /// The largest F_β over thresholds with `beta_squared` = β²; none without images.
-    pub fn maximum(&self, beta_squared: f64) -> Option<MaximumF> {
-        if self.image_count == 0 {
-            return None;
-        }
+    pub fn maximum(&self, beta_squared: f64) -> Option<f64> {
         let images = self.image_count as f64;
-        let mut best = MaximumF { f_beta: 0.0, threshold: 0 };
-        for (threshold, (precision, recall)) in (0..=u8::MAX).zip(self.precision_sums.iter().zip(&self.recall_sums)) {
-            let f_beta = f_beta(precision / images, recall / images, beta_squared);
-            if f_beta > best.f_beta {
-                best = MaximumF { f_beta, threshold };
-            }
-        }
-        Some(best)
+        let means = self.precision_sums.iter().zip(&self.recall_sums);
+        let scores = means.map(|(precision, recall)| f_beta(precision / images, recall / images, beta_squared));
+        (self.image_count > 0).then(|| scores.fold(0.0, f64::max))
     }
 }
 
@@ -101,7 +85,7 @@ mod tests {
         curve.add(&mask, &truth, None).unwrap();
         let expected = Overlap::of(&mask, &truth, None).unwrap().f_beta(BETA_SQUARED);
         let found = curve.maximum(BETA_SQUARED).unwrap();
-        assert!((found.f_beta - expected).abs() < 1e-12 && found.threshold == 0, "{found:?}");
+        assert!((found - expected).abs() < 1e-12, "{found}");
     }
 
     #[test]
@@ -110,12 +94,12 @@ mod tests {
         let mut curve = SaliencyCurve::default();
         curve.add(&row(&[10, 100, 100]), &row(&[0, 1, 1]), None).unwrap();
         curve.add(&row(&[50, 200, 255, 255]), &row(&[0, 1, 1, 0]), Some(&row(&[0, 0, 0, 1]))).unwrap();
-        assert_eq!(curve.maximum(BETA_SQUARED), Some(MaximumF { f_beta: 1.0, threshold: 50 }));
+        assert_eq!(curve.maximum(BETA_SQUARED), Some(1.0));
         // At any threshold one of these two is wrong: precision (1 + 0) / 2, recall (1 + 0) / 2.
         let mut curve = SaliencyCurve::default();
         curve.add(&row(&[10, 0]), &row(&[1, 0]), None).unwrap();
         curve.add(&row(&[0, 10]), &row(&[1, 0]), None).unwrap();
         let found = curve.maximum(BETA_SQUARED).unwrap();
-        assert!((found.f_beta - 0.5).abs() < 1e-12, "{found:?}");
+        assert!((found - 0.5).abs() < 1e-12, "{found}");
     }
 }

@@ -13,7 +13,7 @@ mod train;
 
 pub use crate::cluster::ClusterError;
 pub use crate::evaluate::{
-    EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, Scores, SequenceScores,
+    EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, SequenceScores,
 };
 pub use crate::event::SkippedFile;
 pub use crate::features::vit::Precision;
