@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use deepcut::pipeline::{PredictRequest, PredictSummary, SaveKinds};
 
-use super::settings::name;
 use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 
 #[derive(Debug, Args)]
@@ -22,8 +21,8 @@ pub struct PredictArguments {
     save: Vec<SaveArgument>,
     /// Fit masks to the edges of their images with the bilateral solver, DeepCut's or TokenCut's settings
     /// [default: the configuration's, which is none unless set]
-    #[arg(long, value_enum)]
-    refine: Option<RefineArgument>,
+    #[arg(long, value_parser = ["none", "bilateral", "bilateral-tokencut"])]
+    refine: Option<String>,
     /// Tell objects apart: every connected piece of the foreground is one, with box, mask and confidence
     #[arg(long)]
     instances: bool,
@@ -57,14 +56,6 @@ enum SaveArgument {
     Voc,
 }
 
-/// Fits masks to the edges of their images.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum RefineArgument {
-    None,
-    Bilateral,
-    BilateralTokencut,
-}
-
 impl PredictArguments {
     pub fn request(&self) -> PredictRequest {
         let saves = |kind| self.save.contains(&kind);
@@ -88,7 +79,7 @@ impl PredictArguments {
     /// The settings that the flags stand for.
     pub fn overrides(&self) -> impl Iterator<Item = String> {
         let flags = [
-            self.refine.map(|method| format!("refine.method={}", name(&method))),
+            self.refine.as_ref().map(|method| format!("refine.method={method}")),
             self.instances.then(|| "objects.instances=true".to_string()),
             self.min_confidence.map(|confidence| format!("objects.minimum_confidence={confidence:?}")),
         ];

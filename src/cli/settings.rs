@@ -26,8 +26,8 @@ pub struct SettingsArguments {
     /// Clustering objective: normalised association, the paper's normalised cut, or correlation clustering, which
     /// chooses the number of clusters [default: association for train, with a transformer its parts by cc; ncut for
     /// segment]
-    #[arg(long, value_enum)]
-    objective: Option<ObjectiveArgument>,
+    #[arg(long, value_parser = ["association", "ncut", "cc"])]
+    objective: Option<String>,
     /// Number of clusters; for cc the most there may be [default: 2, for cc 10]
     #[arg(long, value_name = "K")]
     clusters: Option<usize>,
@@ -46,19 +46,12 @@ pub struct SettingsArguments {
     seed: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ObjectiveArgument {
-    Association,
-    Ncut,
-    Cc,
-}
-
 impl SettingsArguments {
     /// The configuration that was asked for. `room` holds the seed; `further` flags come last.
     pub fn resolve(&self, room: &str, further: impl IntoIterator<Item = String>) -> Result<Settings, PipelineError> {
         let flags = [
             self.backbone.as_ref().map(|backbone| format!("backbone={backbone}")),
-            self.objective.map(|objective| format!("objective.kind={}", name(&objective))),
+            self.objective.as_ref().map(|objective| format!("objective.kind={objective}")),
             self.clusters.map(|clusters| format!("model.clusters={clusters}")),
             self.parts.map(|parts| format!("parts.foreground={parts}")),
             self.background_parts.map(|parts| format!("parts.background={parts}")),

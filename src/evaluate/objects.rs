@@ -7,7 +7,7 @@ use super::table::Table;
 use super::{Compared, EvaluateError, EvaluateRequest, Pair, Run, in_size, is_json, predictions, read_map, wrong_kind};
 use crate::dataset::truth::{self, Annotated, coco::CocoMasks};
 use crate::event::counted;
-use crate::metrics::{BETA_SQUARED, MaskRecord, Overlap, RiskCoverage, SaliencyCurve, mean};
+use crate::metrics::{BETA_SQUARED, Overlap, RiskCoverage, SaliencyCurve, mean};
 use crate::raster::{LabelMap, Mask};
 
 /// The ground truth of one image.
@@ -27,9 +27,9 @@ struct Masks {
     looks_void: bool,
 }
 
-/// The scores of every image, and of all together.
+/// How every image's mask overlaps with its truth, and the scores of all together.
 pub struct ObjectScores {
-    pub records: Vec<MaskRecord>,
+    pub overlaps: Vec<(String, Overlap)>,
     pub max_f_beta: Option<f64>,
     /// Images that have a saliency map.
     pub graded: usize,
@@ -39,10 +39,10 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let truth = read_truth(run)?;
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
-    let ObjectScores { records, max_f_beta, graded } = score(run, &pairs)?;
-    let miou = mean(records.iter().map(|record| record.iou));
+    let ObjectScores { overlaps, max_f_beta, graded } = score(run, &pairs)?;
+    let miou = mean(overlaps.iter().map(|(_, overlap)| overlap.iou()));
     run.score("miou", miou, format!("mean over images of the foreground's IoU; {}", foreground(run)));
-    let accuracy = mean(records.iter().map(|record| record.accuracy));
+    let accuracy = mean(overlaps.iter().map(|(_, overlap)| overlap.accuracy()));
     run.score("accuracy", accuracy, "mean over images of the share of pixels whose foreground or background is right");
     run.score(
         "max_f_beta",
@@ -56,14 +56,14 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
         ),
     );
     let confidences = predictions::confidences(&run.folder)?;
-    let confidence = |record: &MaskRecord| confidences.as_ref()?.get(&record.image).copied();
+    let confidence = |key: &String| confidences.as_ref()?.get(key).copied();
     if confidences.is_some() {
-        score_confidences(run, records.iter().map(|record| (confidence(record), 1.0 - record.iou)));
+        score_confidences(run, overlaps.iter().map(|(key, overlap)| (confidence(key), 1.0 - overlap.iou())));
     }
     let mut table = Table::new(&["image", "iou", "accuracy", "f_beta", "confidence"]);
-    for record in &records {
-        let MaskRecord { image, iou, accuracy, f_beta } = record;
-        table.push(image, &[Some(*iou), Some(*accuracy), Some(*f_beta), confidence(record)]);
+    for (key, overlap) in &overlaps {
+        let f_beta = overlap.f_beta(BETA_SQUARED);
+        table.push(key, &[Some(overlap.iou()), Some(overlap.accuracy()), Some(f_beta), confidence(key)]);
     }
     Ok(table)
 }
@@ -120,7 +120,7 @@ pub fn label_maps(folder: &Path) -> Result<Vec<Annotated<PathBuf>>, EvaluateErro
 
 /// Compares all pairs.
 pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<ObjectScores, EvaluateError> {
-    let (mut records, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
+    let (mut overlaps, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
     let (mut looks_void, mut true_foreground_px) = (0, 0);
     let (request, predicted_foreground) = (run.request, run.predicted_foreground.clone());
     let saliency = run.folder.find_saliency()?;
@@ -130,9 +130,9 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
         |pair| compare(pair, request, &predicted_foreground, saliency.get(&pair.key)),
         |pair, compared| {
             curve
-                .add(&compared.saliency, &compared.truth, Some(&compared.void))
+                .add(&compared.saliency, &compared.truth, &compared.void)
                 .map_err(EvaluateError::incomparable(&pair.prediction))?;
-            records.push(MaskRecord::new(pair.key.as_str(), &compared.overlap));
+            overlaps.push((pair.key.clone(), compared.overlap));
             true_foreground_px += compared.overlap.both_px + compared.overlap.truth_only_px;
             looks_void += usize::from(compared.looks_void);
             Ok(())
@@ -148,7 +148,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
             counted(looks_void as u64, "map")
         ));
     }
-    Ok(ObjectScores { records, max_f_beta: curve.maximum(BETA_SQUARED), graded })
+    Ok(ObjectScores { overlaps, max_f_beta: curve.maximum(BETA_SQUARED), graded })
 }
 
 /// Says what counted as foreground.
@@ -204,8 +204,7 @@ fn compare(
     };
     let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
     let predicted = predicted.map(|value| if foreground.contains(value) { 255u8 } else { 0 });
-    let overlap =
-        Overlap::of(&predicted, &truth, Some(&void)).map_err(EvaluateError::incomparable(&pair.prediction))?;
+    let overlap = Overlap::of(&predicted, &truth, &void).map_err(EvaluateError::incomparable(&pair.prediction))?;
     let empty = predicted.values.iter().all(|&value| value == 0);
     let saliency = match saliency {
         Some(path) => in_size(read_map(path)?, truth.width, truth.height).0.map(|value| value.min(255) as u8),

@@ -8,7 +8,7 @@ use super::objects::{self, ObjectScores};
 use super::table::Table;
 use super::{EvaluateError, Run, SequenceScores, in_size, predictions, read_map};
 use crate::event::counted;
-use crate::metrics::{MaskRecord, mean};
+use crate::metrics::{Overlap, mean};
 
 /// A predicted frame: its name and its mask.
 type Frame = (String, PathBuf);
@@ -18,30 +18,30 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let frames = predictions::masks(run)?;
     let sequences = sequences(&frames);
     let steadiness = consistencies(run, &sequences)?;
-    let (mut records, mut max_f_beta): (BTreeMap<String, MaskRecord>, _) = (BTreeMap::new(), None);
+    let (mut overlaps, mut max_f_beta): (BTreeMap<String, Overlap>, _) = (BTreeMap::new(), None);
     match truth {
         Some(truth) => {
             let pairs = run.matched(frames.clone(), truth)?;
-            let ObjectScores { records: scored, max_f_beta: largest, .. } = objects::score(run, &pairs)?;
+            let ObjectScores { overlaps: scored, max_f_beta: largest, .. } = objects::score(run, &pairs)?;
             max_f_beta = largest;
-            records.extend(scored.into_iter().map(|record| (record.image.clone(), record)));
+            overlaps.extend(scored);
         }
         None => run.summary.images = frames.len(),
     }
 
     let mut table = Table::new(&["image", "iou", "accuracy", "consistency"]);
     for (name, frames) in &sequences {
-        let scored: Vec<&MaskRecord> = frames.iter().filter_map(|(key, _)| records.get(key)).collect();
+        let scored: Vec<&Overlap> = frames.iter().filter_map(|(key, _)| overlaps.get(key)).collect();
         let steps = frames.iter().map(|(key, _)| steadiness.get(key).copied());
         for ((key, _), step) in frames.iter().zip(steps.clone()) {
-            let record = records.get(key);
-            table.push(key, &[record.map(|record| record.iou), record.map(|record| record.accuracy), step]);
+            let overlap = overlaps.get(key);
+            table.push(key, &[overlap.map(Overlap::iou), overlap.map(Overlap::accuracy), step]);
         }
         run.summary.sequences.push(SequenceScores {
             sequence: name.clone(),
             frames: frames.len(),
-            miou: mean(scored.iter().map(|record| record.iou)),
-            accuracy: mean(scored.iter().map(|record| record.accuracy)),
+            miou: mean(scored.iter().map(|overlap| overlap.iou())),
+            accuracy: mean(scored.iter().map(|overlap| overlap.accuracy())),
             consistency: mean(steps.flatten()),
         });
     }

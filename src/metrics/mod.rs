@@ -36,7 +36,7 @@ mod saliency;
 
 pub use clustering::Contingency;
 pub use localisation::{BoundingBox, CORLOC_THRESHOLD};
-pub use overlap::{BETA_SQUARED, MaskRecord, Overlap};
+pub use overlap::{BETA_SQUARED, Overlap};
 pub use regions::{RegionScores, region_scores};
 pub use risk_coverage::RiskCoverage;
 pub use saliency::SaliencyCurve;

@@ -1,7 +1,5 @@
 //! A binary mask against a binary ground truth.
 
-use serde::Serialize;
-
 use super::{MetricError, same_size, share};
 use crate::raster::Mask;
 
@@ -29,19 +27,12 @@ impl Overlap {
     ///
     /// # Shapes
     /// All three `[height, width]`.
-    pub fn of(prediction: &Mask, truth: &Mask, void: Option<&Mask>) -> Result<Self, MetricError> {
+    pub fn of(prediction: &Mask, truth: &Mask, void: &Mask) -> Result<Self, MetricError> {
         same_size(prediction, truth, "ground truth")?;
+        same_size(prediction, void, "mask of void pixels")?;
         let mut counts = [0u64; 4];
-        let cell = |predicted: u8, truth: u8| usize::from(predicted != 0) + 2 * usize::from(truth != 0);
-        let pairs = prediction.values.iter().zip(&truth.values);
-        match void {
-            None => pairs.for_each(|(&predicted, &truth)| counts[cell(predicted, truth)] += 1),
-            Some(void) => {
-                same_size(prediction, void, "mask of void pixels")?;
-                for ((&predicted, &truth), &void) in pairs.zip(&void.values) {
-                    counts[cell(predicted, truth)] += u64::from(void == 0);
-                }
-            }
+        for ((&predicted, &truth), &void) in prediction.values.iter().zip(&truth.values).zip(&void.values) {
+            counts[usize::from(predicted != 0) + 2 * usize::from(truth != 0)] += u64::from(void == 0);
         }
         let [neither_px, predicted_only_px, truth_only_px, both_px] = counts;
         Ok(Self { both_px, predicted_only_px, truth_only_px, neither_px })
@@ -87,29 +78,6 @@ pub(super) fn f_beta(precision: f64, recall: f64, beta_squared: f64) -> f64 {
     if denominator == 0.0 { 0.0 } else { (1.0 + beta_squared) * precision * recall / denominator }
 }
 
-/// The scores of one image's mask, a line of a report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MaskRecord {
-    /// Which image, as its collection names it.
-    pub image: String,
-    pub iou: f64,
-    pub accuracy: f64,
-    /// F_β with [`BETA_SQUARED`].
-    pub f_beta: f64,
-}
-
-impl MaskRecord {
-    /// The scores of `overlap`.
-    pub fn new(image: impl Into<String>, overlap: &Overlap) -> Self {
-        Self {
-            image: image.into(),
-            iou: overlap.iou(),
-            accuracy: overlap.accuracy(),
-            f_beta: overlap.f_beta(BETA_SQUARED),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,9 +99,9 @@ mod tests {
             (&[0, 0, 0, 0], &[0, 0, 0, 0], 1.0, 1.0, 1.0),
         ];
         for (prediction, truth, iou, accuracy, f_beta) in cases {
-            let overlap = Overlap::of(&mask(prediction), &mask(truth), None).unwrap();
-            let found = MaskRecord::new("a.jpg", &overlap);
-            for (found, expected) in [(found.iou, iou), (found.accuracy, accuracy), (found.f_beta, f_beta)] {
+            let found = Overlap::of(&mask(prediction), &mask(truth), &mask(&[0; 4])).unwrap();
+            let f_beta = (found.f_beta(BETA_SQUARED), f_beta);
+            for (found, expected) in [(found.iou(), iou), (found.accuracy(), accuracy), f_beta] {
                 assert!((found - expected).abs() < 1e-12, "{prediction:?} {truth:?}: {found} instead of {expected}");
             }
         }
@@ -142,16 +110,16 @@ mod tests {
     #[test]
     fn void_pixels_count_nowhere() {
         let (prediction, truth) = (mask(&[1, 1, 0, 0, 1]), mask(&[1, 0, 1, 0, 1]));
-        let overlap = Overlap::of(&prediction, &truth, Some(&mask(&[0, 1, 7, 0, 255]))).unwrap();
+        let overlap = Overlap::of(&prediction, &truth, &mask(&[0, 1, 7, 0, 255])).unwrap();
         assert_eq!(overlap, Overlap { both_px: 1, neither_px: 1, ..Overlap::default() });
-        let overlap = Overlap::of(&prediction, &truth, Some(&mask(&[1; 5]))).unwrap();
+        let overlap = Overlap::of(&prediction, &truth, &mask(&[1; 5])).unwrap();
         assert_eq!((overlap.iou(), overlap.accuracy()), (1.0, 1.0));
     }
 
     #[test]
     fn sizes_must_agree() {
-        let error = Overlap::of(&mask(&[1, 2]), &mask(&[1]), None).unwrap_err();
+        let error = Overlap::of(&mask(&[1, 2]), &mask(&[1]), &mask(&[0])).unwrap_err();
         assert!(error.to_string().starts_with("the ground truth has 1x1 pixels, the prediction 2x1;"), "{error}");
-        assert!(Overlap::of(&mask(&[1, 2]), &mask(&[1, 2]), Some(&mask(&[1]))).is_err());
+        assert!(Overlap::of(&mask(&[1, 2]), &mask(&[1, 2]), &mask(&[1])).is_err());
     }
 }

@@ -32,17 +32,13 @@ impl SaliencyCurve {
     ///
     /// # Shapes
     /// All three `[height, width]`.
-    pub fn add(&mut self, saliency: &Raster<u8>, truth: &Mask, void: Option<&Mask>) -> Result<(), MetricError> {
+    pub fn add(&mut self, saliency: &Raster<u8>, truth: &Mask, void: &Mask) -> Result<(), MetricError> {
         same_size(saliency, truth, "ground truth")?;
-        if let Some(void) = void {
-            same_size(saliency, void, "mask of void pixels")?;
-        }
+        same_size(saliency, void, "mask of void pixels")?;
         // Pixels of every saliency, [background, foreground].
         let mut histogram = [[0u64; 2]; 256];
-        for (index, (&value, &truth)) in saliency.values.iter().zip(&truth.values).enumerate() {
-            if void.is_none_or(|void| void.values[index] == 0) {
-                histogram[usize::from(value)][usize::from(truth != 0)] += 1;
-            }
+        for ((&value, &truth), &void) in saliency.values.iter().zip(&truth.values).zip(&void.values) {
+            histogram[usize::from(value)][usize::from(truth != 0)] += u64::from(void == 0);
         }
         let total = |class: usize| histogram.iter().map(|counts| counts[class]).sum::<u64>();
         let mut overlap = Overlap { truth_only_px: total(1), neither_px: total(0), ..Overlap::default() };
@@ -82,8 +78,9 @@ mod tests {
         let (mask, truth) = (row(&[255, 255, 255, 0, 0]), row(&[255, 255, 0, 255, 0]));
         let mut curve = SaliencyCurve::default();
         assert_eq!(curve.maximum(BETA_SQUARED), None);
-        curve.add(&mask, &truth, None).unwrap();
-        let expected = Overlap::of(&mask, &truth, None).unwrap().f_beta(BETA_SQUARED);
+        let void = row(&[0; 5]);
+        curve.add(&mask, &truth, &void).unwrap();
+        let expected = Overlap::of(&mask, &truth, &void).unwrap().f_beta(BETA_SQUARED);
         let found = curve.maximum(BETA_SQUARED).unwrap();
         assert!((found - expected).abs() < 1e-12, "{found}");
     }
@@ -92,13 +89,13 @@ mod tests {
     fn the_best_threshold_is_shared_by_all_images() {
         // Perfect at thresholds 10 to 99 for the first image, at 50 to 199 for the second.
         let mut curve = SaliencyCurve::default();
-        curve.add(&row(&[10, 100, 100]), &row(&[0, 1, 1]), None).unwrap();
-        curve.add(&row(&[50, 200, 255, 255]), &row(&[0, 1, 1, 0]), Some(&row(&[0, 0, 0, 1]))).unwrap();
+        curve.add(&row(&[10, 100, 100]), &row(&[0, 1, 1]), &row(&[0; 3])).unwrap();
+        curve.add(&row(&[50, 200, 255, 255]), &row(&[0, 1, 1, 0]), &row(&[0, 0, 0, 1])).unwrap();
         assert_eq!(curve.maximum(BETA_SQUARED), Some(1.0));
         // At any threshold one of these two is wrong: precision (1 + 0) / 2, recall (1 + 0) / 2.
         let mut curve = SaliencyCurve::default();
-        curve.add(&row(&[10, 0]), &row(&[1, 0]), None).unwrap();
-        curve.add(&row(&[0, 10]), &row(&[1, 0]), None).unwrap();
+        curve.add(&row(&[10, 0]), &row(&[1, 0]), &row(&[0; 2])).unwrap();
+        curve.add(&row(&[0, 10]), &row(&[1, 0]), &row(&[0; 2])).unwrap();
         let found = curve.maximum(BETA_SQUARED).unwrap();
         assert!((found - 0.5).abs() < 1e-12, "{found}");
     }

@@ -1,6 +1,6 @@
-//! What PNGs with one byte per pixel have in common.
+//! PNGs with one byte per pixel: what grey pictures and masks have in common, and grey pictures.
 
-use png::{BitDepth, Compression, Encoder, EncodingError, Filter};
+use png::{BitDepth, ColorType, Compression, Encoder, EncodingError, Filter};
 
 use super::EncodeError;
 use crate::raster::Raster;
@@ -29,4 +29,26 @@ pub(super) fn encode(
     };
     encode().map_err(|source| EncodeError::Png { width, height, source })?;
     Ok(bytes)
+}
+
+/// Encodes 8-bit grey values as a PNG. Fails for an empty raster, which PNG does not allow.
+pub fn encode_grey_png(values: &Raster<u8>) -> Result<Vec<u8>, EncodeError> {
+    encode(values, |encoder| {
+        encoder.set_color(ColorType::Grayscale);
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pixels::decode_label_map;
+
+    #[test]
+    fn values_survive() {
+        let values = Raster::from_values(3, 2, vec![0, 128, 255, 7, 7, 1]);
+        let decoded = decode_label_map(&encode_grey_png(&values).unwrap()).unwrap();
+        assert_eq!(decoded, values.map(u32::from));
+        assert!(encode_grey_png(&Raster::filled(0, 4, 0)).is_err());
+    }
 }

@@ -1,10 +1,15 @@
-//! Pictures for people: the image with its mask drawn over it.
+//! Pictures for people: the image with its mask drawn over it, and pictures small enough that a page can hold hundreds.
+
+use std::borrow::Cow;
 
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::EncodeError;
 use super::palette::cluster_colour;
+use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
 use crate::raster::{Mask, RgbImage};
 
@@ -21,6 +26,33 @@ const OUTLINE_PX: f32 = 2.0;
 /// From how far, along rows and columns, another cluster can still change a pixel's outline.
 const REACH_PX: usize = OUTLINE_PX as usize + 1;
 
+/// The longer side of a report's thumbnails.
+pub const THUMBNAIL_SIDE_PX: usize = 160;
+
+/// Small enough for hundreds on a page, good enough to recognise what is shown.
+const THUMBNAIL_QUALITY: u8 = 72;
+
+/// What results look like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Overlays are scaled down to at most this many pixels on their longer side.
+    pub overlay_side_px: usize,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        OutputConfig { overlay_side_px: 1024 }
+    }
+}
+
+impl OutputConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("overlay_side_px", self.overlay_side_px, 1, 16_384)
+    }
+}
+
 /// The image with the background dimmed and each foreground cluster tinted and outlined in [`cluster_colour`].
 ///
 /// The picture is scaled so that its longer side has at most `max_side` pixels; it is never enlarged. A mask of another
@@ -32,14 +64,8 @@ pub fn overlay(image: &RgbImage, mask: &Mask, max_side: usize) -> RgbImage {
     if image.values.is_empty() || mask.values.is_empty() {
         return image.clone();
     }
-    let (width, height) = fit(image.width, image.height, max_side);
-    let resized;
-    let image = if (width, height) == (image.width, image.height) {
-        image
-    } else {
-        resized = resize_lanczos(image, width, height);
-        &resized
-    };
+    let image = scaled_down(image, max_side);
+    let (width, height) = (image.width, image.height);
     let mask = mask.resized_nearest(width, height);
     let inner = inner_pixels(&mask);
     let mut picture = RgbImage::filled(width, height, [0; 3]);
@@ -52,15 +78,20 @@ pub fn overlay(image: &RgbImage, mask: &Mask, max_side: usize) -> RgbImage {
     picture
 }
 
+/// `image` as a JPEG whose longer side has at most `max_side` pixels; it is never enlarged.
+///
+/// # Shapes
+/// `[H, W]` → `[s·H, s·W]` with s = min(1, max_side / max(H, W))
+pub fn thumbnail(image: &RgbImage, max_side: usize) -> Result<Vec<u8>, EncodeError> {
+    encode_jpeg(&scaled_down(image, max_side), THUMBNAIL_QUALITY)
+}
+
 /// Encodes `image` as JPEG; `quality` is 1 (smallest) to 100 (best).
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError> {
     let (width, height) = (image.width, image.height);
-    let (Ok(columns), Ok(rows)) = (u32::try_from(width), u32::try_from(height)) else {
+    let (Ok(columns @ 1..), Ok(rows @ 1..)) = (u32::try_from(width), u32::try_from(height)) else {
         return Err(EncodeError::Size { width, height });
     };
-    if width == 0 || height == 0 {
-        return Err(EncodeError::Size { width, height });
-    }
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
         .encode(image.values.as_flattened(), columns, rows, ExtendedColorType::Rgb8)
@@ -68,9 +99,19 @@ pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError
     Ok(bytes)
 }
 
+/// `image` itself where its longer side has at most `max_side` pixels, else scaled down to that. An image without pixels has
+/// no proportions and stays as it is.
+fn scaled_down(image: &RgbImage, max_side: usize) -> Cow<'_, RgbImage> {
+    let (width, height) = fit(image.width, image.height, max_side);
+    if image.values.is_empty() || (width, height) == (image.width, image.height) {
+        return Cow::Borrowed(image);
+    }
+    Cow::Owned(resize_lanczos(image, width, height))
+}
+
 /// The size at which a picture of `width` × `height` fits a square of `max_side`, keeping its proportions.
-pub(super) fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
-    let longer = width.max(height);
+fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
+    let longer = width.max(height).max(1);
     let side = max_side.clamp(1, longer);
     let scaled = |length: usize| ((2 * length * side + longer) / (2 * longer)).max(1);
     (scaled(width), scaled(height))
@@ -204,5 +245,20 @@ mod tests {
         assert!(read.pixels().all(|pixel| pixel.0.iter().zip([200u8, 100, 50]).all(|(&a, b)| a.abs_diff(b) < 6)));
         assert!(matches!(encode_jpeg(&RgbImage::filled(0, 3, [0; 3]), 90), Err(EncodeError::Size { .. })));
         assert!(matches!(encode_jpeg(&RgbImage::filled(70_000, 1, [0; 3]), 90), Err(EncodeError::Jpeg { .. })));
+    }
+
+    #[test]
+    fn thumbnails_keep_proportions_and_are_never_enlarged() {
+        for ((width, height), max_side, expected) in [
+            ((320, 160), 160, (160, 80)),
+            ((100, 401), 160, (40, 160)),
+            ((30, 20), 160, (30, 20)),
+            ((5000, 3), 160, (160, 1)),
+            ((7, 7), 0, (1, 1)),
+        ] {
+            let jpeg = thumbnail(&RgbImage::filled(width, height, [90, 120, 30]), max_side).unwrap();
+            assert_eq!(image::load_from_memory(&jpeg).unwrap().to_rgb8().dimensions(), expected);
+        }
+        assert!(matches!(thumbnail(&RgbImage::filled(0, 5, [0; 3]), 160), Err(EncodeError::Size { .. })));
     }
 }

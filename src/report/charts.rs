@@ -46,17 +46,13 @@ impl LineChart<'_> {
         let step = self.points.len().div_ceil(MOST_POINTS).max(1);
         let drawn = |&(index, _): &(usize, &(f64, f64))| index % step == 0 || index == last;
         let points: Vec<(f64, f64)> = self.points.iter().enumerate().filter(drawn).map(|(_, point)| *point).collect();
-        let (Some(first), Some(lowest)) = (
-            points.iter().filter(|point| finite(point)).map(|point| self.along(point.0)).reduce(f64::min),
-            points.iter().filter(|point| finite(point)).map(|point| point.1).reduce(f64::min),
-        ) else {
-            return String::new();
+        let (along, heights): (Vec<f64>, Vec<f64>) =
+            points.iter().filter(|point| finite(point)).map(|point| (self.along(point.0), point.1)).unzip();
+        let ends = |values: &[f64]| {
+            let least = values.iter().copied().reduce(f64::min)?;
+            Some((least, values.iter().copied().fold(least, f64::max)))
         };
-        let (mut end, mut highest) = (first, lowest);
-        for point in points.iter().filter(|point| finite(point)) {
-            end = end.max(self.along(point.0));
-            highest = highest.max(point.1);
-        }
+        let Some(((first, end), (lowest, highest))) = ends(&along).zip(ends(&heights)) else { return String::new() };
         let vertical = Axis::new(lowest, highest, self.counts);
         let x_of = |along: f64| {
             let span = end - first;

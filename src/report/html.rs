@@ -63,18 +63,10 @@ pub fn visible(character: char) -> char {
 
 /// `text` as a JSON string that may stand within `<script>`: nothing in it ends the script or begins a comment.
 pub fn json_string(text: &str) -> String {
-    let mut json = String::with_capacity(text.len() + 2);
-    json.push('"');
-    for character in text.chars() {
-        match visible(character) {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            escaped @ ('<' | '>' | '&' | '\'') => json += &format!("\\u{:04x}", u32::from(escaped)),
-            other => json.push(other),
-        }
-    }
-    json.push('"');
-    json
+    let visible: String = text.chars().map(visible).collect();
+    let json = serde_json::Value::from(visible).to_string();
+    let escape = |json: String, of: char| json.replace(of, &format!("\\u{:04x}", u32::from(of)));
+    ['<', '>', '&', '\''].into_iter().fold(json, escape)
 }
 
 /// The end of `text` with an ellipsis before it, at most `most` characters in all: of a path, the end tells most.

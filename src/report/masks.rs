@@ -19,7 +19,7 @@ const MOST_DOUBTFUL: usize = 24;
 ///
 /// However many images there are, it keeps no more than 264 pictures at a time. Which ones follows from the order and
 /// the confidences of the images alone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MaskReport {
     collection: String,
     method: String,
@@ -52,21 +52,7 @@ struct Kept {
 impl MaskReport {
     /// An empty report about `collection`, segmented by `method`: both are text for the reader.
     pub fn new(collection: &str, method: &str) -> Self {
-        Self {
-            collection: collection.to_string(),
-            method: method.to_string(),
-            images: 0,
-            without_object: 0,
-            confident: 0,
-            confidence_sum: 0.0,
-            shares: Histogram::default(),
-            confidences: Histogram::default(),
-            kept: BTreeMap::new(),
-            sheet_step: 1,
-            doubtful: BTreeSet::new(),
-            skipped: Vec::new(),
-            skipped_count: 0,
-        }
+        Self { collection: collection.into(), method: method.into(), sheet_step: 1, ..Self::default() }
     }
 
     /// Counts an image, in the collection's order, and asks for its `picture` only if the report shows it for now. An

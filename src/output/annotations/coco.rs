@@ -15,6 +15,14 @@ use super::{AnnotatedImage, AnnotatedObject, Category};
 use crate::output::OutputError;
 use crate::output::atomic::{PendingFile, create_parent};
 
+/// What comes before the categories. Nothing of the machine and no time: the same images give the same file.
+const HEAD: &str = concat!(
+    "{\"info\":{\"description\":\"Pseudo-annotations: objects that deepcut found without labels\",",
+    "\"contributor\":\"deepcut\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"},\n\"licenses\":[],\n\"categories\":["
+);
+
 /// A COCO file that appears under its name when it is finished; dropped before, it leaves nothing behind.
 ///
 /// Images and annotations have ids 1, 2, … in the order in which they come, so the same images in the same order make
@@ -74,20 +82,6 @@ impl CocoWriter {
 }
 
 #[derive(Serialize)]
-struct Info {
-    description: &'static str,
-    contributor: &'static str,
-    version: &'static str,
-}
-
-#[derive(Serialize)]
-struct CategoryEntry<'a> {
-    id: u32,
-    name: &'a str,
-    supercategory: &'a str,
-}
-
-#[derive(Serialize)]
 struct ImageEntry<'a> {
     id: u64,
     file_name: &'a str,
@@ -138,18 +132,9 @@ impl Annotation {
 
 /// Everything before the first image.
 fn write_head(writer: &mut impl Write, categories: &[Category]) -> io::Result<()> {
-    // Nothing of the machine and no time: the same images give the same file.
-    let info = Info {
-        description: "Pseudo-annotations: objects that deepcut found without labels",
-        contributor: "deepcut",
-        version: env!("CARGO_PKG_VERSION"),
-    };
-    writer.write_all(b"{\"info\":")?;
-    write_json(writer, &info)?;
-    writer.write_all(b",\n\"licenses\":[],\n\"categories\":[")?;
+    writer.write_all(HEAD.as_bytes())?;
     for (number, category) in (1..).zip(categories) {
-        let Category { id, name, supercategory } = category;
-        write_element(writer, number, &CategoryEntry { id: *id, name, supercategory })?;
+        write_element(writer, number, category)?;
     }
     writer.write_all(b"\n],\n\"images\":[")
 }
@@ -195,13 +180,17 @@ mod tests {
     use crate::dataset::truth::coco;
     use crate::output::annotations::tests::{categories, image, nothing};
 
-    fn written(categories: &[Category], images: &[AnnotatedImage]) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/annotations.json");
-        let mut writer = CocoWriter::create(&path, categories).unwrap();
+    fn write(path: &Path, categories: &[Category], images: &[AnnotatedImage]) {
+        let mut writer = CocoWriter::create(path, categories).unwrap();
         images.iter().try_for_each(|image| writer.push(image)).unwrap();
         assert!(!path.exists());
         writer.finish().unwrap();
+    }
+
+    fn written(categories: &[Category], images: &[AnnotatedImage]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/annotations.json");
+        write(&path, categories, images);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "temporary files are left");
         fs::read_to_string(&path).unwrap()
     }
@@ -265,9 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("annotations.json");
         let images = [image("a/b.png", 9, 6, &[[1, 2, 1, 3, 4]]), image("c.png", 4, 4, &[])];
-        let mut writer = CocoWriter::create(&path, &categories(&["object"])).unwrap();
-        images.iter().try_for_each(|image| writer.push(image)).unwrap();
-        writer.finish().unwrap();
+        write(&path, &categories(&["object"]), &images);
         let truth = coco::masks(&path).unwrap();
         assert_eq!((truth.images.len(), truth.remarks.len()), (2, 0));
         assert_eq!((truth.images[0].key.as_str(), truth.images[0].size), ("a/b", Some((9, 6))));

@@ -16,10 +16,12 @@ pub use coco::CocoWriter;
 pub use voc::voc_annotation;
 pub use yolo::{yolo_data, yolo_labels};
 
+use serde::Serialize;
+
 use crate::raster::{Rectangle, RunLengthMask};
 
 /// A kind of object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Category {
     /// Counted from 1, and no two categories share one.
     pub id: u32,
@@ -33,9 +35,8 @@ pub struct Category {
 pub struct AnnotatedImage {
     /// The image's place within the collection, `/` between folders.
     pub path: String,
-    /// In pixels.
+    /// In pixels, as the height.
     pub width: usize,
-    /// In pixels.
     pub height: usize,
     pub objects: Vec<AnnotatedObject>,
 }
