@@ -12,14 +12,8 @@ pub mod union_find;
 pub mod vectorised;
 
 /// Index of the largest entry, the first of equals.
-pub fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
 }
 
 /// Divides a vector by its Euclidean length; the zero vector stays.
