@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::tensor::{Device, Tensor, into_vec, is_cpu, supports_bfloat};
 
 use super::arithmetic::{Bfloat, Single};
-use super::batch::{Descriptors, Grid, ImageBatch};
+use super::batch::{Descriptors, Grid, ImageBatch, Readout};
 use super::bfloat::{self, PairLinear};
 use super::config::{Facet, Precision, VitConfig};
 use super::host;
 use super::layers::VitWeights;
 use super::positions;
-use super::readout::Readout;
 use super::shape::VitShape;
 use super::tensors::DeviceVit;
 use crate::weights::{StateDict, WeightsError};
