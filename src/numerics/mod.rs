@@ -16,6 +16,13 @@ pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
     (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
 }
 
+/// `target += weight · source`.
+pub fn add_scaled(target: &mut [f32], source: &[f32], weight: f32) {
+    for (target, source) in target.iter_mut().zip(source) {
+        *target += weight * source;
+    }
+}
+
 /// Divides a vector by its Euclidean length; the zero vector stays.
 pub fn scale_to_unit_length(vector: &mut [f32]) {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();

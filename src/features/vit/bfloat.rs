@@ -98,9 +98,6 @@ compiled! {
     /// `target += weight · strip`: `[inputs, LANES]` in pairs by `[outputs, inputs]` into `[outputs, LANES]`.
     ///
     /// Only the lanes of the first `tokens` tokens (rounded up to whole vectors) are computed.
-    ///
-    /// # Panics
-    /// If a slice is shorter than its shape.
     pub fn add_product(target: &mut [f32], strip: &[Pair], linear: &PairLinear, tokens: usize) {
         let strip = &strip[..linear.input_pairs * LANES];
         let outputs = linear.bias.len();
@@ -113,9 +110,6 @@ compiled! {
     }
 
     /// `scores = keyᵀ · query` of one head: two strips `[channels, LANES]` in pairs into `[keys, LANES]`.
-    ///
-    /// # Panics
-    /// If a slice is shorter than its shape or `keys` exceeds [`LANES`].
     pub fn scores(scores: &mut [f32], query: &[Pair], key: &[Pair], keys: usize, tokens: usize) {
         assert!(keys <= LANES && key.len() >= query.len());
         for (panel, scores) in scores[..keys * LANES].chunks_mut(PANEL * LANES).enumerate() {
@@ -126,9 +120,6 @@ compiled! {
 
     /// `context += value · probabilities` of one head: `[channels, LANES]` in pairs along the keys by `[keys, LANES]` in
     /// pairs into `[channels, LANES]`.
-    ///
-    /// # Panics
-    /// If a slice is shorter than its shape.
     pub fn add_values(context: &mut [f32], probabilities: &[Pair], value: &[Pair], tokens: usize) {
         let channels = context.len() / LANES;
         assert!(value.len() >= channels * KEY_PAIRS);

@@ -6,7 +6,7 @@
 //! anything; normalisation, softmax and GELU run along the lanes without a horizontal reduction.
 //!
 //! Every function here is sequential and its result depends on its arguments alone: callers run strips in parallel
-//! and get the same bytes on any number of threads.
+//! and get the same bytes on any number of threads. All panic if a slice is shorter than its shape.
 
 use gemm::{Parallelism, gemm};
 
@@ -30,9 +30,6 @@ struct Right<'a> {
 /// `target = right · strip`, or `+=` if `ADD`: `[inputs, LANES]` by `[outputs, inputs]` into `[outputs, LANES]`.
 ///
 /// Only the lanes of the first `tokens` tokens (rounded up to whole vectors) are computed.
-///
-/// # Panics
-/// If a slice is shorter than its shape.
 fn product<const ADD: bool>(
     target: &mut [f32],
     strip: &[f32],
@@ -72,18 +69,12 @@ fn product<const ADD: bool>(
 }
 
 /// `target += weight · strip`: `[inputs, LANES]` by `[outputs, inputs]` into `[outputs, LANES]`.
-///
-/// # Panics
-/// If a slice is shorter than its shape.
 pub fn add_product(target: &mut [f32], strip: &[f32], weight: &[f32], inputs: usize, outputs: usize, tokens: usize) {
     let weight = Right { values: weight, input_stride: 1, output_stride: inputs };
     product::<true>(target, strip, weight, [inputs, outputs], tokens);
 }
 
 /// `scores = keyᵀ · query` of one head: two strips `[channels, LANES]` into `[keys, LANES]`.
-///
-/// # Panics
-/// If a slice is shorter than its shape or `keys` exceeds [`LANES`].
 pub fn scores(scores: &mut [f32], query: &[f32], key: &[f32], channels: usize, keys: usize, tokens: usize) {
     assert!(keys <= LANES);
     let key = Right { values: key, input_stride: LANES, output_stride: 1 };
@@ -91,9 +82,6 @@ pub fn scores(scores: &mut [f32], query: &[f32], key: &[f32], channels: usize, k
 }
 
 /// `context += value · probabilities` of one head: `[channels, LANES]` by `[keys, LANES]` into `[channels, LANES]`.
-///
-/// # Panics
-/// If a slice is shorter than its shape or `keys` exceeds [`LANES`].
 pub fn add_values(
     context: &mut [f32],
     probabilities: &[f32],
