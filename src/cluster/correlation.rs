@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::neighbours::Neighbours;
 use super::partition::Partition;
 use super::vectors::Vectors;
-use super::{ClusterConfig, ClusterError, Propagation, Restart, propagation};
+use super::{ClusterConfig, ClusterError, FitDetails, Propagation, Restart, propagation};
 use crate::event::{Event, Observer, Phase};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::{argmax, random};
@@ -24,15 +24,6 @@ const FEW: usize = 4000;
 /// Steps times learning rate: fewer steps are longer ones.
 const TRAVEL: f64 = 0.2;
 
-/// What correlation clustering found.
-pub(super) struct Found {
-    pub clusters: Vec<u32>,
-    pub objective: f64,
-    pub restarts: Vec<Restart>,
-    pub best_restart: usize,
-    pub propagation: &'static str,
-}
-
 /// Groups vectors by the objective alone; the number of clusters, at most `most`, follows from it.
 ///
 /// Every restart trains a fresh network S = softmax(MLP(P)) on all N vectors and takes the most probable cluster of each;
@@ -46,7 +37,7 @@ pub(super) fn correlation(
     network: &NetworkConfig,
     device: &Device,
     observer: &dyn Observer,
-) -> Result<Found, ClusterError> {
+) -> Result<(Vec<u32>, FitDetails), ClusterError> {
     let offset = vectors.largest_product() / config.alpha;
     let (count, width) = (vectors.count(), vectors.width());
     let exact = match config.propagation {
@@ -101,8 +92,14 @@ pub(super) fn correlation(
     }
     observer.observe(Event::PhaseFinished { phase: Phase::Training });
     let Some((objective, best_restart, clusters)) = best else { return Err(ClusterError::Empty) };
-    let propagation = if exact { "exact" } else { "sparse" };
-    Ok(Found { clusters, objective, restarts, best_restart, propagation })
+    let details = FitDetails {
+        objective: Some(objective),
+        restarts,
+        best_restart: Some(best_restart),
+        propagation: Some(if exact { "exact" } else { "sparse" }),
+        eigenvalues: Vec::new(),
+    };
+    Ok((clusters, details))
 }
 
 /// The collection as tensors.
@@ -191,14 +188,12 @@ mod tests {
             let config = ClusterConfig { restarts: 2, ..ClusterConfig::default() };
             let network =
                 NetworkConfig { input: 32, hidden: [64, 32], clusters: 10, dropout: 0.25, root_weight: false };
-            let found = correlation(&vectors, &config, &network, &tensor::cpu(), &Silent).unwrap();
-            let clusters = &found.clusters;
+            let (clusters, found) = correlation(&vectors, &config, &network, &tensor::cpu(), &Silent).unwrap();
             assert!((0..120).all(|i| (0..120).all(|j| (clusters[i] == clusters[j]) == (i % groups == j % groups))));
             assert!(found.restarts.iter().all(|restart| restart.objective <= restart.network_objective + 1e-6));
-            let mut sparse = config.clone();
-            sparse.propagation = Propagation::Sparse;
+            let sparse = ClusterConfig { propagation: Propagation::Sparse, ..config };
             let again = correlation(&vectors, &sparse, &network, &tensor::cpu(), &Silent).unwrap();
-            assert_eq!((again.clusters, again.propagation), (found.clusters, "sparse"));
+            assert_eq!((again.0, again.1.propagation), (clusters, Some("sparse")));
         }
     }
 }

@@ -5,34 +5,22 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::vectors::Vectors;
-use crate::numerics::random;
+use crate::numerics::{argmax, random};
 
 /// Lloyd's iterations after which a start ends, should it not have converged.
 const MOST_ITERATIONS: usize = 200;
 
-/// What k-means found.
-pub(super) struct Found {
-    pub clusters: Vec<u32>,
-    /// Σ_i ‖f_i − centre of its cluster‖².
-    pub squared_distances: f64,
-}
-
-/// Lloyd's algorithm from several k-means++ starts; the one with the smallest sum of squared distances wins.
+/// Lloyd's algorithm from several k-means++ starts; the one with the smallest sum of squared distances wins. Gives the
+/// clusters and Σ_i ‖f_i − centre of its cluster‖².
 ///
 /// Source: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007. A cluster that runs empty
 /// starts again at the vector farthest from its centre; with fewer different vectors than clusters some stay empty.
-pub(super) fn k_means(vectors: &Vectors, clusters: usize, restarts: usize, seed: u64) -> Found {
-    let mut best: Option<Found> = None;
-    for restart in 0..restarts.max(1) as u64 {
-        let found = run(vectors, clusters, &mut random::stream(seed, "k-means", restart));
-        if best.as_ref().is_none_or(|best| found.squared_distances < best.squared_distances) {
-            best = Some(found);
-        }
-    }
-    best.unwrap_or(Found { clusters: Vec::new(), squared_distances: 0.0 })
+pub(super) fn k_means(vectors: &Vectors, clusters: usize, restarts: usize, seed: u64) -> (Vec<u32>, f64) {
+    let start = |restart: u64| run(vectors, clusters, &mut random::stream(seed, "k-means", restart));
+    (1..restarts as u64).map(start).fold(start(0), |best, found| if found.1 < best.1 { found } else { best })
 }
 
-fn run(vectors: &Vectors, clusters: usize, generator: &mut ChaCha8Rng) -> Found {
+fn run(vectors: &Vectors, clusters: usize, generator: &mut ChaCha8Rng) -> (Vec<u32>, f64) {
     let width = vectors.width();
     let mut centres = seeds(vectors, clusters, generator);
     let mut nearest = assign(vectors, &centres);
@@ -67,7 +55,7 @@ fn run(vectors: &Vectors, clusters: usize, generator: &mut ChaCha8Rng) -> Found 
         }
     }
     let squared_distances = nearest.iter().map(|(_, distance)| distance).sum();
-    Found { clusters: nearest.into_iter().map(|(cluster, _)| cluster).collect(), squared_distances }
+    (nearest.into_iter().map(|(cluster, _)| cluster).collect(), squared_distances)
 }
 
 /// k-means++: every next centre is a vector drawn with probability proportional to its squared distance from the nearest
@@ -107,7 +95,7 @@ fn assign(vectors: &Vectors, centres: &[f64]) -> Vec<(u32, f64)> {
         let products = vectors.products(rows, &single);
         let nearest = |(&row, products): (&u32, &[f32])| {
             let scores = products.iter().zip(&squared).map(|(&product, squared)| 2.0 * f64::from(product) - squared);
-            let best = super::partition::largest(&scores.collect::<Vec<f64>>());
+            let best = argmax(&scores.collect::<Vec<f64>>());
             let centre = &centres[best * width..][..width];
             let difference = vectors.row(row as usize).iter().zip(centre).map(|(a, b)| (f64::from(*a) - b).powi(2));
             (best as u32, difference.sum())
@@ -124,15 +112,14 @@ mod tests {
     #[test]
     fn three_pairs_are_found() {
         let vectors = Vectors::new(vec![0.0, 10.0, 0.5, 10.5, 20.0, 20.5], 1).unwrap();
-        let found = k_means(&vectors, 3, 3, 0);
-        let clusters = &found.clusters;
+        let (clusters, squared_distances) = k_means(&vectors, 3, 3, 0);
         assert!(clusters[0] == clusters[2] && clusters[1] == clusters[3] && clusters[4] == clusters[5]);
-        assert!((found.squared_distances - 6.0 * 0.0625).abs() < 1e-6, "{}", found.squared_distances);
+        assert!((squared_distances - 6.0 * 0.0625).abs() < 1e-6, "{squared_distances}");
     }
 
     #[test]
     fn more_clusters_than_different_vectors_end() {
         let found = k_means(&Vectors::new(vec![1.0; 8], 2).unwrap(), 3, 2, 0);
-        assert_eq!((found.clusters, found.squared_distances), (vec![0; 4], 0.0));
+        assert_eq!(found, (vec![0; 4], 0.0));
     }
 }

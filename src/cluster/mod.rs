@@ -103,28 +103,20 @@ fn group(
         Method::Correlation => {
             let &ClusterNetwork { hidden, dropout } = network;
             let network = NetworkConfig { input: vectors.width(), hidden, clusters: most, dropout, root_weight: false };
-            let found = correlation::correlation(vectors, settings, &network, device, observer)?;
-            let details = FitDetails {
-                objective: Some(found.objective),
-                restarts: found.restarts,
-                best_restart: Some(found.best_restart),
-                propagation: Some(found.propagation),
-                eigenvalues: Vec::new(),
-            };
-            (found.clusters, details)
+            correlation::correlation(vectors, settings, &network, device, observer)?
         }
         Method::Components => (components::components(vectors, device, observer)?, FitDetails::default()),
         Method::Spectral => {
-            let found = spectral::spectral(vectors, most, settings.restarts, settings.seed)?;
-            (found.clusters, FitDetails { eigenvalues: found.eigenvalues, ..FitDetails::default() })
+            let (clusters, eigenvalues) = spectral::spectral(vectors, most, settings.restarts, settings.seed)?;
+            (clusters, FitDetails { eigenvalues, ..FitDetails::default() })
         }
         Method::Kmeans => {
             let clusters = settings.clusters.ok_or(ClusterError::NumberNeeded)?;
             if clusters > vectors.count() {
                 return Err(ClusterError::TooFew { clusters, count: vectors.count() });
             }
-            let found = k_means::k_means(vectors, clusters, settings.restarts, settings.seed);
-            (found.clusters, FitDetails { objective: Some(found.squared_distances), ..FitDetails::default() })
+            let (clusters, objective) = k_means::k_means(vectors, clusters, settings.restarts, settings.seed);
+            (clusters, FitDetails { objective: Some(objective), ..FitDetails::default() })
         }
     };
     let (clusters, sizes) = numbered_by_size(&clusters);

@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::partition::{largest, scores};
+use super::partition::scores;
 use super::vectors::{FittedScaling, Vectors};
 use super::{ClusterConfig, ClusterError, ClusterNetwork, FitDetails, Method, group};
 use crate::event::Observer;
 use crate::model::container::{self, ContainerError, Kind, NamedMatrix};
+use crate::numerics::argmax;
 use crate::tensor::Device;
 
 const KIND: Kind = Kind { name: "clustering", format: 1 };
@@ -182,7 +183,7 @@ impl ClusterModel {
             let mut vector = vectors.row(row).to_vec();
             self.scaling.apply_to_one(&mut vector);
             let preferences = self.preferences(&vector);
-            let cluster = largest(&preferences) as u32;
+            let cluster = argmax(&preferences) as u32;
             Membership { cluster, confidence: self.confidence(&preferences, cluster) }
         };
         (0..vectors.count()).into_par_iter().with_min_len(64).map(membership).collect()

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::spread::Spread;
 use super::vectors::{Vectors, squared_length};
+use crate::numerics::argmax;
 
 /// A move must gain more than this share of the largest product, so that rounding never keeps a search going.
 const LEAST_GAIN: f64 = 1e-7;
@@ -121,7 +122,7 @@ impl<'a> Partition<'a> {
         let least = LEAST_GAIN * self.offset.max(f64::MIN_POSITIVE) * self.rows.len() as f64 / count as f64;
         let better = |partition: &Partition, position: usize, gains: &mut [f64]| -> Option<usize> {
             partition.gains(position, gains);
-            let best = largest(gains);
+            let best = argmax(gains);
             let own = partition.clusters[position] as usize;
             (gains[best] > gains[own] + least).then_some(best)
         };
@@ -268,7 +269,7 @@ impl<'a> Partition<'a> {
             let products = self.vectors.products(rows, &sums);
             let nearest = |products: &[f32]| {
                 let gains = products.iter().zip(&self.sizes).map(|(&p, size)| f64::from(p) - self.offset * size);
-                largest(&gains.collect::<Vec<f64>>()) as u32
+                argmax(&gains.collect::<Vec<f64>>()) as u32
             };
             products.chunks_exact(self.count()).map(nearest).collect()
         };
@@ -298,17 +299,6 @@ pub(super) fn dot(vector: &[f32], sum: &[f64]) -> f64 {
     }
     let rest: f64 = rest.iter().zip(rest_sum).map(|(value, sum)| f64::from(*value) * sum).sum();
     strands.iter().sum::<f64>() + rest
-}
-
-/// Index of the largest value, the first of equals.
-pub(super) fn largest(values: &[f64]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

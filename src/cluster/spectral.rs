@@ -12,20 +12,19 @@ const MOST_VECTORS: usize = 3000;
 /// A smaller difference of eigenvalues is rounding.
 const LEAST_GAP: f64 = 1e-9;
 
-/// What spectral clustering found.
-pub(super) struct Found {
-    pub clusters: Vec<u32>,
-    /// The smallest eigenvalues, ascending: one more than clusters were allowed, as far as there are.
-    pub eigenvalues: Vec<f64>,
-}
-
-/// Normalised spectral clustering of W = max(F Fᵀ, 0) into at most `most` clusters.
+/// Normalised spectral clustering of W = max(F Fᵀ, 0) into at most `most` clusters; the clusters, and the smallest
+/// eigenvalues, ascending: one more than clusters were allowed, as far as there are.
 ///
 /// L = I − D^-½ W D^-½; K ≥ 2 is where λ_{K+1} − λ_K is largest; k-means groups the rows of the first K eigenvectors, scaled to
 /// unit length. A vector without any affinity is a component of its own (λ = 0).
 /// Source: Ng, Jordan and Weiss, "On spectral clustering", NIPS 2001; von Luxburg, "A tutorial on spectral clustering",
 /// arXiv 0711.0189, section 8.3, for the eigengap.
-pub(super) fn spectral(vectors: &Vectors, most: usize, restarts: usize, seed: u64) -> Result<Found, ClusterError> {
+pub(super) fn spectral(
+    vectors: &Vectors,
+    most: usize,
+    restarts: usize,
+    seed: u64,
+) -> Result<(Vec<u32>, Vec<f64>), ClusterError> {
     let count = vectors.count();
     if count > MOST_VECTORS {
         return Err(ClusterError::TooManyForSpectral { most: MOST_VECTORS, count });
@@ -41,7 +40,7 @@ pub(super) fn spectral(vectors: &Vectors, most: usize, restarts: usize, seed: u6
         embedding.extend(place.into_iter().map(|value| (value / length) as f32));
     }
     let embedding = Vectors::new(embedding, clusters)?;
-    Ok(Found { clusters: k_means::k_means(&embedding, clusters, restarts, seed).clusters, eigenvalues })
+    Ok((k_means::k_means(&embedding, clusters, restarts, seed).0, eigenvalues))
 }
 
 /// The K ≥ 2 after which the eigenvalues, ascending, leave the largest gap; 1 where there is none.
@@ -84,11 +83,10 @@ mod tests {
     #[test]
     fn orthogonal_groups_have_an_eigenvalue_of_zero_each() {
         let vectors = Vectors::new(vec![1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1.0, 0.0], 2).unwrap();
-        let found = spectral(&vectors, 4, 2, 0).unwrap();
-        for (value, expected) in found.eigenvalues.iter().zip([0.0, 0.0, 1.0, 1.0, 1.0]) {
-            assert!((value - expected).abs() < 1e-12, "{:?}", found.eigenvalues);
+        let (clusters, eigenvalues) = spectral(&vectors, 4, 2, 0).unwrap();
+        for (value, expected) in eigenvalues.iter().zip([0.0, 0.0, 1.0, 1.0, 1.0]) {
+            assert!((value - expected).abs() < 1e-12, "{eigenvalues:?}");
         }
-        let clusters = &found.clusters;
         assert!(clusters[0] == clusters[1] && clusters[1] == clusters[4] && clusters[2] == clusters[3]);
         assert_ne!(clusters[0], clusters[2]);
     }

@@ -32,9 +32,6 @@ pub struct NeedlessPrecision(pub &'static str);
 pub struct Resolved {
     settings: Settings,
     backbone: Entry,
-    objective: ObjectiveKind,
-    parts_objective: ObjectiveKind,
-    self_training: bool,
 }
 
 impl Settings {
@@ -76,13 +73,7 @@ impl Settings {
             }
             Purpose::Reuse => {}
         }
-        Ok(Resolved {
-            backbone,
-            objective: self.objective.kind(),
-            parts_objective: self.objective.parts(),
-            self_training: self.train.self_training == Some(true),
-            settings: self,
-        })
+        Ok(Resolved { backbone, settings: self })
     }
 }
 
@@ -98,38 +89,38 @@ impl Resolved {
 
     /// Whether a second network learns the first one's masks.
     pub fn self_training(&self) -> bool {
-        self.self_training
+        self.settings.train.self_training == Some(true)
     }
 
     /// Number of clusters, K.
     pub fn clusters(&self) -> usize {
-        self.settings.clusters_for(self.objective)
+        self.settings.clusters_for(self.objective_kind())
     }
 
     pub fn objective_kind(&self) -> ObjectiveKind {
-        self.objective
+        self.settings.objective.kind()
     }
 
     pub fn parts_objective_kind(&self) -> ObjectiveKind {
-        self.parts_objective
+        self.settings.objective.parts()
     }
 
     pub fn objective(&self) -> Objective {
-        self.settings.objective.weighted(self.objective)
+        self.settings.objective.weighted(self.objective_kind())
     }
 
     pub fn parts_objective(&self) -> Objective {
-        self.settings.objective.weighted(self.parts_objective)
+        self.settings.objective.weighted(self.parts_objective_kind())
     }
 
     /// How the graph of an image is weighted.
     pub fn affinity(&self) -> Affinity {
-        self.affinity_for(self.objective)
+        self.affinity_for(self.objective_kind())
     }
 
     /// How the graph of an object is weighted, to be divided into parts.
     pub fn parts_affinity(&self) -> Affinity {
-        self.affinity_for(self.parts_objective)
+        self.affinity_for(self.parts_objective_kind())
     }
 
     /// The network for features of so many channels, with so many clusters.

@@ -34,8 +34,8 @@ pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Record, DatasetEr
 fn record(root: &Path, entry: DirEntry) -> Option<Result<Record, DatasetError>> {
     // A folder comes with what was wrong with the ignore files in it; that it cannot be read comes by itself.
     if let Some(error) = entry.error().filter(|error| error.io_error().is_none()) {
-        let (folder, reason) = (entry.path().to_path_buf(), error.to_string());
-        return Some(Err(DatasetError::IgnoreFile { folder, reason }));
+        let (path, reason) = (entry.path().to_path_buf(), error.to_string());
+        return Some(Err(DatasetError::IgnoreFile { path, reason }));
     }
     if !entry.file_type().is_some_and(|kind| kind.is_file()) || !is_image(entry.path()) {
         return None;

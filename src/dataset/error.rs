@@ -24,14 +24,14 @@ pub enum DatasetError {
     )]
     NotAList { path: PathBuf, line: usize, reason: &'static str },
 
-    #[error("line {line} of {} names no file: {entry}; put the path of an image there", list.display())]
-    NoFileName { list: PathBuf, line: usize, entry: String },
+    #[error("line {line} of {} names no file: {entry}; put the path of an image there", path.display())]
+    NoFileName { path: PathBuf, line: usize, entry: String },
 
     #[error("the masks of {} and {} would be the same file; rename one of the images", path.display(), first.display())]
     SameOutput { path: PathBuf, first: PathBuf },
 
-    #[error("cannot use all ignore files of {}: {reason}; correct the pattern", folder.display())]
-    IgnoreFile { folder: PathBuf, reason: String },
+    #[error("cannot use all ignore files of {}: {reason}; correct the pattern", path.display())]
+    IgnoreFile { path: PathBuf, reason: String },
 }
 
 impl From<DatasetError> for SkippedFile {
@@ -48,9 +48,9 @@ impl DatasetError {
             | Self::Unreadable { path, .. }
             | Self::BrokenLink { path }
             | Self::NotAList { path, .. }
-            | Self::SameOutput { path, .. } => path,
-            Self::NoFileName { list, .. } => list,
-            Self::IgnoreFile { folder, .. } => folder,
+            | Self::NoFileName { path, .. }
+            | Self::SameOutput { path, .. }
+            | Self::IgnoreFile { path, .. } => path,
         }
     }
 

@@ -23,7 +23,7 @@ impl ImageList {
     pub(super) fn records(list: Arc<Self>) -> impl Iterator<Item = Result<Record, DatasetError>> + Send {
         (0..list.nameless.len() + list.records.len()).map(move |index| match list.nameless.get(index) {
             Some((line, entry)) => {
-                Err(DatasetError::NoFileName { list: list.list.clone(), line: *line, entry: entry.clone() })
+                Err(DatasetError::NoFileName { path: list.list.clone(), line: *line, entry: entry.clone() })
             }
             None => Ok(list.records[index - list.nameless.len()].clone()),
         })
@@ -86,13 +86,10 @@ impl Folder {
         // `..` is taken out of names by their text alone. Where links make that wrong, it is only the place of the
         // results that has an unexpected name, still unique and still below the output folder.
         let plain = without_dots(entry);
-        let inside = match self.absolute.first() {
-            Some(absolute) => {
-                let target = without_dots(&absolute.join(&plain));
-                self.absolute.iter().find_map(|folder| target.strip_prefix(folder).ok().map(Path::to_path_buf))
-            }
-            None => None,
-        };
+        let target = self.absolute.first().map(|absolute| without_dots(&absolute.join(&plain)));
+        let inside = target.and_then(|target| {
+            self.absolute.iter().find_map(|folder| target.strip_prefix(folder).ok().map(Path::to_path_buf))
+        });
         let relative: PathBuf = ordinary_components(&inside.unwrap_or(plain)).collect();
         relative.file_name()?;
         let entry: PathBuf = entry.components().filter(|component| *component != Component::CurDir).collect();

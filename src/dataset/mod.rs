@@ -4,7 +4,6 @@
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
 //! [`truth`] reads what people know about the images of a collection.
 
-mod config;
 mod discovery;
 mod error;
 mod list;
@@ -17,8 +16,9 @@ use std::sync::{Arc, OnceLock};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-pub use config::SampleConfig;
 pub use error::DatasetError;
 
 use list::ImageList;
@@ -42,6 +42,21 @@ impl Record {
     /// own (`a.b.jpg` gives `a.b.png`).
     pub fn output_name(&self) -> PathBuf {
         self.relative.with_extension("png")
+    }
+}
+
+/// Which images of a collection are used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleConfig {
+    /// Most images a network is trained on; a larger collection is sampled at random. A few thousand images determine
+    /// a network of this size. 0 takes all.
+    pub max_images: usize,
+}
+
+impl Default for SampleConfig {
+    fn default() -> Self {
+        SampleConfig { max_images: 20_000 }
     }
 }
 
@@ -111,22 +126,20 @@ impl Collection {
     ///
     /// An error concerns one file or folder and never ends the iteration. Among them is every image whose mask would
     /// replace that of an image before it.
-    pub fn records(&self) -> Records {
-        let candidates: Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send> = match &self.source {
-            Source::Folder(root) => Box::new(discovery::walk(root)),
-            Source::List(list) => Box::new(ImageList::records(Arc::clone(list))),
-            Source::Image(record) => Box::new(iter::once(Ok(record.clone()))),
-        };
-        Records { candidates, outputs: Some(UniqueOutputs::default()) }
+    pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
+        let mut outputs = UniqueOutputs::default();
+        self.all_records().map(move |candidate| candidate.and_then(|record| outputs.admit(record)))
     }
 
     /// As [`Collection::records`], with images of one name and different extensions too: for what writes no masks.
-    pub fn all_records(&self) -> Records {
-        Records { outputs: None, ..self.records() }
+    pub fn all_records(&self) -> Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send> {
+        match &self.source {
+            Source::Folder(root) => Box::new(discovery::walk(root)),
+            Source::List(list) => Box::new(ImageList::records(Arc::clone(list))),
+            Source::Image(record) => Box::new(iter::once(Ok(record.clone()))),
+        }
     }
-}
 
-impl Collection {
     fn index(&self) -> &[Record] {
         self.index.get_or_init(|| self.records().flatten().collect())
     }
@@ -139,25 +152,6 @@ impl Dataset<Record> for Collection {
 
     fn len(&self) -> usize {
         self.index().len()
-    }
-}
-
-/// The images of a collection in order; see [`Collection::records`].
-pub struct Records {
-    candidates: Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send>,
-    /// None lets every image through.
-    outputs: Option<UniqueOutputs>,
-}
-
-impl Iterator for Records {
-    type Item = Result<Record, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let candidate = self.candidates.next()?;
-        Some(match &mut self.outputs {
-            Some(outputs) => candidate.and_then(|record| outputs.admit(record)),
-            None => candidate,
-        })
     }
 }
 

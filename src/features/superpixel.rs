@@ -60,9 +60,7 @@ impl SuperpixelExtractor {
     pub fn new(config: SuperpixelConfig) -> Self {
         Self { config }
     }
-}
 
-impl SuperpixelExtractor {
     /// The superpixels of an image with their mean colours and places.
     fn regions(&self, image: &RgbImage) -> NodeFeatures {
         let SuperpixelConfig { side, regions, compactness, sigma, .. } = self.config;

@@ -95,14 +95,19 @@ fn header_bytes(file: &mut impl Read, count: u64) -> Result<Vec<u8>, String> {
     }
 }
 
+/// A little-endian number of `count` ≤ 8 bytes in a header.
+fn header_number(file: &mut impl Read, count: u64) -> Result<u64, String> {
+    Ok(header_bytes(file, count)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
 /// The header of a `.npy` file after its magic: version, length, and a Python dictionary as text.
 ///
 /// Source: NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".
 fn npy_header(file: &mut impl Read) -> Result<Matrix, String> {
     let version = header_bytes(file, 2)?;
     let length = match version[0] {
-        1 => header_bytes(file, 2)?.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte)),
-        2 | 3 => header_bytes(file, 4)?.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte)),
+        1 => header_number(file, 2)?,
+        2 | 3 => header_number(file, 4)?,
         other => return Err(format!("its .npy version {other} is unknown")),
     };
     if length > MAX_HEADER_BYTES {
@@ -139,8 +144,7 @@ fn npy_header(file: &mut impl Read) -> Result<Matrix, String> {
 /// Finds the matrix in a safetensors file and goes to where it starts.
 fn safetensors_header(file: &mut (impl Read + Seek), length: u64) -> Result<Matrix, String> {
     const NEITHER: &str = "it is neither a .npy nor a safetensors file";
-    let size =
-        header_bytes(file, 8).map_err(|_| NEITHER)?.iter().rev().fold(0u64, |size, &byte| size << 8 | u64::from(byte));
+    let size = header_number(file, 8).map_err(|_| NEITHER)?;
     if size > length.min(MAX_HEADER_BYTES) {
         return Err(NEITHER.into());
     }
@@ -175,6 +179,7 @@ fn safetensors_header(file: &mut (impl Read + Seek), length: u64) -> Result<Matr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numerics::bytes::bytes_from_floats;
     use safetensors::tensor::TensorView;
 
     fn read(bytes: &[u8]) -> Result<VectorFile, String> {
@@ -194,21 +199,17 @@ mod tests {
         bytes
     }
 
-    fn singles(values: &[f32]) -> Vec<u8> {
-        values.iter().flat_map(|value| value.to_le_bytes()).collect()
-    }
-
     const SIX: [f32; 6] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
 
     #[test]
     fn matrices_are_read_whatever_their_order_and_precision() {
         let expected = VectorFile { values: SIX.to_vec(), width: 3 };
         let doubles: Vec<u8> = SIX.iter().flat_map(|value| f64::from(*value).to_le_bytes()).collect();
-        let columns = singles(&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        assert_eq!(read(&npy("'<f4'", "False", "(2, 3)", &singles(&SIX))), Ok(expected.clone()));
+        let columns = bytes_from_floats(&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(read(&npy("'<f4'", "False", "(2, 3)", &bytes_from_floats(&SIX))), Ok(expected.clone()));
         assert_eq!(read(&npy("'<f8'", "False", "(2, 3)", &doubles)), Ok(expected.clone()));
         assert_eq!(read(&npy("'<f4'", "True", "(2, 3)", &columns)), Ok(expected.clone()));
-        let data = singles(&SIX);
+        let data = bytes_from_floats(&SIX);
         let view = || TensorView::new(Dtype::F32, vec![2, 3], &data).unwrap();
         let other = TensorView::new(Dtype::F32, vec![6], &data).unwrap();
         assert_eq!(read(&safetensors::serialize([("any", view())], None).unwrap()), Ok(expected.clone()));
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let data = singles(&SIX);
+        let data = bytes_from_floats(&SIX);
         let view = |dtype, shape: &[usize]| TensorView::new(dtype, shape.to_vec(), &data).unwrap();
         let tensor = |dtype, shape: &[usize]| safetensors::serialize([("a", view(dtype, shape))], None).unwrap();
         let two = [("a", view(Dtype::F32, &[2, 3])), ("b", view(Dtype::F32, &[2, 3]))];

@@ -1,12 +1,12 @@
 //! Graphs of unequal size as one set of padded tensors.
 
 use std::cell::OnceCell;
+use std::mem::discriminant;
 
 use burn::tensor::{Int, TensorData};
 
 use super::tiles::{GRAPH_TILE_ENTRIES, Tiles};
 use super::{Graph, Weights, symmetric};
-use crate::nodes::Edge;
 use crate::tensor::{self, Device, Tensor};
 
 /// A mini-batch of graphs, padded to the largest: B graphs of N nodes and D channels.
@@ -65,29 +65,13 @@ impl<'a> Batch<'a> {
         assert!(graphs.iter().all(|graph| graph.channels == channels), "the graphs of a batch have as many channels");
         let padded = |columns, values: fn(&Graph) -> &[f32]| padded(graphs, nodes, columns, values, device);
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
-        let mixed = "the graphs of a batch have one kind of weights";
+        let is_kind = |graph: &Graph| discriminant(&graph.weights) == discriminant(&graphs[0].weights);
+        assert!(graphs.iter().all(is_kind), "the graphs of a batch have one kind of weights");
+        let parameters = graphs.iter().map(|graph| graph.weights.parameter()).collect();
         let weights = match &graphs[0].weights {
-            Weights::NonNegative { .. } => {
-                let scales = graphs.iter().map(|graph| match graph.weights {
-                    Weights::NonNegative { scale } => scale,
-                    _ => panic!("{mixed}"),
-                });
-                BatchWeights::NonNegative { scales: scales.collect() }
-            }
-            Weights::Correlation { .. } => {
-                let offsets = graphs.iter().map(|graph| match graph.weights {
-                    Weights::Correlation { offset } => offset,
-                    _ => panic!("{mixed}"),
-                });
-                BatchWeights::Correlation { offsets: per_graph(offsets.collect()) }
-            }
-            Weights::Edges { .. } => {
-                let lists = graphs.iter().map(|graph| match &graph.weights {
-                    Weights::Edges { edges, offset } => (edges.as_slice(), *offset),
-                    _ => panic!("{mixed}"),
-                });
-                neighbour_lists(&lists.collect::<Vec<_>>(), nodes, device)
-            }
+            Weights::NonNegative { .. } => BatchWeights::NonNegative { scales: parameters },
+            Weights::Correlation { .. } => BatchWeights::Correlation { offsets: per_graph(parameters) },
+            Weights::Edges { .. } => neighbour_lists(graphs, nodes, device),
         };
         let mut mask = vec![0.0; graphs.len() * nodes];
         for (mask, &count) in mask.chunks_exact_mut(nodes.max(1)).zip(&counts) {
@@ -249,10 +233,11 @@ fn magnitude(graph: &Graph) -> f32 {
 
 /// Edges as `degree` slots per node: the neighbour in each slot and its weight, unused slots pointing at node 0 with
 /// weight 0.
-fn neighbour_lists(lists: &[(&[Edge], f32)], nodes: usize, device: &Device) -> BatchWeights {
-    let mut slots: Vec<Vec<(u32, f32)>> = vec![Vec::new(); lists.len() * nodes];
-    for (graph, (edges, offset)) in lists.iter().enumerate() {
-        for edge in *edges {
+fn neighbour_lists(graphs: &[Graph], nodes: usize, device: &Device) -> BatchWeights {
+    let mut slots: Vec<Vec<(u32, f32)>> = vec![Vec::new(); graphs.len() * nodes];
+    for (graph, Graph { weights, .. }) in graphs.iter().enumerate() {
+        let Weights::Edges { edges, offset } = weights else { unreachable!("all graphs have listed edges") };
+        for edge in edges {
             let weight = edge.weight - offset;
             slots[graph * nodes + edge.first as usize].push((edge.second, weight));
             slots[graph * nodes + edge.second as usize].push((edge.first, weight));
@@ -262,7 +247,7 @@ fn neighbour_lists(lists: &[(&[Edge], f32)], nodes: usize, device: &Device) -> B
     let mut weights = vec![0.0; slots.len() * degree];
     let neighbours = (0..degree).map(|slot| {
         let index: Vec<i64> = slots.iter().map(|list| list.get(slot).map_or(0, |entry| i64::from(entry.0))).collect();
-        burn::tensor::Tensor::from_data(TensorData::new(index, [lists.len(), nodes, 1]), device)
+        burn::tensor::Tensor::from_data(TensorData::new(index, [graphs.len(), nodes, 1]), device)
     });
     let neighbours = neighbours.collect();
     for (node, list) in slots.iter().enumerate() {
@@ -270,7 +255,7 @@ fn neighbour_lists(lists: &[(&[Edge], f32)], nodes: usize, device: &Device) -> B
             weights[node * degree + slot] = entry.1;
         }
     }
-    let weights = tensor::from_slice(&weights, [lists.len(), nodes, degree], device);
+    let weights = tensor::from_slice(&weights, [graphs.len(), nodes, degree], device);
     BatchWeights::Edges { neighbours, weights }
 }
 

@@ -4,7 +4,6 @@
 //! any parameter, so it is done once per image, and every epoch afterwards is a small multilayer perceptron.
 
 mod batch;
-mod config;
 mod device;
 mod propagation;
 mod storage;
@@ -13,16 +12,38 @@ mod symmetric;
 mod tiles;
 
 pub use batch::Batch;
-pub use config::GraphConfig;
 pub use device::DeviceGraphs;
 pub use propagation::MOST_FORMED_NODES;
 pub use storage::GraphBytesError;
 pub use symmetric::SymmetricMatrix;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::{Adjacency, Edge, NodeFeatures};
+use crate::numerics::range::{InvalidSetting, require};
 use crate::tensor::{self, Device};
+
+/// How nodes become a graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GraphConfig {
+    /// Correlation clustering only: in [1, ∞), smaller gives more clusters. The official code uses 3.
+    pub alpha: f64,
+}
+
+impl Default for GraphConfig {
+    fn default() -> Self {
+        GraphConfig { alpha: 3.0 }
+    }
+}
+
+impl GraphConfig {
+    /// Refuses settings outside their range.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        require(self.alpha >= 1.0 && self.alpha.is_finite(), "alpha", self.alpha, "at least 1")
+    }
+}
 
 /// How affinities follow from features.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -77,6 +98,16 @@ pub enum Weights {
     Edges { edges: Vec<Edge>, offset: f32 },
 }
 
+impl Weights {
+    /// The scale or the offset.
+    fn parameter(&self) -> f32 {
+        match *self {
+            Weights::NonNegative { scale } => scale,
+            Weights::Correlation { offset } | Weights::Edges { offset, .. } => offset,
+        }
+    }
+}
+
 impl Graph {
     /// Builds the graph of an image and propagates its features, on `device`.
     ///
@@ -96,11 +127,7 @@ impl Graph {
         let (features, coverage) = (nodes.values.clone(), nodes.layout.coverage());
         match &nodes.adjacency {
             Adjacency::Complete => Graph::complete(features, nodes.channels, affinity, keep, coverage, device),
-            Adjacency::Edges(edges) => propagation::over_edges(&features, nodes.channels, edges, affinity).into_graph(
-                features,
-                nodes.channels,
-                coverage,
-            ),
+            Adjacency::Edges(edges) => propagation::over_edges(features, nodes.channels, edges, affinity, coverage),
         }
     }
 
@@ -114,8 +141,7 @@ impl Graph {
         device: &Device,
     ) -> Graph {
         if tensor::is_cpu(device) || features.is_empty() {
-            return propagation::over_features(&features, channels, affinity, keep)
-                .into_graph(features, channels, coverage);
+            return propagation::over_features(features, channels, affinity, keep, coverage);
         }
         let shape = [1, features.len() / channels, channels];
         let graphs = DeviceGraphs::build(tensor::from_vec(features, shape, device), affinity);

@@ -6,6 +6,9 @@ use crate::nodes::Edge;
 use crate::numerics::vectorised::add_squared_norms;
 use crate::tensor;
 
+/// The positions that each node covers, and of these on the border, `[N]` each.
+pub(super) type Coverage = (Vec<f32>, Vec<f32>);
+
 /// What the graph of an image consists of, besides the places of its nodes; see [`super::Graph`].
 pub(super) struct Propagation {
     pub propagated: Vec<f32>,
@@ -16,9 +19,8 @@ pub(super) struct Propagation {
 }
 
 impl Propagation {
-    /// Joins the propagation with the nodes it is of: features `[N, D]`, and the positions each node covers, and of these
-    /// on the border, `[N]` each.
-    pub fn into_graph(self, features: Vec<f32>, channels: usize, (area, border): (Vec<f32>, Vec<f32>)) -> Graph {
+    /// Joins the propagation with the nodes it is of, their features `[N, D]`.
+    pub fn into_graph(self, features: Vec<f32>, channels: usize, (area, border): Coverage) -> Graph {
         let Propagation { propagated, degrees, weights, negative_share, affinities } = self;
         Graph {
             channels,
@@ -38,21 +40,23 @@ impl Propagation {
 /// Most nodes of a graph whose W is formed at once, in 8 MiB; of a larger one it is formed in tiles, twice.
 pub const MOST_FORMED_NODES: usize = 2048;
 
-/// Propagation over the complete graph on the processor; `keep` hands W on where it is non-negative and was formed at once.
-///
-/// # Shapes
-/// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_features(values: &[f32], channels: usize, affinity: Affinity, keep: bool) -> Propagation {
+/// The complete graph of features `[N, D]`, on the processor; `keep` hands W on where it is non-negative and was formed at
+/// once.
+pub(super) fn over_features(
+    features: Vec<f32>,
+    channels: usize,
+    affinity: Affinity,
+    keep: bool,
+    coverage: Coverage,
+) -> Graph {
+    let values = features.as_slice();
     let count = values.len() / channels;
     let mut squared_norms = vec![0.0; count];
     add_squared_norms(&mut squared_norms, values, channels);
     // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
     let largest = squared_norms.iter().copied().fold(0.0f32, f32::max);
     let weights = match affinity {
-        Affinity::NonNegative => {
-            let scale = if largest > 0.0 { 1.0 / largest } else { 0.0 };
-            Weights::NonNegative { scale }
-        }
+        Affinity::NonNegative => Weights::NonNegative { scale: if largest > 0.0 { 1.0 / largest } else { 0.0 } },
         Affinity::Correlation { alpha } => Weights::Correlation { offset: (f64::from(largest) / alpha) as f32 },
     };
     // W's positive part is max(x_i·x_j − offset, 0) · scale.
@@ -88,7 +92,7 @@ pub(super) fn over_features(values: &[f32], channels: usize, affinity: Affinity,
     };
     let negative_share = not_positive.map(|number| (number / (count as f64 * count as f64).max(1.0)) as f32);
     let affinities = formed.filter(|_| keep && affinity == Affinity::NonNegative);
-    Propagation { propagated, degrees, weights, negative_share, affinities }
+    Propagation { propagated, degrees, weights, negative_share, affinities }.into_graph(features, channels, coverage)
 }
 
 /// The positive part of W, max(x_i·x_j − offset, 0) · scale, of features `[N, D]`.
@@ -152,11 +156,15 @@ impl Positive<'_> {
     }
 }
 
-/// Propagation over listed edges.
-///
-/// # Shapes
-/// features `[N, D]` → propagated `[N, D]`, degrees `[N]`
-pub(super) fn over_edges(values: &[f32], channels: usize, edges: &[Edge], affinity: Affinity) -> Propagation {
+/// The graph of features `[N, D]` with listed edges.
+pub(super) fn over_edges(
+    features: Vec<f32>,
+    channels: usize,
+    edges: &[Edge],
+    affinity: Affinity,
+    coverage: Coverage,
+) -> Graph {
+    let values = features.as_slice();
     let count = values.len() / channels;
     let offset = match affinity {
         Affinity::NonNegative => 0.0,
@@ -197,7 +205,8 @@ pub(super) fn over_edges(values: &[f32], channels: usize, edges: &[Edge], affini
         not_positive as f32 / edges.len().max(1) as f32
     });
     let weights = Weights::Edges { edges: edges.to_vec(), offset };
-    Propagation { propagated, degrees, weights, negative_share, affinities: None }
+    let propagation = Propagation { propagated, degrees, weights, negative_share, affinities: None };
+    propagation.into_graph(features, channels, coverage)
 }
 
 #[cfg(test)]

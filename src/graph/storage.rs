@@ -17,16 +17,16 @@ impl Graph {
     /// The graph as little-endian bytes: magic, sizes, kind of weights, then every array but the targets, which are
     /// no property of the image.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (kind, parameter, edges) = match &self.weights {
-            Weights::NonNegative { scale } => (0u64, *scale, &[][..]),
-            Weights::Correlation { offset } => (1, *offset, &[][..]),
-            Weights::Edges { edges, offset } => (2, *offset, edges.as_slice()),
+        let (kind, edges) = match &self.weights {
+            Weights::NonNegative { .. } => (0u64, &[][..]),
+            Weights::Correlation { .. } => (1, &[][..]),
+            Weights::Edges { edges, .. } => (2, edges.as_slice()),
         };
         let mut bytes = MAGIC.to_vec();
         for number in [self.nodes() as u64, self.channels as u64, kind, edges.len() as u64] {
             bytes.extend(number.to_le_bytes());
         }
-        bytes.extend(parameter.to_le_bytes());
+        bytes.extend(self.weights.parameter().to_le_bytes());
         bytes.extend(self.negative_share.unwrap_or(f32::NAN).to_le_bytes());
         for array in [&self.features, &self.propagated, &self.degrees, &self.area, &self.border] {
             bytes.extend(bytes_from_floats(array));

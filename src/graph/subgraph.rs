@@ -33,11 +33,8 @@ impl Graph {
                     let (first, second) = (place[edge.first as usize]?, place[edge.second as usize]?);
                     Some(Edge { first, second, weight: edge.weight })
                 });
-                propagation::over_edges(&features, self.channels, &inner.collect::<Vec<_>>(), affinity).into_graph(
-                    features,
-                    self.channels,
-                    coverage,
-                )
+                let inner: Vec<Edge> = inner.collect();
+                propagation::over_edges(features, self.channels, &inner, affinity, coverage)
             }
             _ => {
                 if centred {

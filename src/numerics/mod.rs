@@ -12,14 +12,15 @@ pub mod union_find;
 pub mod vectorised;
 
 /// Index of the largest entry, the first of equals.
-pub fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+}
+
+/// `target += weight · source`.
+pub fn add_scaled(target: &mut [f32], source: &[f32], weight: f32) {
+    for (target, source) in target.iter_mut().zip(source) {
+        *target += weight * source;
     }
-    best
 }
 
 /// Divides a vector by its Euclidean length; the zero vector stays.

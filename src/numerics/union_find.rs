@@ -20,9 +20,6 @@ impl UnionFind {
     }
 
     /// The smallest index in the set of `index`.
-    ///
-    /// # Panics
-    /// If `index` is not below the size.
     pub fn find(&mut self, index: usize) -> usize {
         let mut current = index;
         loop {
@@ -38,9 +35,6 @@ impl UnionFind {
     }
 
     /// Joins the sets of two indices; whether they were apart.
-    ///
-    /// # Panics
-    /// If an index is not below the size.
     pub fn join(&mut self, first: usize, second: usize) -> bool {
         let (first, second) = (self.find(first), self.find(second));
         self.parents[first.max(second)] = first.min(second) as u32;

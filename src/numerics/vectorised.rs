@@ -1,10 +1,10 @@
 //! Loops over values compiled for the vector width found at run time.
 
-/// Compiles one loop for the vector width found at run time.
+/// Compiles loops for the vector width found at run time.
 ///
 /// The versions differ in vector width only: without fused multiplication they give the same bits.
 macro_rules! vectorised {
-    ($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+    ($($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block)*) => {$(
         $(#[$attribute])*
         pub fn $name($($argument: $type),*) {
             #[inline(always)]
@@ -31,7 +31,7 @@ macro_rules! vectorised {
             }
             plain($($argument),*)
         }
-    };
+    )*};
 }
 
 pub(crate) use vectorised;
@@ -46,18 +46,14 @@ vectorised! {
             *target += inner_product(row, row);
         }
     }
-}
 
-vectorised! {
     /// max(x − offset, 0) · scale, in place.
     pub fn shift_and_clamp(values: &mut [f32], offset: f32, scale: f32) {
         for value in values {
             *value = (*value - offset).max(0.0) * scale;
         }
     }
-}
 
-vectorised! {
     /// What a band of columns of a symmetric matrix, taken from the diagonal down, adds to the products with few vectors:
     /// entry (i, j) below the band's square on the diagonal stands for (j, i) too.
     ///
@@ -75,6 +71,22 @@ vectorised! {
                     target[place] += inner_product(row, &vector[..square]);
                 }
             }
+        }
+    }
+
+    /// ELU(x) = x for x > 0, eˣ − 1 otherwise, in place.
+    pub fn elu(values: &mut [f32]) {
+        for value in values {
+            let negative = exp_nonpositive(if *value < 0.0 { *value } else { 0.0 }) - 1.0;
+            // NaN stays what it is.
+            *value = if *value <= 0.0 { negative } else { *value };
+        }
+    }
+
+    /// The gradient of an ELU's input from that of its output, in place; `outputs` are what [`elu`] gave.
+    pub fn elu_backward(gradients: &mut [f32], outputs: &[f32]) {
+        for (gradient, &output) in gradients.iter_mut().zip(outputs) {
+            *gradient *= if output > 0.0 { 1.0 } else { output + 1.0 };
         }
     }
 }
@@ -98,26 +110,6 @@ fn inner_product(one: &[f32], other: &[f32]) -> f32 {
         }
     }
     sums[0] + ends
-}
-
-vectorised! {
-    /// ELU(x) = x for x > 0, eˣ − 1 otherwise, in place.
-    pub fn elu(values: &mut [f32]) {
-        for value in values {
-            let negative = exp_nonpositive(if *value < 0.0 { *value } else { 0.0 }) - 1.0;
-            // NaN stays what it is.
-            *value = if *value <= 0.0 { negative } else { *value };
-        }
-    }
-}
-
-vectorised! {
-    /// The gradient of an ELU's input from that of its output, in place; `outputs` are what [`elu`] gave.
-    pub fn elu_backward(gradients: &mut [f32], outputs: &[f32]) {
-        for (gradient, &output) in gradients.iter_mut().zip(outputs) {
-            *gradient *= if output > 0.0 { 1.0 } else { output + 1.0 };
-        }
-    }
 }
 
 /// e^x for x ≤ 0 to 4e-7 relative: 2^n · e^r with |r| ≤ ln 2 / 2 and e^r by its series. Below −87 the result stays at

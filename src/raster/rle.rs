@@ -52,13 +52,13 @@ impl RunLengthMask {
     /// # Shapes
     /// - `raster`: `[height, width]`, row-major (the runs go down the columns)
     pub fn encode<T: Copy>(raster: &Raster<T>, inside: impl Fn(T) -> bool) -> Self {
-        let mut runs = Runs::default();
+        let mut counts = vec![0];
         for x in 0..raster.width {
             for y in 0..raster.height {
-                runs.extend(inside(raster.at(x, y)), 1);
+                extend(&mut counts, inside(raster.at(x, y)), 1);
             }
         }
-        Self { width: raster.width, height: raster.height, counts: runs.counts }
+        Self { width: raster.width, height: raster.height, counts }
     }
 
     /// The masks of the labels 1, 2, …, `count` of a label map, in one pass over it.
@@ -70,23 +70,23 @@ impl RunLengthMask {
     /// # Panics
     /// If a label is greater than `count`.
     pub fn encode_labels(labels: &LabelMap, count: usize) -> Vec<Self> {
-        let mut runs: Vec<Runs> = vec![Runs::default(); count];
+        let mut runs = vec![vec![0]; count];
         // How far each mask is written.
         let mut written = vec![0u64; count];
         let mut position = 0;
         for x in 0..labels.width {
             for y in 0..labels.height {
                 if let Some(index) = (labels.at(x, y) as usize).checked_sub(1) {
-                    runs[index].extend(false, position - written[index]);
-                    runs[index].extend(true, 1);
+                    extend(&mut runs[index], false, position - written[index]);
+                    extend(&mut runs[index], true, 1);
                     written[index] = position + 1;
                 }
                 position += 1;
             }
         }
-        let finish = |(mut runs, written): (Runs, u64)| {
-            runs.extend(false, position - written);
-            Self { width: labels.width, height: labels.height, counts: runs.counts }
+        let finish = |(mut counts, written): (Vec<u64>, u64)| {
+            extend(&mut counts, false, position - written);
+            Self { width: labels.width, height: labels.height, counts }
         };
         runs.into_iter().zip(written).map(finish).collect()
     }
@@ -227,29 +227,13 @@ impl RunLengthMask {
     }
 }
 
-/// Runs in their shortest form.
-#[derive(Clone)]
-struct Runs {
-    counts: Vec<u64>,
-}
-
-impl Default for Runs {
-    fn default() -> Self {
-        Self { counts: vec![0] }
-    }
-}
-
-impl Runs {
-    fn extend(&mut self, inside: bool, length: u64) {
-        if length == 0 {
-            return;
-        }
-        let current = self.counts.len() - 1;
-        if inside == (current % 2 == 1) {
-            self.counts[current] += length;
-        } else {
-            self.counts.push(length);
-        }
+/// Goes on with runs so that they stay in their shortest form; they begin as `[0]`.
+fn extend(counts: &mut Vec<u64>, inside: bool, length: u64) {
+    let current = counts.len() - 1;
+    if inside == (current % 2 == 1) {
+        counts[current] += length;
+    } else if length > 0 {
+        counts.push(length);
     }
 }
 
@@ -259,17 +243,14 @@ struct Reader {
     height: usize,
     rest_px: u64,
     next_is_inside: bool,
-    runs: Runs,
+    counts: Vec<u64>,
 }
 
 impl Reader {
     fn new(width: usize, height: usize) -> Result<Self, RunLengthError> {
-        match width.checked_mul(height).filter(|&area| area <= MAX_AREA_PX) {
-            None => Err(RunLengthError::TooLarge { width, height }),
-            Some(area) => {
-                Ok(Self { width, height, rest_px: area as u64, next_is_inside: false, runs: Runs::default() })
-            }
-        }
+        let area_px = width.checked_mul(height).filter(|&area_px| area_px <= MAX_AREA_PX);
+        let rest_px = area_px.ok_or(RunLengthError::TooLarge { width, height })? as u64;
+        Ok(Self { width, height, rest_px, next_is_inside: false, counts: vec![0] })
     }
 
     fn push(&mut self, length: u64) -> Result<(), RunLengthError> {
@@ -277,17 +258,17 @@ impl Reader {
             return Err(RunLengthError::WrongSum { width: self.width, height: self.height });
         };
         self.rest_px = rest_px;
-        self.runs.extend(self.next_is_inside, length);
+        extend(&mut self.counts, self.next_is_inside, length);
         self.next_is_inside = !self.next_is_inside;
         Ok(())
     }
 
     fn finish(self) -> Result<RunLengthMask, RunLengthError> {
-        let Self { width, height, rest_px, runs, .. } = self;
+        let Self { width, height, rest_px, counts, .. } = self;
         if rest_px > 0 {
             return Err(RunLengthError::WrongSum { width, height });
         }
-        Ok(RunLengthMask { width, height, counts: runs.counts })
+        Ok(RunLengthMask { width, height, counts })
     }
 }
 

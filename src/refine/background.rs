@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::numerics::argmax;
 use crate::raster::Raster;
 
 /// How one image by itself decides which of its clusters is background; all others are foreground.
@@ -34,24 +35,19 @@ impl BackgroundRule {
         };
         match self {
             BackgroundRule::Corners => {
-                first_largest(&counted(&[(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)]))
+                argmax(&counted(&[(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)]))
             }
             BackgroundRule::Edges => {
                 let mut won = vec![(0, 0); clusters];
                 for edge in edges {
                     let counts = counted(&edge);
-                    won[first_largest(&counts)].0 += 1;
+                    won[argmax(&counts)].0 += 1;
                     counts.iter().zip(&mut won).for_each(|(count, won)| won.1 += count);
                 }
-                first_largest(&won)
+                argmax(&won)
             }
         }
     }
-}
-
-/// Index of the largest entry, the first of equals.
-fn first_largest<T: PartialOrd>(values: &[T]) -> usize {
-    (1..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
 }
 
 /// Where the clusters of a collection lie, summed over its images.
@@ -99,11 +95,10 @@ impl BorderStatistics {
         if background.iter().all(|&is_background| is_background) {
             // Only when every cluster is spread evenly: the cluster rarest on borders is the best guess at an object.
             let used = (0..border.len()).filter(|&cluster| area[cluster] > 0.0);
-            let used: Vec<usize> = used.collect();
-            if let (true, Some(rarest)) =
-                (used.len() > 1, used.iter().copied().min_by(|&a, &b| border[a].total_cmp(&border[b])))
-            {
-                background[rarest] = false;
+            if used.clone().count() > 1 {
+                used.min_by(|&a, &b| border[a].total_cmp(&border[b]))
+                    .into_iter()
+                    .for_each(|rarest| background[rarest] = false);
             }
         }
         background

@@ -112,16 +112,13 @@ impl Legend {
 
     /// All values with their names, in order.
     pub fn named(&self) -> Vec<Label> {
-        let number = |value: u8, before: u8| value - before;
         let label = |value: u8| {
             let (name, role) = match value {
                 0 => ("background".to_string(), Role::Background),
                 _ if value <= self.objects && self.objects == 1 => ("object".to_string(), Role::Object),
                 _ if value <= self.objects => (format!("cluster {value}"), Role::Object),
-                _ if value <= self.objects + self.parts => {
-                    (format!("part {}", number(value, self.objects)), Role::Part)
-                }
-                _ => (format!("background part {}", number(value, self.objects + self.parts)), Role::BackgroundPart),
+                _ if value <= self.objects + self.parts => (format!("part {}", value - self.objects), Role::Part),
+                _ => (format!("background part {}", value - self.objects - self.parts), Role::BackgroundPart),
             };
             Label { value, name, role }
         };

@@ -11,8 +11,9 @@ use crate::model::container::{self, ContainerError, Kind, NamedMatrix};
 
 const KIND: Kind = Kind { name: "resume state", format: 1 };
 
-/// The state of a training run between two epochs.
-#[derive(Debug, Clone, PartialEq)]
+/// The state of a training run between two epochs; all but the parameters and their moments is the file's header.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResumeState {
     /// Identifies the run: configuration and collection.
     pub fingerprint: String,
@@ -23,32 +24,20 @@ pub struct ResumeState {
     /// One entry per finished epoch.
     pub curve: Vec<CurvePoint>,
     /// Parameter values after the last finished epoch, and after the best one.
+    #[serde(skip)]
     pub parameters: Vec<Vec<f32>>,
+    #[serde(skip)]
     pub best_parameters: Vec<Vec<f32>>,
+    #[serde(skip)]
     pub moments: Vec<Moments>,
 }
 
 /// Why a resume file cannot be used.
 pub type ResumeError = ContainerError;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    fingerprint: String,
-    steps: usize,
-    best_epoch: usize,
-    curve: Vec<CurvePoint>,
-}
-
 impl ResumeState {
     /// The file's bytes; `network` gives the parameters' names and shapes.
     pub fn to_bytes(&self, network: &NetworkConfig) -> Result<Vec<u8>, ResumeError> {
-        let header = Header {
-            fingerprint: self.fingerprint.clone(),
-            steps: self.steps,
-            best_epoch: self.best_epoch,
-            curve: self.curve.clone(),
-        };
         let mut matrices = Vec::new();
         for (index, (name, shape)) in network.parameter_shapes().into_iter().enumerate() {
             let stored = [
@@ -63,21 +52,12 @@ impl ResumeState {
                 values: values.clone(),
             }));
         }
-        container::write(KIND, &header, &matrices)
+        container::write(KIND, self, &matrices)
     }
 
     /// Reads and checks the bytes of a resume file for a network of these sizes.
     pub fn from_bytes(bytes: &[u8], network: &NetworkConfig) -> Result<ResumeState, ResumeError> {
-        let (header, mut matrices): (Header, _) = container::read(KIND, bytes)?;
-        let mut state = ResumeState {
-            fingerprint: header.fingerprint,
-            steps: header.steps,
-            best_epoch: header.best_epoch,
-            curve: header.curve,
-            parameters: Vec::new(),
-            best_parameters: Vec::new(),
-            moments: Vec::new(),
-        };
+        let (mut state, mut matrices): (ResumeState, _) = container::read(KIND, bytes)?;
         for (name, shape) in network.parameter_shapes() {
             let mut take = |role: &str| container::remove(&mut matrices, &format!("{role}.{name}"), shape);
             state.parameters.push(take("last")?);

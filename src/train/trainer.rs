@@ -106,9 +106,11 @@ pub fn train(
         let order = random::permutation(&mut random::stream(config.seed, "order", epoch as u64), training.len());
         let order: Vec<usize> = order.into_iter().map(|position| training[position]).collect();
         let Some(train_loss) = for_each_batch(setup, &order, observer, |graphs| {
-            let loss = optimisation_step(setup, &mut network, &mut optimiser, &graphs, state.steps, learning_rate);
+            let batch = Batch::collate(&graphs, &tensor::autodiff(device));
+            let dropout = random::stream(config.seed, "dropout", state.steps as u64);
+            let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
             state.steps += 1;
-            loss
+            optimiser.descend_on_batch(&mut network, &batch, losses, dropout, learning_rate).loss
         })?
         else {
             return Ok(TrainOutcome::Interrupted);
@@ -206,21 +208,6 @@ fn for_each_batch(
         loaded = next?;
     }
     Ok(Some(total / order.len() as f64))
-}
-
-/// One step of the optimiser on one mini-batch; gives its mean loss.
-fn optimisation_step(
-    setup: &Setup,
-    network: &mut Network,
-    optimiser: &mut Optimiser,
-    graphs: &[Graph],
-    step: usize,
-    learning_rate: f64,
-) -> f64 {
-    let batch = Batch::collate(graphs, &tensor::autodiff(setup.device));
-    let dropout = random::stream(setup.config.seed, "dropout", step as u64);
-    let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
-    optimiser.descend_on_batch(network, &batch, losses, dropout, learning_rate).loss
 }
 
 /// Mean loss of graphs without dropout, adding their nodes per cluster to `counts`.

@@ -155,14 +155,11 @@ fn read_legacy(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
             _ => None,
         })
         .collect();
-    let Value::Sequence(order) = keys.root() else {
-        return Err("it lacks the list of its storages".to_string());
-    };
+    const UNLISTED: &str = "it lacks the list of its storages";
+    let Value::Sequence(order) = keys.root() else { return Err(UNLISTED.into()) };
     let mut storages = HashMap::new();
     for &key in order {
-        let Value::Text(key) = keys.value(key) else {
-            return Err("it lacks the list of its storages".to_string());
-        };
+        let Value::Text(key) = keys.value(key) else { return Err(UNLISTED.into()) };
         let size = *sizes.get(key.as_str()).ok_or("it holds a storage of unknown type")?;
         let (count, after) = rest.split_first_chunk::<8>().ok_or("it ends too early")?;
         let length = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(size));
@@ -211,9 +208,7 @@ fn select_tensors<'a>(
         };
     }
     let tensors = pickle.entries(chosen).filter_map(|(name, value)| {
-        let Value::Tensor(view) = value else {
-            return None;
-        };
+        let Value::Tensor(view) = value else { return None };
         let encoding = match view.storage.class.as_str() {
             "HalfStorage" => Encoding::Half,
             "BFloat16Storage" => Encoding::Brain,

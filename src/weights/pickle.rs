@@ -159,23 +159,18 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
-    fn push_last(&mut self, count: usize) -> Result<(), String> {
+    fn pop_last(&mut self, count: usize) -> Result<Vec<Handle>, String> {
         let start = self.stack.len().checked_sub(count).ok_or("its pickle is malformed (empty stack)")?;
-        let items = self.stack.split_off(start);
-        self.push(Value::Sequence(items));
-        Ok(())
+        Ok(self.stack.split_off(start))
     }
 
-    fn recall(&mut self, index: u64) -> Result<(), String> {
-        let handle = *self.memo.get(&index).ok_or("its pickle refers to a value it never stored")?;
-        self.stack.push(handle);
-        Ok(())
-    }
-
-    fn store(&mut self, index: u64) -> Result<(), String> {
-        let top = self.top()?;
-        self.memo.insert(index, top);
-        Ok(())
+    /// The place in the memo that an operation names.
+    fn memo_index(&mut self, operation: u8) -> Result<u64, String> {
+        match operation {
+            b'g' | b'p' => self.decimal(),
+            b'h' | b'q' => self.number(1),
+            _ => self.number(4),
+        }
     }
 
     fn extend_sequence(&mut self, items: Vec<Handle>) -> Result<(), String> {
@@ -206,7 +201,22 @@ impl<'a> Machine<'a> {
             b'0' => drop(self.pop()?),
             b'1' => drop(self.pop_to_mark()?),
             b'2' => self.stack.push(self.top()?),
-            b'N' | 0x88 | 0x89 => self.push(Value::Opaque),
+            // What never describes a tensor: constants, floating-point numbers and objects.
+            b'N' | 0x88 | 0x89 | b'G' | b'F' | b'P' | 0x81 | 0x92 | b'o' | b'i' => {
+                match operation {
+                    b'G' => drop(self.take(8)?),
+                    b'F' | b'P' => drop(self.line()?),
+                    0x81 => drop(self.pop_last(2)?),
+                    0x92 => drop(self.pop_last(3)?),
+                    b'o' => drop(self.pop_to_mark()?),
+                    b'i' => {
+                        let _name = (self.line()?, self.line()?);
+                        self.pop_to_mark()?;
+                    }
+                    _ => {}
+                }
+                self.push(Value::Opaque);
+            }
             // Integers.
             b'K' | b'M' => {
                 let number = self.number(if operation == b'K' { 1 } else { 2 })?;
@@ -224,26 +234,13 @@ impl<'a> Machine<'a> {
                 let line = str::from_utf8(self.line()?).unwrap_or_default().trim().trim_end_matches('L');
                 self.push(line.parse().map_or(Value::Opaque, Value::Integer));
             }
-            // Floating-point numbers never describe a tensor.
-            b'G' => {
-                self.take(8)?;
-                self.push(Value::Opaque);
-            }
-            b'F' => {
-                self.line()?;
-                self.push(Value::Opaque);
-            }
             // Texts and bytes.
-            b'U' | 0x8c | b'C' => {
-                let text = self.counted(1)?;
-                self.push_text(text);
-            }
-            b'X' | b'T' | b'B' => {
-                let text = self.counted(4)?;
-                self.push_text(text);
-            }
-            0x8d | 0x8e | 0x96 => {
-                let text = self.counted(8)?;
+            b'U' | 0x8c | b'C' | b'X' | b'T' | b'B' | 0x8d | 0x8e | 0x96 => {
+                let text = self.counted(match operation {
+                    b'U' | 0x8c | b'C' => 1,
+                    b'X' | b'T' | b'B' => 4,
+                    _ => 8,
+                })?;
                 self.push_text(text);
             }
             b'S' | b'V' => {
@@ -264,52 +261,40 @@ impl<'a> Machine<'a> {
                 self.push(Value::Dictionary(Vec::new()));
                 self.extend_dictionary(&items)?;
             }
-            0x85..=0x87 => self.push_last(usize::from(operation - 0x84))?,
-            b'a' => {
-                let item = self.pop()?;
-                self.extend_sequence(vec![item])?;
+            0x85..=0x87 => {
+                let items = self.pop_last(usize::from(operation - 0x84))?;
+                self.push(Value::Sequence(items));
             }
-            b'e' | 0x90 => {
-                let items = self.pop_to_mark()?;
+            b'a' | b'e' | 0x90 => {
+                let items = if operation == b'a' { self.pop_last(1)? } else { self.pop_to_mark()? };
                 self.extend_sequence(items)?;
             }
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.extend_dictionary(&[key, value])?;
-            }
-            b'u' => {
-                let items = self.pop_to_mark()?;
+            b's' | b'u' => {
+                let items = if operation == b's' { self.pop_last(2)? } else { self.pop_to_mark()? };
                 self.extend_dictionary(&items)?;
             }
             // Memo.
-            b'g' => {
-                let index = self.decimal()?;
-                self.recall(index)?;
+            b'g' | b'h' | b'j' => {
+                let index = self.memo_index(operation)?;
+                let handle = *self.memo.get(&index).ok_or("its pickle refers to a value it never stored")?;
+                self.stack.push(handle);
             }
-            b'h' | b'j' => {
-                let index = self.number(if operation == b'h' { 1 } else { 4 })?;
-                self.recall(index)?;
+            b'p' | b'q' | b'r' => {
+                let index = self.memo_index(operation)?;
+                self.memo.insert(index, self.top()?);
             }
-            b'p' => {
-                let index = self.decimal()?;
-                self.store(index)?;
-            }
-            b'q' | b'r' => {
-                let index = self.number(if operation == b'q' { 1 } else { 4 })?;
-                self.store(index)?;
-            }
-            0x94 => self.store(self.memo.len() as u64)?,
+            0x94 => drop(self.memo.insert(self.memo.len() as u64, self.top()?)),
             // Names, calls and objects.
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.push_global(module, name);
+                let is_short = module.len() + name.len() <= LONGEST_NAME;
+                let name = || format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name));
+                self.push(if is_short { Value::Global(name()) } else { Value::Opaque });
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                match (self.short_text(module), self.short_text(name)) {
-                    (Some(module), Some(name)) => self.push(Value::Global(format!("{module}.{name}"))),
-                    _ => self.push(Value::Opaque),
-                }
+                let both = self.short_text(module).zip(self.short_text(name));
+                self.push(both.map_or(Value::Opaque, |(module, name)| Value::Global(format!("{module}.{name}"))));
             }
             b'R' => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
@@ -317,46 +302,14 @@ impl<'a> Machine<'a> {
             }
             // The state set by BUILD is never a tensor's.
             b'b' => drop(self.pop()?),
-            0x81 => {
-                self.pop()?;
-                self.pop()?;
-                self.push(Value::Opaque);
-            }
-            0x92 => {
-                self.pop()?;
-                self.pop()?;
-                self.pop()?;
-                self.push(Value::Opaque);
-            }
-            b'o' => {
-                self.pop_to_mark()?;
-                self.push(Value::Opaque);
-            }
-            b'i' => {
-                self.line()?;
-                self.line()?;
-                self.pop_to_mark()?;
-                self.push(Value::Opaque);
-            }
             b'Q' => {
                 let identity = self.pop()?;
                 let storage = self.storage(identity).map_or(Value::Opaque, Value::Storage);
                 self.push(storage);
             }
-            b'P' => {
-                self.line()?;
-                self.push(Value::Opaque);
-            }
             _ => return Err(format!("its pickle uses the unknown operation 0x{operation:02x}")),
         }
         Ok(true)
-    }
-
-    fn push_global(&mut self, module: &[u8], name: &[u8]) {
-        if module.len() + name.len() > LONGEST_NAME {
-            return self.push(Value::Opaque);
-        }
-        self.push(Value::Global(format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name))));
     }
 
     fn short_text(&self, handle: Handle) -> Option<&str> {
@@ -391,9 +344,7 @@ impl<'a> Machine<'a> {
 
     /// ("storage", class, key, device, element count, …)
     fn storage(&self, identity: Handle) -> Option<Storage> {
-        let &[_, class, key, ..] = self.sequence(identity)? else {
-            return None;
-        };
+        let &[_, class, key, ..] = self.sequence(identity)? else { return None };
         let class = match &self.values[class] {
             Value::Global(name) => name.rsplit('.').next().unwrap_or(name),
             _ => self.short_text(class)?,
@@ -403,12 +354,8 @@ impl<'a> Machine<'a> {
 
     /// (storage, offset, shape, strides, …)
     fn tensor(&self, arguments: Handle) -> Option<TensorView> {
-        let &[storage, offset, shape, strides, ..] = self.sequence(arguments)? else {
-            return None;
-        };
-        let Value::Storage(storage) = &self.values[storage] else {
-            return None;
-        };
+        let &[storage, offset, shape, strides, ..] = self.sequence(arguments)? else { return None };
+        let Value::Storage(storage) = &self.values[storage] else { return None };
         let integer = |handle: Handle| match self.values[handle] {
             Value::Integer(number) => usize::try_from(number).ok(),
             _ => None,

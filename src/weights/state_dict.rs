@@ -137,7 +137,8 @@ impl StateDict {
 
     fn of_hashed(bytes: &[u8], hash: blake3::Hash, path: &Path) -> Result<Self, WeightsError> {
         let mut state = Self { path: path.to_path_buf(), hash, tensors: BTreeMap::new() };
-        let stored = archive::read(bytes).map_err(|reason| state.format_error(reason))?;
+        let unreadable = |reason| WeightsError::Format { path: path.to_path_buf(), reason };
+        let stored = archive::read(bytes).map_err(unreadable)?;
         let mut total = 0usize;
         for tensor in stored {
             let name = bare_name(&tensor.name);
@@ -208,10 +209,6 @@ impl StateDict {
     /// That an option does not go with these weights.
     pub fn option_error(&self, reason: String) -> WeightsError {
         WeightsError::Option { path: self.path.clone(), reason }
-    }
-
-    fn format_error(&self, reason: String) -> WeightsError {
-        WeightsError::Format { path: self.path.clone(), reason }
     }
 
     fn tensor_error(&self, name: &str, reason: &str) -> WeightsError {

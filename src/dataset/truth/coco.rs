@@ -114,7 +114,7 @@ pub fn boxes(path: &Path) -> Result<Truth<Vec<CocoBox>>, TruthError> {
         if annotation.iscrowd == 0 {
             found.push(CocoBox { x, y, width, height });
         }
-        Ok(Use::Yes)
+        Ok(true)
     })
 }
 
@@ -127,7 +127,7 @@ pub fn masks(path: &Path) -> Result<Truth<CocoMasks>, TruthError> {
         } else {
             found.1.push(segmentation)
         }
-        Ok(Use::Yes)
+        Ok(true)
     })?;
     let sized = |image: Annotated<(Vec<Segmentation>, Vec<Segmentation>)>| {
         let (width, height) = image
@@ -144,7 +144,7 @@ pub fn masks(path: &Path) -> Result<Truth<CocoMasks>, TruthError> {
 /// categories may share names; an annotation of an unknown category has no names and is left out with a remark.
 pub fn key_points(path: &Path) -> Result<Truth<Vec<KeyPoint>>, TruthError> {
     gather(path, |annotation, found: &mut Vec<KeyPoint>, category: Option<&Category>| {
-        let Some(category) = category else { return Ok(Use::No) };
+        let Some(category) = category else { return Ok(false) };
         let triples = match annotation.keypoints.take() {
             None => return Err("has no keypoints".into()),
             Some(KeyPoints::Triples(triples)) => triples,
@@ -164,7 +164,7 @@ pub fn key_points(path: &Path) -> Result<Truth<Vec<KeyPoint>>, TruthError> {
                 found.push(KeyPoint { name: name.clone(), x, y });
             }
         }
-        Ok(Use::Yes)
+        Ok(true)
     })
 }
 
@@ -186,18 +186,19 @@ impl CocoMasks {
     }
 
     fn union(&self, parts: &[Segmentation]) -> Result<Mask, String> {
-        let mut union = mask_from_polygons(&[], self.width, self.height).map_err(|error| error.to_string())?;
+        let &CocoMasks { width, height, .. } = self;
+        let from_polygons =
+            |polygons: &[Vec<f64>]| mask_from_polygons(polygons, width, height).map_err(|error| error.to_string());
+        let mut union = from_polygons(&[])?;
         for part in parts {
             let mask = match part {
-                Segmentation::Polygons(polygons) => {
-                    mask_from_polygons(polygons, self.width, self.height).map_err(|error| error.to_string())?
-                }
-                Segmentation::Runs { size: [height, width], .. } if (*width, *height) != (self.width, self.height) => {
-                    return Err(format!("runs of {width}x{height} in an image of {}x{}", self.width, self.height));
+                Segmentation::Polygons(polygons) => from_polygons(polygons)?,
+                Segmentation::Runs { size, .. } if *size != [height, width] => {
+                    return Err(format!("runs of {}x{} in an image of {width}x{height}", size[1], size[0]));
                 }
                 Segmentation::Runs { counts, .. } => match counts {
-                    Counts::Lengths(lengths) => RunLengthMask::from_counts(self.width, self.height, lengths),
-                    Counts::Compressed(text) => RunLengthMask::from_compressed(self.width, self.height, text),
+                    Counts::Lengths(lengths) => RunLengthMask::from_counts(width, height, lengths),
+                    Counts::Compressed(text) => RunLengthMask::from_compressed(width, height, text),
                 }
                 .map_err(|error| error.to_string())?
                 .decode(),
@@ -208,17 +209,11 @@ impl CocoMasks {
     }
 }
 
-/// Whether an annotation could be used.
-#[derive(PartialEq)]
-enum Use {
-    Yes,
-    No,
-}
-
-/// Reads the file and calls `add` for every annotation of a known image, with its category where that is known.
+/// Reads the file and calls `add` for every annotation of a known image, with its category where that is known; `add` says
+/// whether it could use the annotation.
 fn gather<T: Default>(
     path: &Path,
-    mut add: impl FnMut(&mut Annotation, &mut T, Option<&Category>) -> Result<Use, String>,
+    mut add: impl FnMut(&mut Annotation, &mut T, Option<&Category>) -> Result<bool, String>,
 ) -> Result<Truth<T>, TruthError> {
     let text = read_text(path, MAX_MEBIBYTES)?;
     let file: File = serde_json::from_str(&text)
@@ -235,11 +230,11 @@ fn gather<T: Default>(
             continue;
         };
         let category = annotation.category_id.and_then(|id| categories.get(&id).copied());
-        let outcome = add(&mut annotation, content, category)
+        let used = add(&mut annotation, content, category)
             .map_err(|reason| TruthError::malformed(path, format!("annotation {number} {reason}")))?;
-        if category.is_none() && (!categories.is_empty() || outcome == Use::No) {
+        if category.is_none() && (!categories.is_empty() || !used) {
             let class = annotation.category_id.map_or("none".to_string(), |id| id.to_string());
-            let list = if outcome == Use::No { &mut unused } else { &mut unknown_classes };
+            let list = if used { &mut unknown_classes } else { &mut unused };
             list.push(format!("annotation {number} (category {class})"));
         }
     }

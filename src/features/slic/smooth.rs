@@ -1,5 +1,6 @@
 //! The image as SLIC compares it: Lab planes, smoothed.
 
+use crate::numerics::add_scaled;
 use crate::pixels::lab_from_rgb;
 use crate::raster::RgbImage;
 
@@ -39,13 +40,6 @@ pub(super) fn smoothed(mut plane: Vec<f32>, width: usize, height: usize, kernel:
         }
     }
     result
-}
-
-/// `target += weight · source`.
-fn add_scaled(target: &mut [f32], source: &[f32], weight: f32) {
-    for (target, &value) in target.iter_mut().zip(source) {
-        *target += weight * value;
-    }
 }
 
 /// The position in 0..size that stands for `padded - radius` when the axis is mirrored at both ends.

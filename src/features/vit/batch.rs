@@ -1,5 +1,7 @@
 //! What goes into the transformer and what comes out.
 
+use super::config::Facet;
+
 /// Normalised images of one size.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageBatch<'a> {
@@ -26,4 +28,15 @@ pub struct Grid {
     pub rows: usize,
     pub columns: usize,
     pub stride: usize,
+}
+
+/// What is read off the transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readout<'a> {
+    /// The tokens as they enter the first block.
+    Embedded,
+    /// The facet of some blocks, ascending, for every token.
+    Facets { layers: &'a [usize], facet: Facet },
+    /// The class token after the last block and the final normalisation.
+    ClassToken,
 }

@@ -67,9 +67,9 @@ fn pair(first: f32, second: f32) -> Pair {
     (rounded(first) >> 16) | (rounded(second) & 0xffff_0000)
 }
 
-/// Compiles a function for AVX-512 BF16 and gives it a safe entrance.
+/// Compiles functions for AVX-512 BF16 and gives them a safe entrance.
 macro_rules! compiled {
-    ($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+    ($($(#[$attribute:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block)*) => {$(
         $(#[$attribute])*
         pub fn $name($($argument: $type),*) {
             #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bf16"))]
@@ -82,7 +82,7 @@ macro_rules! compiled {
                 compiled($($argument),*)
             }
         }
-    };
+    )*};
 }
 
 /// Where a product's right operand lies: the pair of inputs p and output o are at `p · pair_stride + o · output_stride`.
@@ -98,9 +98,6 @@ compiled! {
     /// `target += weight · strip`: `[inputs, LANES]` in pairs by `[outputs, inputs]` into `[outputs, LANES]`.
     ///
     /// Only the lanes of the first `tokens` tokens (rounded up to whole vectors) are computed.
-    ///
-    /// # Panics
-    /// If a slice is shorter than its shape.
     pub fn add_product(target: &mut [f32], strip: &[Pair], linear: &PairLinear, tokens: usize) {
         let strip = &strip[..linear.input_pairs * LANES];
         let outputs = linear.bias.len();
@@ -111,13 +108,8 @@ compiled! {
             outputs_of_panel::<true>(target, strip, right, tokens);
         }
     }
-}
 
-compiled! {
     /// `scores = keyᵀ · query` of one head: two strips `[channels, LANES]` in pairs into `[keys, LANES]`.
-    ///
-    /// # Panics
-    /// If a slice is shorter than its shape or `keys` exceeds [`LANES`].
     pub fn scores(scores: &mut [f32], query: &[Pair], key: &[Pair], keys: usize, tokens: usize) {
         assert!(keys <= LANES && key.len() >= query.len());
         for (panel, scores) in scores[..keys * LANES].chunks_mut(PANEL * LANES).enumerate() {
@@ -125,14 +117,9 @@ compiled! {
             outputs_of_panel::<false>(scores, query, right, tokens);
         }
     }
-}
 
-compiled! {
     /// `context += value · probabilities` of one head: `[channels, LANES]` in pairs along the keys by `[keys, LANES]` in
     /// pairs into `[channels, LANES]`.
-    ///
-    /// # Panics
-    /// If a slice is shorter than its shape.
     pub fn add_values(context: &mut [f32], probabilities: &[Pair], value: &[Pair], tokens: usize) {
         let channels = context.len() / LANES;
         assert!(value.len() >= channels * KEY_PAIRS);
@@ -161,20 +148,17 @@ fn outputs_of_panel<const ADD: bool>(target: &mut [f32], strip: &[Pair], right: 
     assert!(right.pairs.len() > (pairs - 1) * right.pair_stride + (outputs - 1) * right.output_stride);
     macro_rules! tiles {
         ($($outputs:literal)*) => {
-            match (outputs, tokens.div_ceil(VECTOR)) {
+            // SAFETY: the target has this number of rows of LANES lanes, of which the vectors cover at most all, the strip
+            // has `pairs` such rows, and the last pair read on the right is inside by the assertion.
+            unsafe { match (outputs, tokens.div_ceil(VECTOR)) {
                 $(
-                    // SAFETY: the target has this number of rows of LANES lanes, of which the vectors cover at most all,
-                    // the strip has `pairs` such rows, and the last pair read on the right is inside by the assertion.
-                    ($outputs, 1) => unsafe { tile::<$outputs, 1, ADD>(target, strip, right, pairs) },
-                    // SAFETY: as above.
-                    ($outputs, 2) => unsafe { tile::<$outputs, 2, ADD>(target, strip, right, pairs) },
-                    // SAFETY: as above.
-                    ($outputs, 3) => unsafe { tile::<$outputs, 3, ADD>(target, strip, right, pairs) },
-                    // SAFETY: as above.
-                    ($outputs, 4) => unsafe { tile::<$outputs, 4, ADD>(target, strip, right, pairs) },
+                    ($outputs, 1) => tile::<$outputs, 1, ADD>(target, strip, right, pairs),
+                    ($outputs, 2) => tile::<$outputs, 2, ADD>(target, strip, right, pairs),
+                    ($outputs, 3) => tile::<$outputs, 3, ADD>(target, strip, right, pairs),
+                    ($outputs, 4) => tile::<$outputs, 4, ADD>(target, strip, right, pairs),
                 )*
                 (outputs, vectors) => panic!("a tile of {outputs} outputs and {vectors} vectors"),
-            }
+            } }
         };
     }
     tiles!(1 2 3 4 5 6)
@@ -257,9 +241,7 @@ compiled! {
             }
         }
     }
-}
 
-compiled! {
     /// Rounds a strip to pairs of neighbouring lanes.
     ///
     /// # Shapes
@@ -269,9 +251,7 @@ compiled! {
             *target = pair(*first, *second);
         }
     }
-}
 
-compiled! {
     /// The exact GELU to 3e-5 absolute, in place: x/2 · (1 + erf(x/√2)) with the error function by formula 7.1.25 of
     /// Abramowitz and Stegun.
     pub fn gelu(values: &mut [f32]) {
@@ -286,9 +266,7 @@ compiled! {
             }
         }
     }
-}
 
-compiled! {
     /// Softmax numerators over the keys of every lane, in pairs of neighbouring keys (an odd last key is joined with
     /// zeros), and the inverse of their sum. The largest score of a lane is subtracted first, so nothing overflows.
     ///

@@ -10,12 +10,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::arithmetic::{Arithmetic, first};
-use super::batch::{Grid, ImageBatch};
+use super::batch::{Grid, ImageBatch, Readout};
 use super::bfloat::Pair;
 use super::config::Facet;
 use super::kernels::{self, LANES};
 use super::layers::{BlockWeights, Norm, VitWeights};
-use super::readout::Readout;
 use super::shape::VitShape;
 
 /// Tokens of one image that travel together.

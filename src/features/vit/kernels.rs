@@ -6,7 +6,7 @@
 //! anything; normalisation, softmax and GELU run along the lanes without a horizontal reduction.
 //!
 //! Every function here is sequential and its result depends on its arguments alone: callers run strips in parallel
-//! and get the same bytes on any number of threads.
+//! and get the same bytes on any number of threads. All panic if a slice is shorter than its shape.
 
 use gemm::{Parallelism, gemm};
 
@@ -20,35 +20,45 @@ fn computed_lanes(tokens: usize) -> usize {
     tokens.next_multiple_of(16).min(LANES)
 }
 
-/// `target += weight · strip`: `[inputs, LANES]` by `[outputs, inputs]` into `[outputs, LANES]`.
+/// Where a product's right operand lies: input i of output o is at `i · input_stride + o · output_stride`.
+struct Right<'a> {
+    values: &'a [f32],
+    input_stride: usize,
+    output_stride: usize,
+}
+
+/// `target = right · strip`, or `+=` if `ADD`: `[inputs, LANES]` by `[outputs, inputs]` into `[outputs, LANES]`.
 ///
 /// Only the lanes of the first `tokens` tokens (rounded up to whole vectors) are computed.
-///
-/// # Panics
-/// If a slice is shorter than its shape.
-pub fn add_product(target: &mut [f32], strip: &[f32], weight: &[f32], inputs: usize, outputs: usize, tokens: usize) {
-    assert!(target.len() >= outputs * LANES && strip.len() >= inputs * LANES && weight.len() >= outputs * inputs);
-    let (lanes, inputs_stride) = (computed_lanes(tokens), inputs as isize);
-    // SAFETY: with m = lanes <= LANES, n = outputs and k = inputs the largest index touched is
-    // (outputs - 1) * LANES + lanes - 1 in the target, (inputs - 1) * LANES + lanes - 1 in the strip and
-    // (outputs - 1) * inputs + inputs - 1 in the weight, all inside by the assertion; the target is borrowed
-    // exclusively, so it overlaps neither operand.
+fn product<const ADD: bool>(
+    target: &mut [f32],
+    strip: &[f32],
+    right: Right,
+    [inputs, outputs]: [usize; 2],
+    tokens: usize,
+) {
+    assert!(target.len() >= outputs * LANES && strip.len() >= inputs * LANES);
+    let last = inputs.saturating_sub(1) * right.input_stride + outputs.saturating_sub(1) * right.output_stride;
+    assert!(inputs * outputs == 0 || right.values.len() > last);
+    // SAFETY: with m <= LANES, n = outputs and k = inputs the largest index touched is (outputs - 1) * LANES + m - 1 in the
+    // target, (inputs - 1) * LANES + m - 1 in the strip and `last` on the right, all inside by the assertions; the target is
+    // borrowed exclusively, so it overlaps neither operand.
     unsafe {
         gemm(
-            lanes,
+            computed_lanes(tokens),
             outputs,
             inputs,
             target.as_mut_ptr(),
             LANES as isize,
             1,
-            true,
+            ADD,
             strip.as_ptr(),
             LANES as isize,
             1,
-            weight.as_ptr(),
-            inputs_stride,
-            1,
-            1.0f32,
+            right.values.as_ptr(),
+            right.output_stride as isize,
+            right.input_stride as isize,
+            if ADD { 1.0f32 } else { 0.0 },
             1.0f32,
             false,
             false,
@@ -56,47 +66,22 @@ pub fn add_product(target: &mut [f32], strip: &[f32], weight: &[f32], inputs: us
             Parallelism::None,
         );
     }
+}
+
+/// `target += weight · strip`: `[inputs, LANES]` by `[outputs, inputs]` into `[outputs, LANES]`.
+pub fn add_product(target: &mut [f32], strip: &[f32], weight: &[f32], inputs: usize, outputs: usize, tokens: usize) {
+    let weight = Right { values: weight, input_stride: 1, output_stride: inputs };
+    product::<true>(target, strip, weight, [inputs, outputs], tokens);
 }
 
 /// `scores = keyᵀ · query` of one head: two strips `[channels, LANES]` into `[keys, LANES]`.
-///
-/// # Panics
-/// If a slice is shorter than its shape or `keys` exceeds [`LANES`].
 pub fn scores(scores: &mut [f32], query: &[f32], key: &[f32], channels: usize, keys: usize, tokens: usize) {
-    assert!(keys <= LANES && scores.len() >= keys * LANES);
-    assert!(query.len() >= channels * LANES && key.len() >= channels * LANES);
-    // SAFETY: with m <= LANES, n = keys <= LANES and k = channels the largest index touched is
-    // (keys - 1) * LANES + m - 1 in the scores and (channels - 1) * LANES + LANES - 1 in query and key, all inside
-    // by the assertions; the scores are borrowed exclusively.
-    unsafe {
-        gemm(
-            computed_lanes(tokens),
-            keys,
-            channels,
-            scores.as_mut_ptr(),
-            LANES as isize,
-            1,
-            false,
-            query.as_ptr(),
-            LANES as isize,
-            1,
-            key.as_ptr(),
-            1,
-            LANES as isize,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    assert!(keys <= LANES);
+    let key = Right { values: key, input_stride: LANES, output_stride: 1 };
+    product::<false>(scores, query, key, [channels, keys], tokens);
 }
 
 /// `context += value · probabilities` of one head: `[channels, LANES]` by `[keys, LANES]` into `[channels, LANES]`.
-///
-/// # Panics
-/// If a slice is shorter than its shape or `keys` exceeds [`LANES`].
 pub fn add_values(
     context: &mut [f32],
     probabilities: &[f32],
@@ -105,34 +90,9 @@ pub fn add_values(
     keys: usize,
     tokens: usize,
 ) {
-    assert!(keys <= LANES && probabilities.len() >= keys * LANES);
-    assert!(context.len() >= channels * LANES && value.len() >= channels * LANES);
-    // SAFETY: with m <= LANES, n = channels and k = keys <= LANES the largest index touched is
-    // (channels - 1) * LANES + LANES - 1 in context and value and (keys - 1) * LANES + m - 1 in the probabilities,
-    // all inside by the assertions; the context is borrowed exclusively.
-    unsafe {
-        gemm(
-            computed_lanes(tokens),
-            channels,
-            keys,
-            context.as_mut_ptr(),
-            LANES as isize,
-            1,
-            true,
-            probabilities.as_ptr(),
-            LANES as isize,
-            1,
-            value.as_ptr(),
-            LANES as isize,
-            1,
-            1.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    assert!(keys <= LANES);
+    let value = Right { values: value, input_stride: 1, output_stride: LANES };
+    product::<true>(context, probabilities, value, [keys, channels], tokens);
 }
 
 /// Sets every lane of feature c to `bias[c]`, ready for [`add_product`] to add to.
@@ -185,9 +145,7 @@ vectorised! {
             }
         }
     }
-}
 
-vectorised! {
     /// Softmax numerators over the keys of every lane, in place, and the inverse of their sum.
     ///
     /// The largest score of a lane is subtracted first, so nothing overflows. The division is left to
@@ -222,9 +180,7 @@ vectorised! {
             inverse_sum[lane] = 1.0 / sum[lane];
         }
     }
-}
 
-vectorised! {
     /// Multiplies every lane by its own factor.
     pub fn scale_lanes(strip: &mut [f32], factors: &[f32; LANES]) {
         for feature in strip.as_chunks_mut::<LANES>().0 {
@@ -233,9 +189,7 @@ vectorised! {
             }
         }
     }
-}
 
-vectorised! {
     /// The exact GELU, x · Φ(x) = x/2 · (1 + erf(x/√2)), in place.
     pub fn gelu(values: &mut [f32]) {
         for lanes in values.as_chunks_mut::<16>().0 {

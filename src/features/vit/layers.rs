@@ -42,14 +42,14 @@ impl Norm {
     }
 }
 
-/// One block.
+/// One block; `L` and `N` are how its layers and normalisations are kept.
 #[derive(Debug)]
-pub struct BlockWeights<L> {
-    pub norm1: Norm,
+pub struct BlockWeights<L, N = Norm> {
+    pub norm1: N,
     /// Queries, keys and values, `[3 · width, width]`.
     pub qkv: L,
     pub projection: L,
-    pub norm2: Norm,
+    pub norm2: N,
     pub hidden: L,
     pub output: L,
 }
@@ -89,9 +89,7 @@ impl VitWeights {
         let blocks = blocks.collect();
         VitWeights { patch, class_token, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
     }
-}
 
-impl VitWeights {
     /// Checks every shape and prepares the weights for `facet` of the blocks `layers`.
     pub fn from_state_dict(
         state: &StateDict,

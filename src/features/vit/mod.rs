@@ -17,7 +17,6 @@ mod kernels;
 mod layers;
 mod model;
 mod positions;
-mod readout;
 mod shape;
 mod tensors;
 
@@ -184,7 +183,7 @@ impl BatchExtractor for VitExtractor {
     }
 
     fn describe(&self, batch: &[Prepared], images: usize) -> Tensor<3> {
-        let tokens = self.vit.forward_on_device(&FilledBatch::new(batch, images).images());
+        let tokens = with_filled(batch, images, |batch| self.vit.forward_on_device(batch));
         let [_, count, channels] = tokens.dims();
         // Token 0 is the class token, which lies nowhere in the image.
         let mut nodes = tokens.slice([0..images, 1..count, 0..channels]);
@@ -197,32 +196,19 @@ impl BatchExtractor for VitExtractor {
     }
 
     fn image_vectors(&self, batch: &[Prepared], images: usize) -> Tensor<2> {
-        self.vit.class_token_on_device(&FilledBatch::new(batch, images).images())
+        with_filled(batch, images, |batch| self.vit.class_token_on_device(batch))
     }
 }
 
-/// The values of a batch of images, those that are missing zero.
-struct FilledBatch {
-    values: Vec<f32>,
-    images: usize,
-    height: usize,
-    width: usize,
-}
-
-impl FilledBatch {
-    fn new(batch: &[Prepared], images: usize) -> FilledBatch {
-        let Prepared { height, width, .. } = batch[0];
-        assert!(batch.len() <= images, "a batch of {images} cannot hold {} images", batch.len());
-        assert!(batch.iter().all(|image| (image.height, image.width) == (height, width)), "a batch has one size");
-        let mut values = Vec::with_capacity(images * 3 * height * width);
-        batch.iter().for_each(|image| values.extend_from_slice(&image.values));
-        values.resize(images * 3 * height * width, 0.0);
-        FilledBatch { values, images, height, width }
-    }
-
-    fn images(&self) -> ImageBatch<'_> {
-        ImageBatch { values: &self.values, images: self.images, height: self.height, width: self.width }
-    }
+/// Gives a batch of so many images to a function, those that are missing zero.
+fn with_filled<T>(batch: &[Prepared], images: usize, compute: impl FnOnce(&ImageBatch) -> T) -> T {
+    let Prepared { height, width, .. } = batch[0];
+    assert!(batch.len() <= images, "a batch of {images} cannot hold {} images", batch.len());
+    assert!(batch.iter().all(|image| (image.height, image.width) == (height, width)), "a batch has one size");
+    let mut values = Vec::with_capacity(images * 3 * height * width);
+    batch.iter().for_each(|image| values.extend_from_slice(&image.values));
+    values.resize(images * 3 * height * width, 0.0);
+    compute(&ImageBatch { values: &values, images, height, width })
 }
 
 /// Divides every row by its Euclidean length; zero rows stay.

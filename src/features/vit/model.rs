@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::tensor::{Device, Tensor, into_vec, is_cpu, supports_bfloat};
 
 use super::arithmetic::{Bfloat, Single};
-use super::batch::{Descriptors, Grid, ImageBatch};
+use super::batch::{Descriptors, Grid, ImageBatch, Readout};
 use super::bfloat::{self, PairLinear};
 use super::config::{Facet, Precision, VitConfig};
 use super::host;
 use super::layers::VitWeights;
 use super::positions;
-use super::readout::Readout;
 use super::shape::VitShape;
 use super::tensors::DeviceVit;
 use crate::weights::{StateDict, WeightsError};
@@ -132,17 +131,11 @@ impl Vit {
     }
 
     /// The class token after all blocks and the final normalisation, `[B, width]`: one vector per image.
-    ///
-    /// # Panics
-    /// As [`Vit::forward`].
     pub fn class_token(&self, batch: &ImageBatch) -> Vec<f32> {
         self.run(batch, Readout::ClassToken).values
     }
 
     /// The tokens as they enter the first block: patch embeddings with the class token and positions.
-    ///
-    /// # Panics
-    /// As [`Vit::forward`].
     pub fn embed(&self, batch: &ImageBatch) -> Descriptors {
         self.run(batch, Readout::Embedded)
     }
@@ -161,9 +154,6 @@ impl Vit {
     }
 
     /// [`Vit::class_token`] with its result, `[B, width]`, left on the device.
-    ///
-    /// # Panics
-    /// As [`Vit::forward_on_device`].
     pub fn class_token_on_device(&self, batch: &ImageBatch) -> Tensor<2> {
         self.run_on_device(batch, Readout::ClassToken).flatten(1, 2)
     }

@@ -1,5 +1,7 @@
 //! Position embeddings for any grid of patches.
 
+use crate::numerics::add_scaled;
+
 /// Resizes a square grid of position embeddings to `rows` × `columns`, as DINO does.
 ///
 /// Bicubic with a = −0.75 and half-pixel centres. DINO asks for a scale of (target + 0.1) / side rather than for a
@@ -33,12 +35,6 @@ pub fn interpolate(grid: &[f32], side: usize, width: usize, rows: usize, columns
         }
     }
     resized
-}
-
-fn add_scaled(target: &mut [f32], source: &[f32], weight: f32) {
-    for (target, source) in target.iter_mut().zip(source) {
-        *target += weight * source;
-    }
 }
 
 /// The four samples, with their weights, behind every one of `target` positions along an axis of `side` samples.

@@ -7,10 +7,9 @@ use burn::tensor::{DType, FloatDType};
 
 use crate::tensor::{Device, Tensor, from_slice};
 
-use super::batch::{Grid, ImageBatch};
+use super::batch::{Grid, ImageBatch, Readout};
 use super::config::{Facet, Precision};
-use super::layers::{Linear, Norm, VitWeights};
-use super::readout::Readout;
+use super::layers::{BlockWeights, Linear, Norm, VitWeights};
 use super::shape::VitShape;
 
 /// Layer normalisation on the device: scale and shift `[width]`.
@@ -35,14 +34,7 @@ impl Precision {
     }
 }
 
-struct DeviceBlock {
-    norm1: DeviceNorm,
-    qkv: DeviceLinear,
-    projection: DeviceLinear,
-    norm2: DeviceNorm,
-    hidden: DeviceLinear,
-    output: DeviceLinear,
-}
+type DeviceBlock = BlockWeights<DeviceLinear, DeviceNorm>;
 
 /// The weights of a transformer on a device.
 ///
