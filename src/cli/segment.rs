@@ -39,7 +39,7 @@ pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("segment.epochs={epochs}"));
     let further = method.into_iter().chain(epochs).chain(arguments.predict.overrides());
     let config = arguments.settings.resolve("segment", further)?;
-    if config.segment.method == PerImageMethod::Spectral && arguments.epochs.is_some() {
+    if config.segment.method != PerImageMethod::Gnn && arguments.epochs.is_some() {
         return Err(WrongUsage("--method spectral has no epochs; leave out --epochs".into()).into());
     }
     let request = SegmentRequest {

@@ -304,6 +304,6 @@ mod tests {
             assert_eq!((key.kind.to_string().as_str(), key.default_text().as_str()), (kind, default), "{name}");
         }
         let backbone = keys[0].values.iter().map(|value| value.value.as_str());
-        assert_eq!(backbone.collect::<Vec<_>>(), ["auto", "superpixel", "pixel", "vit"]);
+        assert_eq!(backbone.collect::<Vec<_>>(), crate::features::BackboneChoice::NAMES);
     }
 }

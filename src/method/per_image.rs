@@ -71,8 +71,9 @@ impl PerImage {
         let is_plain = clusters == 2
             && parts.foreground + parts.background == 0
             && resolved.objective_kind() == ObjectiveKind::Ncut;
-        if resolved.settings().segment.method == PerImageMethod::Spectral && !is_plain {
-            return Err(MethodError::SpectralCutsInTwo);
+        match resolved.settings().segment.method {
+            PerImageMethod::Spectral if !is_plain => return Err(MethodError::SpectralCutsInTwo),
+            PerImageMethod::Spectral | PerImageMethod::Gnn => {}
         }
         let segmenter = |clusters: usize, epochs: usize, objective| {
             let network = resolved.network(backbone.extractor.width(), clusters);
@@ -124,19 +125,21 @@ impl Method for PerImage {
 
     fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
         let settings = self.resolved.settings();
-        let is_spectral = settings.segment.method == PerImageMethod::Spectral;
+        let method = settings.segment.method;
         let nodes = self.backbone.extractor.extract(image);
         timings.lap(|spent| &mut spent.features);
         // Only the optimisation on the processor reads W as a whole.
-        let build = if is_spectral || !is_cpu(&self.device) { Graph::build } else { Graph::build_keeping_affinities };
+        let reads_affinities = method == PerImageMethod::Gnn && is_cpu(&self.device);
+        let build = if reads_affinities { Graph::build_keeping_affinities } else { Graph::build };
         let graph = build(&nodes, self.resolved.affinity(), &self.device);
         timings.lap(|spent| &mut spent.graph);
 
-        let (segments, final_loss) = if is_spectral {
-            (SpectralSegmenter.segment(&graph), None)
-        } else {
-            let optimised = self.objects.optimise(&graph);
-            (optimised.segments, optimised.losses.last().copied())
+        let (segments, final_loss) = match method {
+            PerImageMethod::Spectral => (SpectralSegmenter.segment(&graph), None),
+            PerImageMethod::Gnn => {
+                let optimised = self.objects.optimise(&graph);
+                (optimised.segments, optimised.losses.last().copied())
+            }
         };
         let clusters = self.resolved.clusters();
         let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);

@@ -70,7 +70,12 @@ impl Objective {
         }
     }
 
-    /// What [`Objective::losses`] says of one graph, with its gradient; none for the cross-entropy.
+    /// Whether there is a form of one graph on the host, [`Objective::differentiate`].
+    pub fn has_host_form(self) -> bool {
+        self != Objective::CrossEntropy
+    }
+
+    /// What [`Objective::losses`] says of one graph, with its gradient; none where there is no such form.
     ///
     /// `product` is W S.
     ///

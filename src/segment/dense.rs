@@ -62,7 +62,7 @@ impl<'a> DenseOptimiser<'a> {
             Weights::Correlation { .. } => true,
             Weights::Edges { .. } => false,
         };
-        complete && graph.nodes() > 0 && !network.root_weight && objective != Objective::CrossEntropy
+        complete && graph.nodes() > 0 && !network.root_weight && objective.has_host_form()
     }
 
     /// Starts from the values of `network`.
