@@ -1,10 +1,11 @@
 //! From what a network says of an image's nodes to a mask and the objects in it.
 
 use super::Finish;
+use crate::graph::Graph;
 use crate::nodes::Layout;
 use crate::raster::{Mask, Raster, Rectangle, RgbImage};
 use crate::refine::{Cells, FoundObject};
-use crate::segment::{Label, Legend, Segments};
+use crate::segment::{Label, Legend, SecondStage, Segmenter, Segments};
 
 /// What a method says of an image's nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,18 @@ pub struct Segmentation {
 }
 
 impl Decision {
+    /// Divides what the first stage found by the second.
+    pub(super) fn divided<S: Segmenter>(
+        layout: Layout,
+        graph: &Graph,
+        segments: &Segments,
+        background: &[bool],
+        second: &SecondStage<S>,
+    ) -> Decision {
+        let values = second.values(graph, segments, background);
+        Decision::new(layout, values, segments, second.legend, background, graph.negative_share)
+    }
+
     /// Joins what the first stage found with the mask values that the second left of it.
     pub(super) fn new(
         layout: Layout,

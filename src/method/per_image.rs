@@ -31,10 +31,8 @@ use crate::tensor::{Device, is_cpu};
 pub struct PerImage {
     resolved: Resolved,
     backbone: Backbone,
-    legend: Legend,
     objects: PerImageSegmenter,
-    parts: Option<PerImageSegmenter>,
-    background_parts: Option<PerImageSegmenter>,
+    parts: SecondStage<PerImageSegmenter>,
     device: Device,
 }
 
@@ -81,11 +79,17 @@ impl PerImage {
             PerImageSegmenter::new(&network, objective, settings, device.clone())
         };
         let of_parts = |count: usize| (count > 0).then(|| segmenter(count, parts.epochs, resolved.parts_objective()));
+        let legend = Legend::new(clusters - 1, parts.foreground, parts.background).ok_or(MethodError::TooManyValues)?;
         Ok(PerImage {
-            legend: Legend::new(clusters - 1, parts.foreground, parts.background).ok_or(MethodError::TooManyValues)?,
             objects: segmenter(clusters, resolved.settings().segment.epochs, resolved.objective()),
-            parts: of_parts(parts.foreground),
-            background_parts: of_parts(parts.background),
+            parts: SecondStage {
+                foreground: of_parts(parts.foreground),
+                background: of_parts(parts.background),
+                config: parts.clone(),
+                legend,
+                affinity: resolved.parts_affinity(),
+                device: device.clone(),
+            },
             resolved,
             backbone,
             device,
@@ -115,7 +119,7 @@ impl PerImage {
 
 impl Method for PerImage {
     fn legend(&self) -> Legend {
-        self.legend
+        self.parts.legend
     }
 
     fn finish(&self) -> Finish<'_> {
@@ -144,16 +148,7 @@ impl Method for PerImage {
         let clusters = self.resolved.clusters();
         let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);
         let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
-        let second_stage = SecondStage {
-            foreground: self.parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
-            background: self.background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
-            config: &settings.parts,
-            legend: self.legend,
-            affinity: self.resolved.parts_affinity(),
-            device: &self.device,
-        };
-        let values = second_stage.values(&graph, &segments, &background);
-        let decision = Decision::new(nodes.layout, values, &segments, self.legend, &background, graph.negative_share);
+        let decision = Decision::divided(nodes.layout, &graph, &segments, &background, &self.parts);
         Ok(Decision { final_loss, ..decision })
     }
 }

@@ -15,14 +15,11 @@ use crate::tensor::{self, Device, Tensor};
 pub struct SharedMethod {
     backbone: Backbone,
     resolved: Resolved,
-    legend: Legend,
     /// For every cluster whether it is background, `[K]`.
     background: Vec<bool>,
     objects: SharedSegmenter,
-    parts: Option<SharedSegmenter>,
-    background_parts: Option<SharedSegmenter>,
+    parts: SecondStage<SharedSegmenter>,
     device: Device,
-    parts_device: Device,
 }
 
 impl SharedMethod {
@@ -55,15 +52,19 @@ impl SharedMethod {
             checkpoint.network(stage, device).map(|network| SharedSegmenter::new(network, device.clone()))
         };
         Ok(SharedMethod {
-            legend,
             background: header.background.clone(),
             objects: segmenter(Stage::Objects, &device).ok_or_else(too_many)?,
-            parts: segmenter(Stage::Parts, &parts_device),
-            background_parts: segmenter(Stage::BackgroundParts, &parts_device),
+            parts: SecondStage {
+                foreground: segmenter(Stage::Parts, &parts_device),
+                background: segmenter(Stage::BackgroundParts, &parts_device),
+                config: resolved.settings().parts.clone(),
+                legend,
+                affinity: resolved.parts_affinity(),
+                device: parts_device,
+            },
             backbone,
             resolved,
             device,
-            parts_device,
         })
     }
 
@@ -90,10 +91,6 @@ impl SharedMethod {
         })
     }
 
-    fn has_parts(&self) -> bool {
-        self.parts.is_some() || self.background_parts.is_some()
-    }
-
     fn affinity(&self) -> Affinity {
         self.resolved.affinity()
     }
@@ -102,28 +99,19 @@ impl SharedMethod {
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
         let graphs = DeviceGraphs::build(extractor.describe(batch, images), self.affinity());
         let probabilities = self.objects.probabilities(&graphs).flatten(1, 2);
-        let rest = if self.has_parts() { graphs.rows() } else { graphs.negative_shares() };
+        let rest = if self.parts.is_empty() { graphs.negative_shares() } else { graphs.rows() };
         Tensor::cat(vec![probabilities, rest], 1)
     }
 
     /// The decision that follows from the clusters of a graph's nodes.
     fn divided(&self, layout: Layout, graph: &Graph, segments: &Segments) -> Decision {
-        let second_stage = SecondStage {
-            foreground: self.parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
-            background: self.background_parts.as_ref().map(|segmenter| segmenter as &dyn Segmenter),
-            config: &self.resolved.settings().parts,
-            legend: self.legend,
-            affinity: self.resolved.parts_affinity(),
-            device: &self.parts_device,
-        };
-        let values = second_stage.values(graph, segments, &self.background);
-        Decision::new(layout, values, segments, self.legend, &self.background, graph.negative_share)
+        Decision::divided(layout, graph, segments, &self.background, &self.parts)
     }
 }
 
 impl Method for SharedMethod {
     fn legend(&self) -> Legend {
-        self.legend
+        self.parts.legend
     }
 
     fn finish(&self) -> Finish<'_> {
@@ -148,7 +136,7 @@ struct InBatches<'a> {
 
 impl Method for InBatches<'_> {
     fn legend(&self) -> Legend {
-        self.method.legend
+        self.method.legend()
     }
 
     fn finish(&self) -> Finish<'_> {
@@ -156,19 +144,19 @@ impl Method for InBatches<'_> {
     }
 
     fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
-        let SharedMethod { backbone, legend, background, .. } = self.method;
+        let SharedMethod { backbone, background, parts, .. } = self.method;
         let (affinity, clusters) = (self.method.affinity(), background.len());
         let input = self.batches.prepare(image);
         let layout = input.layout.clone();
         let row = timings.wait(|| self.batches.compute(input))?;
         let (probabilities, rest) = row.split_at(layout.nodes() * clusters);
         let segments = Segments::from_probabilities(probabilities.to_vec(), clusters);
-        if self.method.has_parts() {
+        if !parts.is_empty() {
             let graph = DeviceGraphs::from_row(rest, backbone.extractor.width(), affinity, layout.coverage());
             return Ok(self.method.divided(layout, &graph, &segments));
         }
-        let values = legend.of_nodes(&segments.clusters, background);
+        let values = parts.legend.of_nodes(&segments.clusters, background);
         let negative_share = matches!(affinity, Affinity::Correlation { .. }).then(|| rest[0]);
-        Ok(Decision::new(layout, values, &segments, *legend, background, negative_share))
+        Ok(Decision::new(layout, values, &segments, parts.legend, background, negative_share))
     }
 }

@@ -55,18 +55,23 @@ pub fn members(clusters: &[usize], background: &[bool], of_background: bool) -> 
 }
 
 /// Divides what a first stage has found.
-pub struct SecondStage<'a> {
+pub struct SecondStage<S> {
     /// What the foreground is divided by; none leaves it whole.
-    pub foreground: Option<&'a dyn Segmenter>,
+    pub foreground: Option<S>,
     /// What the background is divided by; none leaves it whole.
-    pub background: Option<&'a dyn Segmenter>,
-    pub config: &'a PartsConfig,
+    pub background: Option<S>,
+    pub config: PartsConfig,
     pub legend: Legend,
     pub affinity: Affinity,
-    pub device: &'a Device,
+    pub device: Device,
 }
 
-impl SecondStage<'_> {
+impl<S: Segmenter> SecondStage<S> {
+    /// Whether there is nothing to divide by.
+    pub fn is_empty(&self) -> bool {
+        self.foreground.is_none() && self.background.is_none()
+    }
+
     /// The mask value of every node: that of its part, or of its cluster where it has no part.
     ///
     /// # Shapes
@@ -74,13 +79,14 @@ impl SecondStage<'_> {
     pub fn values(&self, graph: &Graph, segments: &Segments, background: &[bool]) -> Vec<u8> {
         let mut values = self.legend.of_nodes(&segments.clusters, background);
         let stages =
-            [(self.foreground, false, self.config.foreground), (self.background, true, self.config.background)];
+            [(&self.foreground, false, self.config.foreground), (&self.background, true, self.config.background)];
         for (segmenter, of_background, parts) in stages {
             let members = members(&segments.clusters, background, of_background);
-            let Some(segmenter) = segmenter.filter(|_| members.len() >= self.config.least_nodes(parts)) else {
+            let Some(segmenter) = segmenter.as_ref().filter(|_| members.len() >= self.config.least_nodes(parts)) else {
                 continue;
             };
-            let divided = segmenter.segment(&graph.subgraph(&members, self.affinity, self.config.centred, self.device));
+            let divided =
+                segmenter.segment(&graph.subgraph(&members, self.affinity, self.config.centred, &self.device));
             for (node, part) in members.into_iter().zip(divided.clusters) {
                 values[node] =
                     if of_background { self.legend.of_background_part(part) } else { self.legend.of_part(part) };
@@ -131,12 +137,12 @@ mod tests {
         for (clusters, minimum_nodes, with_background, expected) in cases {
             let config = PartsConfig { foreground: 2, background: 2, minimum_nodes, ..Default::default() };
             let second = SecondStage {
-                foreground: Some(&BySign),
-                background: with_background.then_some(&BySign),
-                config: &config,
+                foreground: Some(BySign),
+                background: with_background.then_some(BySign),
+                config,
                 legend: Legend::new(1, 2, 2).unwrap(),
                 affinity: Affinity::NonNegative,
-                device: &tensor::cpu(),
+                device: tensor::cpu(),
             };
             let segments = Segments { clusters: clusters.clone(), probabilities: vec![0.5; 10] };
             assert_eq!(second.values(&graph, &segments, &[true, false]), expected, "{clusters:?} {minimum_nodes}");
