@@ -66,7 +66,7 @@ fn nodes() -> NodeFeatures {
 }
 
 fn network_config() -> NetworkConfig {
-    NetworkConfig { input: 384, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false }
+    NetworkConfig { input: 384, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false, scale: 1.0 }
 }
 
 /// Random weights of a ViT-S/8: 384 channels, 12 blocks.
@@ -159,7 +159,7 @@ fn superpixel_features(bencher: Bencher) {
 #[divan::bench(args = ["f32", "bf16"], sample_count = 10)]
 fn vit_small_8_features_280(bencher: Bencher, precision: &str) {
     let precision = if precision == "f32" { Precision::F32 } else { Precision::Bf16 };
-    let config = VitConfig { precision, ..VitConfig::default() };
+    let config = VitConfig { precision, ..VitConfig::paper() };
     // Where the processor has no bfloat16, that column says so instead of a time.
     let extractor = VitExtractor::new(&vit_small(), config, tensor::cpu()).unwrap_or_else(|error| panic!("{error}"));
     let image = image();
@@ -186,7 +186,7 @@ fn graph_1225_nodes(bencher: Bencher, objective: &str) {
 fn shared_inference_1225_nodes(bencher: Bencher) {
     let device = tensor::cpu();
     let graph = Graph::build(&nodes(), Affinity::NonNegative, &device);
-    let segmenter = SharedSegmenter::new(network_config().init(0, &device), device);
+    let segmenter = SharedSegmenter::new(network_config().init(0, 0, &device), device);
     bencher.bench(|| segmenter.segment(black_box(&graph)));
 }
 
@@ -205,6 +205,8 @@ fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
         network: network_config(),
         objective,
         config: &config,
+        start: 0,
+        epochs: config.epochs,
         device: &device,
         fingerprint: String::new(),
     };
@@ -215,6 +217,6 @@ fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
 fn collate_16_graphs_1225_nodes(bencher: Bencher) {
     let device = tensor::cpu();
     let graphs = vec![Graph::build(&nodes(), Affinity::NonNegative, &device); 16];
-    let network: Network = network_config().init(0, &device);
+    let network: Network = network_config().init(0, 0, &device);
     bencher.bench(|| network.assign(&Batch::collate(black_box(&graphs), &device), None));
 }

@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let state = StateDict::open(&arguments.weights)?;
     let precision = if arguments.bf16 { Precision::Bf16 } else { Precision::F32 };
-    let config = VitConfig { precision, ..VitConfig::default() };
+    let config = VitConfig { precision, ..VitConfig::paper() };
     let choice = if arguments.cuda { DeviceChoice::Cuda } else { DeviceChoice::Cpu };
     let vit = Vit::load(&state, &config, &choice.open()?)?;
     let machine = Machine { device: choice, ..Machine::default() };

@@ -69,7 +69,7 @@ pub(super) fn correlation(
     for restart in 0..config.restarts {
         let seed = config.seed.wrapping_add(restart as u64);
         let mut curve = Vec::with_capacity(epochs);
-        let mut trained = network.init(seed, device);
+        let mut trained = network.init(seed, 0, device);
         let mut optimiser = Optimiser::new(config.weight_decay, trained.parameters().len());
         for epoch in 0..epochs {
             let dropout = random::stream(seed, "dropout", epoch as u64);
@@ -162,8 +162,9 @@ mod tests {
             offset: largest / alpha,
             magnitude: (count * count) as f64 * largest,
         };
-        let config = NetworkConfig { input: width, hidden: [8, 5], clusters: 4, dropout: 0.25, root_weight: false };
-        let (mut shared, mut own) = (config.init(1, &device), config.init(1, &device));
+        let config =
+            NetworkConfig { input: width, hidden: [8, 5], clusters: 4, dropout: 0.25, root_weight: false, scale: 1.0 };
+        let (mut shared, mut own) = (config.init(1, 0, &device), config.init(1, 0, &device));
         let (mut first, mut second) = (Optimiser::new(0.01, 6), Optimiser::new(0.01, 6));
         for epoch in 0..5 {
             let stream = || random::stream(1, "dropout", epoch);
@@ -186,8 +187,14 @@ mod tests {
             let vectors = Vectors::new(values, 32).unwrap();
             let vectors = vectors.fit(Scaling::Unit).apply(vectors);
             let config = ClusterConfig { restarts: 2, ..ClusterConfig::default() };
-            let network =
-                NetworkConfig { input: 32, hidden: [64, 32], clusters: 10, dropout: 0.25, root_weight: false };
+            let network = NetworkConfig {
+                input: 32,
+                hidden: [64, 32],
+                clusters: 10,
+                dropout: 0.25,
+                root_weight: false,
+                scale: 1.0,
+            };
             let (clusters, found) = correlation(&vectors, &config, &network, &tensor::cpu(), &Silent).unwrap();
             assert!((0..120).all(|i| (0..120).all(|j| (clusters[i] == clusters[j]) == (i % groups == j % groups))));
             assert!(found.restarts.iter().all(|restart| restart.objective <= restart.network_objective + 1e-6));

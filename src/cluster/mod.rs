@@ -102,7 +102,14 @@ fn group(
     let (clusters, details) = match settings.method {
         Method::Correlation => {
             let &ClusterNetwork { hidden, dropout } = network;
-            let network = NetworkConfig { input: vectors.width(), hidden, clusters: most, dropout, root_weight: false };
+            let network = NetworkConfig {
+                input: vectors.width(),
+                hidden,
+                clusters: most,
+                dropout,
+                root_weight: false,
+                scale: 1.0,
+            };
             correlation::correlation(vectors, settings, &network, device, observer)?
         }
         Method::Components => (components::components(vectors, device, observer)?, FitDetails::default()),

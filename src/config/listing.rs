@@ -260,6 +260,7 @@ mod tests {
             let chosen = match (&key.kind, &key.default) {
                 (ConfigKind::Choice, _) => key.values.iter().map(|value| value.value.clone()).collect(),
                 (ConfigKind::Boolean, _) => vec!["true".to_string(), "false".to_string()],
+                (ConfigKind::List(..), Value::Null) => vec!["[2]".to_string()],
                 (_, Value::Null) => vec!["2".to_string()],
                 _ => Vec::new(),
             };
@@ -297,7 +298,7 @@ mod tests {
             ("objective.parts", "choice", "not chosen"),
             ("superpixel.descriptor", "choice", "background-distance"),
             ("model.hidden", "list of 2 integers", "[64,32]"),
-            ("vit.layers", "list of integers", "[]"),
+            ("vit.layers", "list of integers", "not chosen"),
             ("vit.mean", "list of 3 numbers", "[0.485,0.456,0.406]"),
         ] {
             let key = keys.iter().find(|key| key.key == name).unwrap();

@@ -4,9 +4,10 @@ use super::Settings;
 use crate::cluster::Scaling;
 use crate::features::vit::Precision;
 use crate::features::{BackboneChoice, BackboneSettings, Entry};
-use crate::graph::Affinity;
-use crate::model::NetworkConfig;
+use crate::graph::{Affinity, Offset};
+use crate::model::{ModelConfig, NetworkConfig};
 use crate::objective::{Objective, ObjectiveKind};
+use crate::segment::PerImageMethod;
 
 /// What settings are resolved for: each chooses differently where nothing is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +64,21 @@ impl Settings {
                 objective.kind.get_or_insert(ObjectiveKind::Association);
                 self.train.self_training.get_or_insert(is_deep);
             }
-            Purpose::Segment => {
+            Purpose::Segment if is_deep => {
                 objective.kind.get_or_insert(ObjectiveKind::Ncut);
+                // Ten steps follow what is common to an image's features, which the corrections for collections take away.
+                if self.segment.method == PerImageMethod::Gnn {
+                    self.vit.remove_position.get_or_insert(0);
+                }
+            }
+            // One channel is soon learnt: what the eigenvector would find is reached in a few large steps.
+            Purpose::Segment => {
+                let spectral = self.segment.method == PerImageMethod::Spectral;
+                let kind = if spectral { ObjectiveKind::Ncut } else { ObjectiveKind::Association };
+                objective.kind.get_or_insert(kind);
+                self.segment.epochs.get_or_insert(30);
+                self.segment.learning_rate.get_or_insert(0.01);
+                self.model.scale.get_or_insert(8.0);
             }
             Purpose::Cluster => {
                 if self.cluster.scaling == Scaling::Auto {
@@ -72,6 +86,12 @@ impl Settings {
                 }
             }
             Purpose::Reuse => {}
+        }
+        if matches!(purpose, Purpose::Train | Purpose::Segment) {
+            let cuts_as_paper = purpose == Purpose::Train || self.segment.method == PerImageMethod::Gnn;
+            let is_paper_cut = cuts_as_paper && self.objective.kind == Some(ObjectiveKind::Ncut);
+            self.graph.offset.get_or_insert(if is_paper_cut { Offset::None } else { Offset::Mean });
+            self.vit.remove_position.get_or_insert(self.vit.remove_position());
         }
         Ok(Resolved { backbone, settings: self })
     }
@@ -125,13 +145,19 @@ impl Resolved {
 
     /// The network for features of so many channels, with so many clusters.
     pub fn network(&self, channels: usize, clusters: usize) -> NetworkConfig {
-        let model = &self.settings.model;
-        NetworkConfig { input: channels, hidden: model.hidden, clusters, dropout: model.dropout, root_weight: false }
+        let ModelConfig { hidden, dropout, scale, .. } = self.settings.model;
+        let has_unit_length = self.backbone.needs_weights() && self.settings.vit.normalise;
+        let default = if has_unit_length { (channels as f64).sqrt() / 3.5 } else { 1.0 };
+        let scale = scale.unwrap_or(default);
+        NetworkConfig { input: channels, hidden, clusters, dropout, root_weight: false, scale }
     }
 
     fn affinity_for(&self, kind: ObjectiveKind) -> Affinity {
         match kind {
-            ObjectiveKind::Association | ObjectiveKind::Ncut => Affinity::NonNegative,
+            ObjectiveKind::Association | ObjectiveKind::Ncut => match self.settings.graph.offset {
+                Some(Offset::Mean) => Affinity::AboveMean,
+                Some(Offset::None) | None => Affinity::NonNegative,
+            },
             ObjectiveKind::Cc => Affinity::Correlation { alpha: self.settings.graph.alpha },
         }
     }

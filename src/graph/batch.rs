@@ -36,9 +36,8 @@ pub struct Batch<'a> {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one per batch; CUDA's tensors are large on the stack")]
 enum BatchWeights {
-    NonNegative {
-        scales: Vec<f32>,
-    },
+    /// Offset and scale of every graph.
+    NonNegative(Vec<[f32; 2]>),
     /// W of every graph, `[B, N, N]`.
     Formed(Tensor<3>),
     Correlation {
@@ -67,10 +66,12 @@ impl<'a> Batch<'a> {
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
         let is_kind = |graph: &Graph| discriminant(&graph.weights) == discriminant(&graphs[0].weights);
         assert!(graphs.iter().all(is_kind), "the graphs of a batch have one kind of weights");
-        let parameters = graphs.iter().map(|graph| graph.weights.parameter()).collect();
+        let parameters: Vec<[f32; 2]> = graphs.iter().map(|graph| graph.weights.parameters()).collect();
         let weights = match &graphs[0].weights {
-            Weights::NonNegative { .. } => BatchWeights::NonNegative { scales: parameters },
-            Weights::Correlation { .. } => BatchWeights::Correlation { offsets: per_graph(parameters) },
+            Weights::NonNegative { .. } => BatchWeights::NonNegative(parameters),
+            Weights::Correlation { .. } => {
+                BatchWeights::Correlation { offsets: per_graph(parameters.iter().map(|[offset, _]| *offset).collect()) }
+            }
             Weights::Edges { .. } => neighbour_lists(graphs, nodes, device),
         };
         let mut mask = vec![0.0; graphs.len() * nodes];
@@ -102,29 +103,32 @@ impl<'a> Batch<'a> {
 
     /// The same batch with non-negative W formed once, for many passes over few graphs; large ones are left as they are.
     pub fn with_formed_weights(mut self) -> Batch<'a> {
-        if let BatchWeights::NonNegative { scales } = &self.weights {
+        if let BatchWeights::NonNegative(parameters) = &self.weights {
             let [graphs, nodes, _] = self.propagated.dims();
             if graphs * nodes * nodes <= GRAPH_TILE_ENTRIES {
-                let scales = tensor::from_slice(scales, [graphs, 1, 1], &self.device);
+                let of_graphs = |which: usize| {
+                    let values: Vec<f32> = parameters.iter().map(|pair| pair[which]).collect();
+                    tensor::from_slice(&values, [graphs, 1, 1], &self.device)
+                };
                 let products = self.features().matmul(self.features().transpose());
-                self.weights = BatchWeights::Formed(products.clamp_min(0.0) * scales);
+                self.weights = BatchWeights::Formed((products - of_graphs(0)).clamp_min(0.0) * of_graphs(1));
             }
         }
         self
     }
 
-    /// W S with W_ij = max(x_i·x_j, 0) · scale.
+    /// W S with W_ij = max(x_i·x_j − offset, 0) · scale.
     ///
     /// # Shapes
     /// `[B, N, K]` → `[B, N, K]`
-    fn non_negative_product(&self, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
+    fn non_negative_product(&self, parameters: &[[f32; 2]], assignment: Tensor<3>) -> Tensor<3> {
         if !tensor::is_cpu(&self.device) {
-            return tiled_product(&self.features(), scales, assignment);
+            return tiled_product(&self.features(), parameters, assignment);
         }
         let shape = assignment.dims();
         let [_, nodes, clusters] = shape;
         let assignment = tensor::into_vec(assignment);
-        let product = symmetric::product(self.graphs, scales, &assignment, nodes, clusters);
+        let product = symmetric::product(self.graphs, parameters, &assignment, nodes, clusters);
         tensor::from_vec(product, shape, &self.device)
     }
 
@@ -150,8 +154,8 @@ impl<'a> Batch<'a> {
                 let squared = |values: Tensor<3>| (values.clone() * values).sum_dim(1);
                 squared(together) - squared(sizes) * offsets.clone()
             }
-            BatchWeights::NonNegative { scales } => {
-                from_product(assignment, |constant| self.non_negative_product(scales, constant))
+            BatchWeights::NonNegative(parameters) => {
+                from_product(assignment, |constant| self.non_negative_product(parameters, constant))
             }
             BatchWeights::Formed(weights) => from_product(assignment, |constant| weights.clone().matmul(constant)),
             BatchWeights::Edges { neighbours, weights } => {
@@ -188,14 +192,15 @@ fn from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>)
     inner(assignment).mul_scalar(2.0) - inner(constant)
 }
 
-/// W S with W_ij = max(x_i·x_j, 0) · scale, one graph after the other.
+/// W S with W_ij = max(x_i·x_j − offset, 0) · scale, one graph after the other.
 ///
 /// # Shapes
 /// features `[B, N, D]`, assignment `[B, N, K]` → `[B, N, K]`
-fn tiled_product(features: &Tensor<3>, scales: &[f32], assignment: Tensor<3>) -> Tensor<3> {
-    let products = scales.iter().enumerate().map(|(graph, &scale)| {
+fn tiled_product(features: &Tensor<3>, parameters: &[[f32; 2]], assignment: Tensor<3>) -> Tensor<3> {
+    let products = parameters.iter().enumerate().map(|(graph, &[offset, scale])| {
         let own = |values: &Tensor<3>| values.clone().narrow(0, graph, 1);
-        let tiles = Tiles::new(own(features), GRAPH_TILE_ENTRIES, |products| products.clamp_min(0.0));
+        let tiles =
+            Tiles::new(own(features), GRAPH_TILE_ENTRIES, |products| products.sub_scalar(offset).clamp_min(0.0));
         tiles.times(&own(&assignment).mul_scalar(scale))
     });
     Tensor::cat(products.collect(), 0)
@@ -282,9 +287,9 @@ mod tests {
         let shape = [2, graphs[0].nodes(), clusters];
         let values = random::uniform(&mut random::stream(4, "assignment", 0), 1.0, shape.iter().product());
         let assignment = tensor::from_vec(values, shape, &device) * batch.mask.clone();
-        let scales = [0.01, 0.02];
-        let tiled = tensor::into_vec(tiled_product(&batch.features(), &scales, assignment.clone()));
-        let product = tensor::into_vec(batch.non_negative_product(&scales, assignment));
+        let parameters = [[0.0, 0.01], [0.1, 0.02]];
+        let tiled = tensor::into_vec(tiled_product(&batch.features(), &parameters, assignment.clone()));
+        let product = tensor::into_vec(batch.non_negative_product(&parameters, assignment));
         assert!(tiled.iter().zip(&product).all(|(one, other)| (one - other).abs() < 1e-4));
         assert!(product.iter().any(|value| value.abs() > 0.1));
     }

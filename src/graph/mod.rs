@@ -30,11 +30,26 @@ use crate::tensor::{self, Device};
 pub struct GraphConfig {
     /// Correlation clustering only: in [1, ∞), smaller gives more clusters. The official code uses 3.
     pub alpha: f64,
+    /// Normalised cut and association between all pairs only: what is taken from inner products before those that are
+    /// negative become zero.
+    /// Default: the mean for association and for the eigenvector, nothing for the paper's normalised cut.
+    pub offset: Option<Offset>,
+}
+
+/// What is taken from the inner products of features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Offset {
+    /// Their mean over the image: nearly all cosines of a transformer's keys are positive, and a graph of them is almost
+    /// the same everywhere.
+    Mean,
+    /// Nothing, as in the paper.
+    None,
 }
 
 impl Default for GraphConfig {
     fn default() -> Self {
-        GraphConfig { alpha: 3.0 }
+        GraphConfig { alpha: 3.0, offset: None }
     }
 }
 
@@ -52,6 +67,10 @@ pub enum Affinity {
     /// Normalised cut: W = max(F Fᵀ, 0) / max(F Fᵀ). On listed edges: the weights as they are.
     /// Differs from the paper: the division is the official code's.
     NonNegative,
+    /// Normalised cut: W = max(F Fᵀ − m, 0) / (max(F Fᵀ) − m), with m the mean of F Fᵀ, which is ‖mean of f‖².
+    /// On listed edges: the weights as they are.
+    /// Differs from the paper, where m is 0.
+    AboveMean,
     /// Correlation clustering: W = F Fᵀ − max(F Fᵀ)/α, positive and negative.
     /// On listed edges: w − max(w)/α; pairs without an edge have no affinity.
     Correlation {
@@ -90,8 +109,8 @@ pub struct Graph {
 /// The affinity matrix of a graph without forming it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Weights {
-    /// W_ij = max(x_i·x_j, 0) · scale.
-    NonNegative { scale: f32 },
+    /// W_ij = max(x_i·x_j − offset, 0) · scale.
+    NonNegative { offset: f32, scale: f32 },
     /// W_ij = x_i·x_j − offset.
     Correlation { offset: f32 },
     /// W_ij = weight − offset for the listed pairs i < j, symmetric, zero elsewhere.
@@ -99,11 +118,11 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// The scale or the offset.
-    fn parameter(&self) -> f32 {
+    /// Offset and scale.
+    fn parameters(&self) -> [f32; 2] {
         match *self {
-            Weights::NonNegative { scale } => scale,
-            Weights::Correlation { offset } | Weights::Edges { offset, .. } => offset,
+            Weights::NonNegative { offset, scale } => [offset, scale],
+            Weights::Correlation { offset } | Weights::Edges { offset, .. } => [offset, 1.0],
         }
     }
 }
@@ -146,6 +165,12 @@ impl Graph {
         let shape = [1, features.len() / channels, channels];
         let graphs = DeviceGraphs::build(tensor::from_vec(features, shape, device), affinity);
         DeviceGraphs::from_row(&tensor::into_vec(graphs.rows()), channels, affinity, coverage)
+    }
+
+    /// Whether no two nodes differ, so that there is nothing to tell apart.
+    pub fn is_uniform(&self) -> bool {
+        let mut rows = self.features.chunks_exact(self.channels.max(1));
+        rows.next().is_none_or(|first| rows.all(|row| row == first))
     }
 
     /// Number of nodes, N.

@@ -55,16 +55,17 @@ pub(super) fn over_features(
     add_squared_norms(&mut squared_norms, values, channels);
     // By Cauchy–Schwarz the largest entry of F Fᵀ lies on its diagonal.
     let largest = squared_norms.iter().copied().fold(0.0f32, f32::max);
+    let above = |offset: f32| {
+        let range = largest - offset;
+        Weights::NonNegative { offset, scale: if range > LEAST_RANGE * largest { 1.0 / range } else { 0.0 } }
+    };
     let weights = match affinity {
-        Affinity::NonNegative => Weights::NonNegative { scale: if largest > 0.0 { 1.0 / largest } else { 0.0 } },
+        Affinity::NonNegative => above(0.0),
+        Affinity::AboveMean => above(mean_product(values, channels)),
         Affinity::Correlation { alpha } => Weights::Correlation { offset: (f64::from(largest) / alpha) as f32 },
     };
     // W's positive part is max(x_i·x_j − offset, 0) · scale.
-    let (offset, scale) = match &weights {
-        Weights::NonNegative { scale } => (0.0, *scale),
-        Weights::Correlation { offset } => (*offset, 1.0),
-        Weights::Edges { .. } => unreachable!("the graph is complete"),
-    };
+    let [offset, scale] = weights.parameters();
     let missing_loop: Vec<f32> =
         squared_norms.iter().map(|norm| if (norm - offset) * scale > 0.0 { 0.0 } else { 1.0 }).collect();
 
@@ -76,10 +77,7 @@ pub(super) fn over_features(
     let degrees = match &weights {
         // The signed row sums f_i·Σf_j − N·offset; message passing used the positive part only.
         Weights::Correlation { offset } => {
-            let mut total = vec![0.0f64; channels];
-            for row in values.chunks_exact(channels) {
-                row.iter().zip(&mut total).for_each(|(value, sum)| *sum += f64::from(*value));
-            }
+            let total = sum_of_rows(values, channels);
             values
                 .chunks_exact(channels)
                 .map(|row| {
@@ -91,7 +89,7 @@ pub(super) fn over_features(
         _ => row_sums,
     };
     let negative_share = not_positive.map(|number| (number / (count as f64 * count as f64).max(1.0)) as f32);
-    let affinities = formed.filter(|_| keep && affinity == Affinity::NonNegative);
+    let affinities = formed.filter(|_| keep && !counted);
     Propagation { propagated, degrees, weights, negative_share, affinities }.into_graph(features, channels, coverage)
 }
 
@@ -103,6 +101,25 @@ struct Positive<'a> {
     scale: f32,
     /// 1 where the diagonal is not positive, else 0, `[N]`.
     missing_loop: Vec<f32>,
+}
+
+/// Below this share of the largest inner product, what the others differ by is rounding: such nodes are all alike, and no
+/// affinity tells them apart.
+pub(super) const LEAST_RANGE: f32 = 1e-5;
+
+/// The mean of X Xᵀ, ‖mean of x‖².
+fn mean_product(values: &[f32], channels: usize) -> f32 {
+    let count = (values.len() / channels).max(1) as f64;
+    sum_of_rows(values, channels).into_iter().map(|sum| (sum / count).powi(2)).sum::<f64>() as f32
+}
+
+/// `[N, D]` → `[D]`.
+fn sum_of_rows(values: &[f32], channels: usize) -> Vec<f64> {
+    let mut total = vec![0.0f64; channels];
+    for row in values.chunks_exact(channels) {
+        row.iter().zip(&mut total).for_each(|(value, sum)| *sum += f64::from(*value));
+    }
+    total
 }
 
 /// What propagation over W's positive part gives.
@@ -167,7 +184,7 @@ pub(super) fn over_edges(
     let values = features.as_slice();
     let count = values.len() / channels;
     let offset = match affinity {
-        Affinity::NonNegative => 0.0,
+        Affinity::NonNegative | Affinity::AboveMean => 0.0,
         Affinity::Correlation { alpha } => {
             let largest = edges.iter().map(|edge| edge.weight).fold(0.0f32, f32::max);
             (f64::from(largest) / alpha) as f32

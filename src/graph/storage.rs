@@ -6,7 +6,7 @@ use crate::nodes::Edge;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 
 /// Begins every stored graph; the number is the format's version.
-const MAGIC: &[u8; 8] = b"dcgraph3";
+const MAGIC: &[u8; 8] = b"dcgraph4";
 
 /// Stored bytes that are no graph.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ impl Graph {
         for number in [self.nodes() as u64, self.channels as u64, kind, edges.len() as u64] {
             bytes.extend(number.to_le_bytes());
         }
-        bytes.extend(self.weights.parameter().to_le_bytes());
+        self.weights.parameters().iter().for_each(|parameter| bytes.extend(parameter.to_le_bytes()));
         bytes.extend(self.negative_share.unwrap_or(f32::NAN).to_le_bytes());
         for array in [&self.features, &self.propagated, &self.degrees, &self.area, &self.border] {
             bytes.extend(bytes_from_floats(array));
@@ -49,7 +49,8 @@ impl Graph {
         let channels = reader.count()?;
         let kind = reader.count()?;
         let edge_count = reader.count()?;
-        let parameter = f32::from_le_bytes(reader.array()?);
+        let offset = f32::from_le_bytes(reader.array()?);
+        let scale = f32::from_le_bytes(reader.array()?);
         let negative_share = Some(f32::from_le_bytes(reader.array()?)).filter(|share| !share.is_nan());
         let values = nodes.checked_mul(channels).ok_or(GraphBytesError("sizes overflow"))?;
         let features = reader.floats(values)?;
@@ -68,9 +69,9 @@ impl Graph {
             edges.push(Edge { first, second, weight });
         }
         let weights = match kind {
-            0 => Weights::NonNegative { scale: parameter },
-            1 => Weights::Correlation { offset: parameter },
-            2 => Weights::Edges { edges, offset: parameter },
+            0 => Weights::NonNegative { offset, scale },
+            1 => Weights::Correlation { offset },
+            2 => Weights::Edges { edges, offset },
             _ => return Err(GraphBytesError("unknown kind of weights")),
         };
         if !reader.rest.is_empty() {
@@ -114,7 +115,7 @@ mod tests {
     fn graphs() -> Vec<Graph> {
         let edge = |first, second| Edge { first, second, weight: 0.5 };
         let weights = [
-            Weights::NonNegative { scale: 0.25 },
+            Weights::NonNegative { offset: 0.5, scale: 0.25 },
             Weights::Correlation { offset: 1.5 },
             Weights::Edges { edges: vec![edge(0, 1), edge(1, 2)], offset: 0.125 },
         ];

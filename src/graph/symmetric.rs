@@ -81,27 +81,35 @@ impl SymmetricMatrix {
     }
 }
 
-/// W S with W_ij = max(x_i·x_j, 0) · scale, for graphs padded to `nodes`, each with its scale; no W is kept.
+/// W S with W_ij = max(x_i·x_j − offset, 0) · scale, for graphs padded to `nodes`, each with its offset and scale; no W is
+/// kept.
 ///
 /// Bands are worked on by all threads and added in their order, so that the sums do not depend on the number of threads.
 ///
 /// # Shapes
 /// assignment `[B, N, K]` → `[B, N, K]`
-pub(super) fn product(graphs: &[Graph], scales: &[f32], assignment: &[f32], nodes: usize, clusters: usize) -> Vec<f32> {
+pub(super) fn product(
+    graphs: &[Graph],
+    parameters: &[[f32; 2]],
+    assignment: &[f32],
+    nodes: usize,
+    clusters: usize,
+) -> Vec<f32> {
     let bands = graphs.iter().enumerate();
     let bands: Vec<(usize, usize)> =
         bands.flat_map(|(index, graph)| (0..graph.nodes()).step_by(BAND).map(move |start| (index, start))).collect();
     let rows = |index: usize, start: usize| (index * nodes + start) * clusters;
     let of_band = |&(index, start): &(usize, usize)| {
         let graph = &graphs[index];
-        let band = band(&graph.features, graph.channels, start, 0.0, 1.0);
+        let [offset, _] = parameters[index];
+        let band = band(&graph.features, graph.channels, start, offset, 1.0);
         part_of_product(&band, &assignment[rows(index, start)..rows(index, graph.nodes())], clusters)
     };
     let parts: Vec<Vec<f32>> = bands.par_iter().map(of_band).collect();
 
     let mut product = vec![0.0; assignment.len()];
     for ((index, start), part) in bands.into_iter().zip(parts) {
-        add_part(&mut product[rows(index, start)..], &part, clusters, scales[index]);
+        add_part(&mut product[rows(index, start)..], &part, clusters, parameters[index][1]);
     }
     product
 }
@@ -211,14 +219,14 @@ mod tests {
             Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
         };
         let graphs: Vec<Graph> = [1, BAND, 2 * BAND + 77].map(graph).into();
-        let (nodes, scales) = (2 * BAND + 77, [0.5, 1.0, 2.0]);
+        let (nodes, parameters) = (2 * BAND + 77, [[0.0, 0.5], [0.1, 1.0], [0.2, 2.0]]);
         let assignment = values(3 * nodes * clusters, "assignment");
-        let found = product(&graphs, &scales, &assignment, nodes, clusters);
+        let found = product(&graphs, &parameters, &assignment, nodes, clusters);
         for (index, graph) in graphs.iter().enumerate() {
             let own = index * nodes * clusters..(index + 1) * nodes * clusters;
             let (found, padding) = found[own.clone()].split_at(graph.nodes() * clusters);
-            let scale = f64::from(scales[index]);
-            assert_close(found, &reference(&graph.features, channels, 0.0, scale, &assignment[own], clusters));
+            let [offset, scale] = parameters[index].map(f64::from);
+            assert_close(found, &reference(&graph.features, channels, offset, scale, &assignment[own], clusters));
             assert!(padding.iter().all(|&value| value == 0.0));
         }
     }

@@ -21,7 +21,7 @@ use crate::tensor::{Device, is_cpu};
 /// use deepcut::{PerImage, RgbImage, Settings};
 ///
 /// let mut settings = Settings::default();
-/// settings.segment.epochs = 3;
+/// settings.segment.epochs = Some(3);
 /// settings.superpixel.regions = 50;
 /// let per_image = PerImage::new(settings)?;
 /// let found = per_image.segment(&RgbImage::filled(60, 40, [90, 120, 30]))?;
@@ -75,13 +75,13 @@ impl PerImage {
         }
         let segmenter = |clusters: usize, epochs: usize, objective| {
             let network = resolved.network(backbone.extractor.width(), clusters);
-            let settings = PerImageConfig { epochs, ..resolved.settings().segment.clone() };
+            let settings = PerImageConfig { epochs: Some(epochs), ..resolved.settings().segment.clone() };
             PerImageSegmenter::new(&network, objective, settings, device.clone())
         };
         let of_parts = |count: usize| (count > 0).then(|| segmenter(count, parts.epochs, resolved.parts_objective()));
         let legend = Legend::new(clusters - 1, parts.foreground, parts.background).ok_or(MethodError::TooManyValues)?;
         Ok(PerImage {
-            objects: segmenter(clusters, resolved.settings().segment.epochs, resolved.objective()),
+            objects: segmenter(clusters, resolved.settings().segment.epochs(), resolved.objective()),
             parts: SecondStage {
                 foreground: of_parts(parts.foreground),
                 background: of_parts(parts.background),

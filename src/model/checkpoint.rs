@@ -62,10 +62,26 @@ pub struct CheckpointHeader {
     pub objects: TrainedStage,
     /// The network whose masks taught that one, where there was such a round; its parameters are not kept.
     pub teacher: Option<TrainedStage>,
+    /// The random starts that the first network was chosen from, where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
     /// The network that divides the foreground, where parts were asked for and found.
     pub parts: Option<TrainedStage>,
     /// The network that divides the background, where parts were asked for and found.
     pub background_parts: Option<TrainedStage>,
+}
+
+/// Random starts of one network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restarts {
+    /// The mean loss of each after its epochs, over a sample of all images.
+    pub losses: Vec<f64>,
+    /// The one that went on, from 0.
+    pub chosen: usize,
+    /// Mean IoU of the others' foregrounds with that one's, over the same images: without labels, what tells whether the
+    /// images have a foreground in common that does not depend on chance.
+    pub agreement: f64,
 }
 
 /// How one network was trained.
@@ -128,7 +144,8 @@ impl Checkpoint {
 
     /// Reads and checks the bytes of a checkpoint file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, ContainerError> {
-        let (header, mut matrices): (CheckpointHeader, _) = container::read(KIND, bytes)?;
+        let (mut header, mut matrices): (CheckpointHeader, _) = container::read(KIND, bytes)?;
+        keep_earlier_features(&mut header.config);
         let mut parameters = Vec::new();
         for stage in Stage::ALL {
             if header.stage(stage).is_some_and(|trained| !trained.network.is_possible()) {
@@ -165,6 +182,15 @@ impl Checkpoint {
     }
 }
 
+/// Earlier versions had no settings for what they never did: networks that they trained go on with the features they know.
+fn keep_earlier_features(config: &mut serde_json::Value) {
+    for (room, key, value) in [("vit", "remove_position", 0.into()), ("graph", "offset", "none".into())] {
+        if let Some(room) = config.get_mut(room).and_then(serde_json::Value::as_object_mut) {
+            room.entry(key).or_insert(value);
+        }
+    }
+}
+
 /// The parameters of a network, for storing.
 fn named_parameters(stage: Stage, network: &Network) -> Vec<NamedMatrix> {
     let parameter = |parameter: &super::Parameter| NamedMatrix {
@@ -192,6 +218,7 @@ mod tests {
             area_shares: shares,
             objects: TrainedStage { network, images: 1, best_epoch: 1, collapsed: false, curve: Vec::new() },
             teacher: None,
+            restarts: None,
             parts: None,
             background_parts: None,
         }
@@ -199,7 +226,8 @@ mod tests {
 
     #[test]
     fn networks_that_cannot_be_are_refused() {
-        let possible = NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25, root_weight: false };
+        let possible =
+            NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25, root_weight: false, scale: 1.0 };
         let cases = [
             (possible.clone(), 2, true),
             (possible.clone(), 3, false),

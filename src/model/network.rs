@@ -22,12 +22,20 @@ pub struct NetworkConfig {
     /// Whether the graph convolution sees a node's own features X beside the propagated Â X, each with a weight of its
     /// own.
     pub root_weight: bool,
+    /// What features are multiplied by first.
+    #[serde(default = "unscaled")]
+    pub scale: f64,
+}
+
+/// What networks did that were kept without a scale.
+fn unscaled() -> f64 {
+    1.0
 }
 
 /// The network S = softmax(MLP(ELU(Â X Θ + b))).
 ///
-/// GCN(D→64): Â X Θ + b → ELU → Linear 64→32 → ELU → dropout → Linear 32→K → softmax. Â X comes with the batch. With a
-/// root weight Θ₀ the convolution is Â X Θ + X Θ₀ + b.
+/// GCN(D→64): s Â X Θ + b → ELU → Linear 64→32 → ELU → dropout → Linear 32→K → softmax, with a fixed scale s. Â X comes with
+/// the batch. With a root weight Θ₀ the convolution is s (Â X Θ + X Θ₀) + b.
 /// Differs from the paper: the official code passes an activation to its one-layer GCN, where it never runs; the ELU
 /// after it is the only one.
 #[derive(Debug, Clone)]
@@ -51,7 +59,9 @@ impl NetworkConfig {
     /// Whether there can be such a network; sizes that come from a file may be anything.
     pub fn is_possible(&self) -> bool {
         let sizes = [self.input, self.hidden[0], self.hidden[1], self.clusters];
-        sizes.iter().all(|size| (1..=1 << 20).contains(size)) && (0.0..1.0).contains(&self.dropout)
+        sizes.iter().all(|size| (1..=1 << 20).contains(size))
+            && (0.0..1.0).contains(&self.dropout)
+            && self.scale.is_finite()
     }
 
     /// Sizes `[in, out]` of every layer.
@@ -73,9 +83,9 @@ impl NetworkConfig {
     }
 
     /// A fresh network: the graph convolution Glorot-uniform with zero bias, the head uniform in ±1/√in, as PyTorch
-    /// Geometric and PyTorch do.
-    pub fn init(&self, seed: u64, device: &Device) -> Network {
-        let mut generator = random::stream(seed, "network", 0);
+    /// Geometric and PyTorch do. A seed has as many of them as there are numbers for `start`.
+    pub fn init(&self, seed: u64, start: u64, device: &Device) -> Network {
+        let mut generator = random::stream(seed, "network", start);
         let values = self.parameter_shapes().into_iter().map(|(name, [rows, columns])| {
             let count = rows * columns;
             match name {
@@ -173,11 +183,15 @@ impl Network {
         let [graphs, nodes, channels] = propagated.dims();
         // All nodes of all graphs as rows of one matrix: one large product instead of B small ones.
         let rows = |values: Tensor<3>| values.reshape([graphs * nodes, channels]);
-        let mut convolved = self.affine(0, rows(propagated));
+        let mut convolved = rows(propagated).matmul(self.parameters[0].value.clone());
         if let Some(root) = self.parameters.get(NAMES.len()) {
             let features = features.expect("a network with a root weight is given features");
             convolved = convolved + rows(features).matmul(root.value.clone());
         }
+        if self.config.scale != 1.0 {
+            convolved = convolved.mul_scalar(self.config.scale);
+        }
+        let convolved = convolved + self.parameters[1].value.clone();
         let mut hidden = elu(self.affine(1, elu(convolved)));
         if let Some(mask) = dropout_mask {
             hidden = hidden * mask.reshape([graphs * nodes, self.config.hidden[1]]);

@@ -51,6 +51,7 @@ fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) ->
         description: format!("{clusters} clusters{parts}, one shared network on {} features", backbone.name),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision]),
         threads: request.machine.threads,
+        remedy: "train on more images like these, or segment them one by one",
     };
     method.run(|method, waiting| predictor.run(&collection, method, waiting, observer))
 }
@@ -80,6 +81,10 @@ mod tests {
                 format!("parts.foreground={parts}"),
                 format!("objective.kind={kind}"),
             ]);
+            if kind == "cc" {
+                // Of a random transformer's corrected features correlation clustering makes one cluster.
+                settings.extend(["vit.normalise=false", "vit.remove_position=0"].map(str::to_string));
+            }
             let settings = resolve(None, &settings).unwrap();
             let out = folder.path().join(name);
             let training = TrainRequest {

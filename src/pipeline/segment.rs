@@ -36,7 +36,7 @@ pub fn segment(
                 0 => String::new(),
                 count => format!(", {count} parts"),
             };
-            let (objective, epochs) = (resolved.objective_kind().name(), settings.segment.epochs);
+            let (objective, epochs) = (resolved.objective_kind().name(), settings.segment.epochs());
             format!("objective {objective}, {clusters} clusters{parts}, {epochs} epochs each")
         }
     };
@@ -60,6 +60,7 @@ pub fn segment(
             settings.parts,
         ]),
         threads: request.machine.threads,
+        remedy: "try more `segment.epochs`, another `segment.seed`, or `segment.method` = \"spectral\"",
     };
     predictor.run(&collection, &method, 0, observer)
 }

@@ -23,9 +23,11 @@ pub struct Prediction {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     Done,
+    /// All of the image lies in one cluster: it has results, in which nothing is told apart.
+    OneCluster,
     Skipped,
 }
 
@@ -107,8 +109,9 @@ impl Measures {
 }
 
 impl TableLine {
+    /// Whether there are results, whatever they say.
     pub fn is_done(&self) -> bool {
-        self.status == Status::Done
+        self.status != Status::Skipped
     }
 }
 

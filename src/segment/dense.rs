@@ -71,9 +71,9 @@ impl<'a> DenseOptimiser<'a> {
     /// If the graph has listed edges.
     pub fn new(graph: &'a Graph, network: &'a Network) -> Self {
         let affinities = match &graph.weights {
-            Weights::NonNegative { scale } => Affinities::Formed(match &graph.affinities {
+            Weights::NonNegative { offset, scale } => Affinities::Formed(match &graph.affinities {
                 Some(formed) => Cow::Borrowed(formed),
-                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.channels, 0.0, *scale)),
+                None => Cow::Owned(SymmetricMatrix::of_products(&graph.features, graph.channels, *offset, *scale)),
             }),
             Weights::Correlation { offset } => Affinities::Correlation { offset: *offset },
             Weights::Edges { .. } => panic!("listed edges are no complete graph"),
@@ -83,30 +83,30 @@ impl<'a> DenseOptimiser<'a> {
 
     /// Optimises with dropout on; the assignment `[N, K]` of the last training forward, and the loss before every step.
     pub fn run(mut self, objective: Objective, config: &PerImageConfig) -> (Vec<f32>, Vec<f64>) {
-        let mut losses = Vec::with_capacity(config.epochs);
+        let mut losses = Vec::with_capacity(config.epochs());
         let mut activations = Activations::default();
         let mut optimiser = HostOptimiser::new(config.weight_decay, &self.parameters);
         let (network, nodes) = (self.config, self.graph.nodes());
         let mask_of =
             |epoch: usize| network.dropout_mask(&mut random::stream(config.seed, "dropout", epoch as u64), nodes);
         let mut mask = mask_of(0);
-        for epoch in 0..config.epochs {
+        for epoch in 0..config.epochs() {
             self.forward(mask.as_deref(), &mut activations);
             let product = self.product(&activations.assignment);
             let differentiated = objective
                 .differentiate(self.graph, &activations.assignment, &product, self.config.clusters)
                 .expect("an objective that is handled here");
             losses.push(differentiated.loss);
-            if epoch + 1 == config.epochs {
+            if epoch + 1 == config.epochs() {
                 // The answer is that of this forward pass: nothing would see a further step.
                 break;
             }
             let backward = || self.backward(mask.as_deref(), &activations, &differentiated.gradient);
             let (gradients, next_mask) = rayon::join(backward, || mask_of(epoch + 1));
-            optimiser.step(config.learning_rate, &mut self.parameters, &gradients);
+            optimiser.step(config.learning_rate(), &mut self.parameters, &gradients);
             mask = next_mask;
         }
-        if config.epochs == 0 {
+        if config.epochs() == 0 {
             self.forward(None, &mut activations);
         }
         (activations.assignment, losses)
@@ -119,8 +119,11 @@ impl<'a> DenseOptimiser<'a> {
         into.hidden.resize(count * second, 0.0);
         into.kept.resize(count * second, 0.0);
         into.assignment.resize(count * clusters, 0.0);
+        let scale = self.config.scale as f32;
+        let convolution: Vec<f32> = self.parameters[0].iter().map(|weight| weight * scale).collect();
+        let weights = [&convolution, &self.parameters[2], &self.parameters[4]];
         let affine = |target: &mut [f32], input: &[f32], layer: usize| {
-            let (weight, bias) = (&self.parameters[2 * layer], &self.parameters[2 * layer + 1]);
+            let (weight, bias) = (weights[layer], &self.parameters[2 * layer + 1]);
             target.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
             add_product(target, Matrix::of_rows(input, weight.len() / bias.len()), Matrix::of_rows(weight, bias.len()));
         };
@@ -222,6 +225,7 @@ impl<'a> DenseOptimiser<'a> {
                 let input = Matrix::of_rows(input, channels).columns(part * CHANNEL_BLOCK, own);
                 add_product(sums, input.transposed(), Matrix::of_rows(gradient, first));
             }
+            sums.iter_mut().for_each(|sum| *sum *= self.config.scale as f32);
         });
 
         let mut gradients = vec![convolution_weight];

@@ -39,7 +39,10 @@ fn affinities(graph: &Graph) -> Mat<f64> {
         }
         return matrix;
     }
-    let offset = if let Weights::Correlation { offset } = graph.weights { f64::from(offset) } else { 0.0 };
+    let offset = match graph.weights {
+        Weights::NonNegative { offset, .. } | Weights::Correlation { offset } | Weights::Edges { offset, .. } => offset,
+    };
+    let offset = f64::from(offset);
     let features =
         Mat::from_fn(nodes, graph.channels, |node, channel| f64::from(graph.features[node * graph.channels + channel]));
     let products = &features * features.transpose();

@@ -16,12 +16,20 @@ use serde::{Deserialize, Serialize};
 use crate::graph::Graph;
 use crate::numerics::range::{InvalidSetting, require, within};
 
+/// More are no use, and every one keeps a file until the run is over.
+pub const MOST_RESTARTS: usize = 64;
+
 /// How the network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the collection, in every round.
     pub epochs: usize,
+    /// Random networks that the first one is chosen from: each is trained for `restart_epochs`, and the one with the lowest
+    /// held-out loss goes on. The paper has one.
+    pub restarts: usize,
+    /// Epochs of every restart; those of the one that is kept count as its first.
+    pub restart_epochs: usize,
     /// Whether there is a second round: the masks of the network that learnt the objective, fitted to their images by
     /// the bilateral solver, are what a second network learns, which then takes the first one's place. Default: with a
     /// transformer's features; superpixels and pixels have too few channels to tell more than the first network did.
@@ -46,6 +54,8 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             epochs: 60,
+            restarts: 4,
+            restart_epochs: 8,
             self_training: None,
             batch_size: 16,
             learning_rate: 1e-3,
@@ -62,6 +72,8 @@ impl TrainConfig {
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         within("epochs", self.epochs, 1, 1_000_000)?;
+        within("restarts", self.restarts, 1, MOST_RESTARTS)?;
+        within("restart_epochs", self.restart_epochs, 1, 1_000_000)?;
         within("batch_size", self.batch_size, 1, 4096)?;
         let is_rate = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
         require(is_rate, "learning_rate", self.learning_rate, "above 0 and at most 10")?;

@@ -170,8 +170,9 @@ mod tests {
 
     #[test]
     fn the_host_takes_the_steps_that_tensors_take() {
-        let config = NetworkConfig { input: 7, hidden: [6, 5], clusters: 3, dropout: 0.0, root_weight: false };
-        let mut network = config.init(4, &tensor::cpu());
+        let config =
+            NetworkConfig { input: 7, hidden: [6, 5], clusters: 3, dropout: 0.0, root_weight: false, scale: 1.0 };
+        let mut network = config.init(4, 0, &tensor::cpu());
         let mut parameters = network.values();
         let (mut by_tensors, mut on_host) = (Optimiser::new(0.1, 6), HostOptimiser::new(0.1, &parameters));
         for step in 0..20 {

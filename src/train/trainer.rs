@@ -54,6 +54,8 @@ pub struct Trained {
     pub curve: Vec<CurvePoint>,
     /// Whether the best network puts nearly all held-out nodes in one cluster.
     pub collapsed: bool,
+    /// What more epochs go on from.
+    pub state: ResumeState,
 }
 
 /// What is trained, on what, and how.
@@ -62,6 +64,10 @@ pub struct Setup<'a> {
     pub network: NetworkConfig,
     pub objective: Objective,
     pub config: &'a TrainConfig,
+    /// Which of the seed's random networks is the start.
+    pub start: u64,
+    /// How many of the configured epochs are gone through.
+    pub epochs: usize,
     pub device: &'a Device,
     /// Identifies the run in its saved states.
     pub fingerprint: String,
@@ -81,7 +87,7 @@ pub fn train(
     let (training, held_out) = split(setup.source.len(), config)?;
     let shapes: Vec<[usize; 2]> = setup.network.parameter_shapes().into_iter().map(|(_, shape)| shape).collect();
     let mut optimiser = Optimiser::new(config.weight_decay, shapes.len());
-    let mut network = setup.network.init(config.seed, device);
+    let mut network = setup.network.init(config.seed, setup.start, device);
     let mut state = match resume {
         Some(state) => {
             network = Network::from_values(&setup.network, &state.parameters, device);
@@ -99,8 +105,8 @@ pub fn train(
         },
     };
 
-    observer.observe(Event::PhaseStarted { phase: Phase::Training, total: Some(config.epochs as u64) });
-    while state.curve.len() < config.epochs && !exhausted(&state, config) {
+    observer.observe(Event::PhaseStarted { phase: Phase::Training, total: Some(setup.epochs as u64) });
+    while state.curve.len() < setup.epochs && !exhausted(&state, config) {
         let epoch = state.curve.len();
         let learning_rate = config.learning_rate * config.schedule.factor(epoch, config.epochs);
         let order = random::permutation(&mut random::stream(config.seed, "order", epoch as u64), training.len());
@@ -140,7 +146,7 @@ pub fn train(
         save(&state).map_err(TrainError::Save)?;
         observer.observe(Event::Epoch(EpochReport {
             epoch: epoch + 1,
-            epochs: config.epochs,
+            epochs: setup.epochs,
             train_loss,
             held_out_loss,
             largest_cluster_share,
@@ -156,8 +162,9 @@ pub fn train(
     Ok(TrainOutcome::Finished(Trained {
         network: Network::from_values(&setup.network, &state.best_parameters, device),
         best_epoch: state.best_epoch,
-        curve: state.curve,
+        curve: state.curve.clone(),
         collapsed,
+        state,
     }))
 }
 

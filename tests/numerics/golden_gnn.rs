@@ -45,7 +45,14 @@ impl Case {
     }
 
     fn config(&self) -> NetworkConfig {
-        NetworkConfig { input: 24, hidden: [16, 8], clusters: self.clusters, dropout: 0.0, root_weight: false }
+        NetworkConfig {
+            input: 24,
+            hidden: [16, 8],
+            clusters: self.clusters,
+            dropout: 0.0,
+            root_weight: false,
+            scale: 1.0,
+        }
     }
 
     /// Parameter values under a prefix such as `param0`; the golden weights are `[out, in]`, ours `[in, out]`.
@@ -59,7 +66,7 @@ impl Case {
 
     fn loss(&self, batch: &Batch, assignment: Tensor<3>) -> Tensor<3> {
         let objective = match self.affinity {
-            Affinity::NonNegative => Objective::Ncut { balance: 1.0 },
+            Affinity::NonNegative | Affinity::AboveMean => Objective::Ncut { balance: 1.0 },
             Affinity::Correlation { .. } => Objective::Cc,
         };
         objective.losses(batch, assignment)
@@ -313,12 +320,14 @@ fn two_group_graphs(affinity: Affinity) -> Vec<Graph> {
 fn trained(graphs: &[Graph], objective: Objective, clusters: usize, threads: usize, stop_after: usize) -> Network {
     let config = TrainConfig { epochs: 30, batch_size: 5, learning_rate: 1e-2, ..TrainConfig::default() };
     let device = tensor::cpu();
-    let network = NetworkConfig { input: 4, hidden: [16, 8], clusters, dropout: 0.25, root_weight: false };
+    let network = NetworkConfig { input: 4, hidden: [16, 8], clusters, dropout: 0.25, root_weight: false, scale: 1.0 };
     let setup = Setup {
         source: &graphs.to_vec(),
         network: network.clone(),
         objective,
         config: &config,
+        start: 0,
+        epochs: config.epochs,
         device: &device,
         fingerprint: "test".into(),
     };

@@ -39,7 +39,7 @@ fn weight(graph: &Graph, one: usize, other: usize) -> f64 {
     let row = |node: usize| &graph.features[node * WIDTH..(node + 1) * WIDTH];
     let product: f64 = row(one).iter().zip(row(other)).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
     match &graph.weights {
-        Weights::NonNegative { scale } => product.max(0.0) * f64::from(*scale),
+        Weights::NonNegative { offset, scale } => (product - f64::from(*offset)).max(0.0) * f64::from(*scale),
         Weights::Correlation { offset } => product - f64::from(*offset),
         Weights::Edges { edges, offset } => {
             let ends = (one.min(other) as u32, one.max(other) as u32);
@@ -165,8 +165,9 @@ fn cross_entropy_is_the_mean_over_real_nodes() {
 #[test]
 fn a_root_weight_adds_what_a_node_is_by_itself() {
     let device = tensor::cpu();
-    let with_root = NetworkConfig { input: WIDTH, hidden: [4, 3], clusters: 2, dropout: 0.0, root_weight: true };
-    let network = with_root.init(7, &device);
+    let with_root =
+        NetworkConfig { input: WIDTH, hidden: [4, 3], clusters: 2, dropout: 0.0, root_weight: true, scale: 1.0 };
+    let network = with_root.init(7, 0, &device);
     let parameters = network.values();
     let mut graph = graphs(Affinity::NonNegative, true).remove(0);
     let logits = |network: &deepcut::model::Network, graph: &Graph| {

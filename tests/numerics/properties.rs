@@ -63,8 +63,11 @@ fn dense(nodes: &NodeFeatures, affinity: Affinity) -> Vec<f64> {
             return matrix;
         }
     }
+    let mean = matrix.iter().sum::<f64>() / matrix.len() as f64;
     for value in &mut matrix {
         *value = match affinity {
+            Affinity::AboveMean if largest - mean > 1e-5 * largest => (*value - mean).max(0.0) / (largest - mean),
+            Affinity::AboveMean => 0.0,
             Affinity::NonNegative if largest > 0.0 => value.max(0.0) / largest,
             Affinity::NonNegative => 0.0,
             Affinity::Correlation { alpha } => *value - largest / alpha,
@@ -86,9 +89,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn normalised_cut_stays_in_its_bounds_and_equals_the_dense_formula((nodes, assignment, clusters) in any_case()) {
+    fn normalised_cut_stays_in_its_bounds_and_equals_the_dense_formula(
+        (nodes, assignment, clusters) in any_case(), above_mean in proptest::bool::ANY
+    ) {
         let device = tensor::cpu();
-        let graphs = [Graph::build(&nodes, Affinity::NonNegative, &device)];
+        let affinity = if above_mean { Affinity::AboveMean } else { Affinity::NonNegative };
+        let graphs = [Graph::build(&nodes, affinity, &device)];
         let batch = Batch::collate(&graphs, &device);
         let tensor = tensor::from_slice(&assignment, [1, nodes.nodes(), clusters], &device);
         let terms = normalised_cut(&batch, tensor);
@@ -96,7 +102,7 @@ proptest! {
         prop_assert!((-1.0 - 1e-5..=1e-5).contains(&cut), "cut {cut}");
         prop_assert!((0.0..=2.0).contains(&balance), "balance {balance}");
 
-        let matrix = dense(&nodes, Affinity::NonNegative);
+        let matrix = dense(&nodes, affinity);
         let count = nodes.nodes();
         let mut degrees = vec![0.0; count * count];
         (0..count).for_each(|i| degrees[i * count + i] = matrix[i * count..(i + 1) * count].iter().sum());

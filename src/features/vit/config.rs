@@ -45,9 +45,10 @@ pub struct VitConfig {
     /// Step between neighbouring patches in pixels; must divide the patch size. Default: the patch size. Half of it
     /// gives four times as many nodes.
     pub stride: Option<usize>,
-    /// The blocks that describe the patches, counted from 0 and ascending. The vectors of several are joined; with
-    /// `normalise` each is scaled to unit length first, so that all count alike. Default: the last block alone.
-    pub layers: Vec<usize>,
+    /// The blocks that describe the patches, ascending, counted from 0 or backwards from −1, the last. The vectors of
+    /// several are joined; with `normalise` each is scaled to unit length first, so that all count alike. Default: the last
+    /// block of every quarter of the depth. The paper uses the last alone, \[−1\].
+    pub layers: Option<Vec<i64>>,
     /// Which vector of these blocks is used. Default: key.
     pub facet: Facet,
     /// Mean of the red, green and blue training pixels, on 0..1. Default: ImageNet's.
@@ -58,8 +59,12 @@ pub struct VitConfig {
     pub head_width: usize,
     /// Join to every patch what lies around it, in 17 bins: 17 times as many channels. Default: false.
     pub log_bins: bool,
-    /// Scale every descriptor to unit length. Default: false, as in the paper.
+    /// Scale every descriptor to unit length, so that affinities are cosines. Default: true. The paper does not.
     pub normalise: bool,
+    /// How many directions are removed from all descriptors, along which those of images without content vary from place to
+    /// place: what a descriptor says of the position of its patch. Default: 16, and none where a network is optimised on every
+    /// image by itself; at most one for every 16 channels. 0 removes nothing, as in the paper.
+    pub remove_position: Option<usize>,
     /// What products are computed in. Default: f32.
     pub precision: Precision,
 }
@@ -71,25 +76,59 @@ impl Default for VitConfig {
             input_side: 280,
             maximum_nodes: 10_000,
             stride: None,
-            layers: Vec::new(),
+            layers: None,
             facet: Facet::Key,
             mean: [0.485, 0.456, 0.406],
             standard_deviation: [0.229, 0.224, 0.225],
             head_width: 64,
             log_bins: false,
-            normalise: false,
+            normalise: true,
+            remove_position: None,
             precision: Precision::F32,
         }
     }
 }
 
 impl VitConfig {
+    /// The paper's features: the keys of the last block as they are.
+    pub fn paper() -> VitConfig {
+        VitConfig { layers: Some(vec![-1]), normalise: false, remove_position: Some(0), ..VitConfig::default() }
+    }
+
+    /// How many directions are removed; the number for a collection where nothing was chosen.
+    pub fn remove_position(&self) -> usize {
+        self.remove_position.unwrap_or(16)
+    }
+
+    /// The blocks that describe the patches, of a transformer with so many.
+    ///
+    /// # Errors
+    /// The range, in words, if the settings name others or not in order.
+    pub(super) fn layers_of(&self, depth: usize) -> Result<Vec<usize>, String> {
+        // Empty in checkpoints of earlier versions, for the last.
+        let layers = self.layers.as_ref().map(|layers| if layers.is_empty() { vec![-1] } else { layers.clone() });
+        let Some(layers) = layers else {
+            let mut layers: Vec<usize> = (1..=4).map(|quarter| (quarter * depth).div_ceil(4) - 1).collect();
+            layers.dedup();
+            return Ok(layers);
+        };
+        let from_front = |&layer: &i64| usize::try_from(if layer < 0 { layer + depth as i64 } else { layer }).ok();
+        let found: Option<Vec<usize>> = layers.iter().map(from_front).collect();
+        let is_usable =
+            |found: &Vec<usize>| found.is_sorted_by(|one, next| one < next) && found.iter().all(|&layer| layer < depth);
+        let last = depth as i64 - 1;
+        found.filter(is_usable).ok_or_else(|| {
+            format!("layers = {layers:?} must be ascending and from 0 to {last}, or counted backwards from -1")
+        })
+    }
+
     /// Refuses settings outside their range; what the weights allow is checked where they are read.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         within("input_side", self.input_side, 1, 8192)?;
         let is_step = self.stride.is_none_or(|stride| stride >= 1);
         require(is_step, "stride", format_args!("{:?}", self.stride), "at least 1")?;
         within("maximum_nodes", self.maximum_nodes, 1, 1_000_000)?;
+        within("remove_position", self.remove_position(), 0, 1024)?;
         let are_positive = self.standard_deviation.iter().all(|value| *value > 0.0);
         require(are_positive, "standard_deviation", format_args!("{:?}", self.standard_deviation), "above 0")
     }
@@ -157,7 +196,7 @@ mod tests {
     #[test]
     fn unknown_options_are_refused() {
         let config: VitConfig = toml::from_str("facet = \"token\"\nlayers = [9]").unwrap();
-        assert_eq!((config.facet, config.layers, config.input_side), (Facet::Token, vec![9], 280));
+        assert_eq!((config.facet, config.layers, config.input_side), (Facet::Token, Some(vec![9]), 280));
         assert!(toml::from_str::<VitConfig>("layer = 9").is_err());
     }
 

@@ -16,11 +16,15 @@ mod host;
 mod kernels;
 mod layers;
 mod model;
+mod position_directions;
 mod positions;
 mod shape;
 mod tensors;
 
+use std::sync::OnceLock;
+
 use config::Patches;
+use position_directions::PositionDirections;
 
 pub use batch::{Descriptors, Grid, ImageBatch};
 pub use bfloat::available as bfloat_available;
@@ -30,10 +34,10 @@ pub use shape::VitShape;
 
 use super::{BatchExtractor, Extractor, LOG_BINS, Prepared, log_binned};
 use crate::nodes::{Adjacency, Layout, NodeFeatures};
-use crate::numerics::scale_to_unit_length;
+use crate::numerics::{random, scale_to_unit_length};
 use crate::pixels::{normalise, resize_lanczos};
 use crate::raster::RgbImage;
-use crate::tensor::{Device, Tensor, is_cpu};
+use crate::tensor::{self, Device, Tensor, is_cpu};
 use crate::weights::{StateDict, WeightsError};
 
 /// Image → one node per patch, described by a facet of the transformer.
@@ -44,6 +48,8 @@ pub struct VitExtractor {
     weights: blake3::Hash,
     /// GPUs round the operands of products.
     on_gpu: bool,
+    /// Found with the first image: who only reads what is cached needs none.
+    directions: OnceLock<PositionDirections>,
 }
 
 impl VitExtractor {
@@ -78,7 +84,7 @@ impl VitExtractor {
         if !deviations_usable || !config.mean.iter().all(|value| value.is_finite()) {
             return Err(state.option_error("mean must be finite and standard_deviation above 0".to_string()));
         }
-        Ok(Self { vit, config, weights: state.hash(), on_gpu: !is_cpu(&device) })
+        Ok(Self { vit, config, weights: state.hash(), on_gpu: !is_cpu(&device), directions: OnceLock::new() })
     }
 
     fn patches(vit: &Vit, config: &VitConfig) -> Patches {
@@ -92,21 +98,30 @@ impl VitExtractor {
         self.config.resize.target(self.config.input_side, patches, image.width, image.height)
     }
 
-    /// Where the nodes of an input of so many pixels lie.
-    fn layout_of(&self, height: usize, width: usize) -> Layout {
-        let Grid { rows, columns, .. } = self.vit.grid(height, width);
-        Layout::Grid { rows, columns }
+    /// The directions that are removed, where any are; the same for images of every size.
+    fn directions(&self) -> Option<&PositionDirections> {
+        let count = self.config.remove_position().min(self.width() / LEAST_CHANNELS_PER_DIRECTION);
+        let find = || {
+            // The image's size matters little: what the transformer is told of positions is interpolated from one table.
+            let patches = Self::patches(&self.vit, &self.config);
+            let side = self.config.input_side;
+            let (width, height) = Resize::Short.target(side, patches, side, side);
+            let images = (0..CONTENT_FREE_IMAGES).map(|image| {
+                let mut generator = random::stream(0, "content-free image", image);
+                let values = random::uniform(&mut generator, CONTENT_FREE_BOUND, 3 * height * width);
+                self.descriptors(&values, height, width)
+            });
+            PositionDirections::of(&images.collect::<Vec<_>>(), self.width(), count)
+        };
+        (count > 0).then(|| self.directions.get_or_init(find))
     }
-}
 
-impl Extractor for VitExtractor {
-    fn fingerprint(&self) -> String {
-        serde_json::json!(["vit", 1, self.weights.to_hex().as_str(), self.on_gpu, self.config]).to_string()
-    }
-
-    fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let Prepared { values: input, height, width, layout } = self.prepare(image);
-        let descriptors = self.vit.forward(&ImageBatch { values: &input, images: 1, height, width });
+    /// The descriptors of one image as the transformer takes it, position included.
+    ///
+    /// # Shapes
+    /// input `[3, height, width]` → `[nodes, width]`
+    fn descriptors(&self, input: &[f32], height: usize, width: usize) -> Vec<f32> {
+        let descriptors = self.vit.forward(&ImageBatch { values: input, images: 1, height, width });
         // Token 0 is the class token, which lies nowhere in the image.
         let mut values = descriptors.values[descriptors.width..].to_vec();
         if self.config.normalise && self.vit.described_by() > 1 {
@@ -116,11 +131,31 @@ impl Extractor for VitExtractor {
             let Grid { rows, columns, .. } = self.vit.grid(height, width);
             values = log_binned(&values, descriptors.width, rows, columns);
         }
-        let channels = self.width();
         if self.config.normalise {
-            values.chunks_exact_mut(channels).for_each(scale_to_unit_length);
+            values.chunks_exact_mut(self.width()).for_each(scale_to_unit_length);
         }
-        NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete }
+        values
+    }
+
+    /// Where the nodes of an input of so many pixels lie.
+    fn layout_of(&self, height: usize, width: usize) -> Layout {
+        let Grid { rows, columns, .. } = self.vit.grid(height, width);
+        Layout::Grid { rows, columns }
+    }
+}
+
+impl Extractor for VitExtractor {
+    fn fingerprint(&self) -> String {
+        serde_json::json!(["vit", 2, self.weights.to_hex().as_str(), self.on_gpu, self.config]).to_string()
+    }
+
+    fn extract(&self, image: &RgbImage) -> NodeFeatures {
+        let Prepared { values: input, height, width, layout } = self.prepare(image);
+        let mut values = self.descriptors(&input, height, width);
+        if let Some(directions) = self.directions() {
+            directions.remove_from(&mut values, self.config.normalise);
+        }
+        NodeFeatures { values, channels: self.width(), layout, adjacency: Adjacency::Complete }
     }
 
     fn layout(&self, image: &RgbImage) -> Layout {
@@ -148,6 +183,14 @@ impl Extractor for VitExtractor {
         self.vit.shape().width
     }
 }
+
+/// Of fewer channels fewer directions are removed: the rest has to tell what the image shows.
+const LEAST_CHANNELS_PER_DIRECTION: usize = 16;
+
+/// Images of white noise whose mean descriptors tell what follows from position alone, and the bound of their pixels: a
+/// standard deviation of 0.5, half of that of photographs.
+const CONTENT_FREE_IMAGES: u64 = 8;
+const CONTENT_FREE_BOUND: f64 = 0.866;
 
 /// Images of one batch where there is memory enough: tens of thousands of tokens.
 const MOST_IMAGES: u64 = 32;
@@ -192,6 +235,14 @@ impl BatchExtractor for VitExtractor {
             let shape = [images, (count - 1) * blocks, channels / blocks];
             nodes = scaled_to_unit_length(nodes.reshape(shape)).reshape([images, count - 1, channels]);
         }
+        if self.config.normalise {
+            nodes = scaled_to_unit_length(nodes);
+        }
+        let Some(directions) = self.directions().filter(|directions| directions.count() > 0) else { return nodes };
+        let shape = [1, directions.count(), channels];
+        let directions = tensor::from_slice(directions.values(), shape, &nodes.device());
+        let shares = nodes.clone().matmul(directions.clone().swap_dims(1, 2));
+        nodes = nodes - shares.matmul(directions);
         if self.config.normalise { scaled_to_unit_length(nodes) } else { nodes }
     }
 

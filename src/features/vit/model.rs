@@ -71,11 +71,7 @@ impl Vit {
         if stride == 0 || !shape.patch.is_multiple_of(stride) {
             return Err(state.option_error(format!("stride = {stride} must divide the patch size {}", shape.patch)));
         }
-        let last = shape.depth - 1;
-        let layers = if config.layers.is_empty() { vec![last] } else { config.layers.clone() };
-        if !layers.is_sorted_by(|one, next| one < next) || layers.iter().any(|&layer| layer > last) {
-            return Err(state.option_error(format!("layers = {layers:?} must be ascending and from 0 to {last}")));
-        }
+        let layers = config.layers_of(shape.depth).map_err(|reason| state.option_error(reason))?;
         let weights = VitWeights::from_state_dict(state, &shape, &layers, config.facet)?;
         let stored_positions = state.values("pos_embed", &[1, 1 + shape.position_side.pow(2), shape.width])?.to_vec();
         let weights = match engine {

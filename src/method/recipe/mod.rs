@@ -4,9 +4,11 @@
 //! business of a [`TrainingSet`] and a [`Journal`].
 
 mod first_stage;
+mod restarts;
 mod stages;
 mod teacher;
 
+use stages::Task;
 pub use stages::{Journal, StageStart, Trainee};
 
 use crate::config::Resolved;
@@ -14,7 +16,7 @@ use crate::event::{Event, Observer};
 use crate::features::Backbone;
 use crate::graph::Graph;
 use crate::method::MethodError;
-use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Restarts, Stage, TrainedStage};
 use crate::model::{Network, NetworkConfig};
 use crate::objective::Objective;
 use crate::raster::RgbImage;
@@ -61,6 +63,7 @@ pub struct Learnt {
     area_shares: Vec<f64>,
     objects: TrainedStage,
     teacher: Option<TrainedStage>,
+    restarts: Option<Restarts>,
     parts: Option<TrainedStage>,
     background_parts: Option<TrainedStage>,
 }
@@ -70,6 +73,7 @@ struct ObjectNetwork {
     network: Network,
     objects: TrainedStage,
     teacher: Option<TrainedStage>,
+    restarts: Option<Restarts>,
     /// Which of its clusters are background.
     background: Vec<bool>,
     first_stage: FirstStage,
@@ -97,8 +101,17 @@ impl Learnt {
         backbone: &Backbone,
         collection_hash: String,
     ) -> Checkpoint {
-        let Learnt { networks, background, border_shares, area_shares, objects, teacher, parts, background_parts } =
-            self;
+        let Learnt {
+            networks,
+            background,
+            border_shares,
+            area_shares,
+            objects,
+            teacher,
+            restarts,
+            parts,
+            background_parts,
+        } = self;
         let header = CheckpointHeader {
             config,
             backbone: backbone.name.to_string(),
@@ -110,6 +123,7 @@ impl Learnt {
             area_shares,
             objects,
             teacher,
+            restarts,
             parts,
             background_parts,
         };
@@ -120,7 +134,8 @@ impl Learnt {
 impl Recipe<'_> {
     /// Trains the network of objects, and those of parts where they are asked for.
     pub fn train(&self, set: &dyn TrainingSet, journal: &mut dyn Journal) -> Result<Learnt, MethodError> {
-        let ObjectNetwork { network, objects, teacher, background, first_stage } = self.train_objects(set, journal)?;
+        let ObjectNetwork { network, objects, teacher, restarts, background, first_stage } =
+            self.train_objects(set, journal)?;
         // Objects differ in size: one by one, as they are divided later, the processor is faster than a device of batches.
         let device = if self.backbone.extractor.batches().is_some() { tensor::cpu() } else { self.device.clone() };
         let segmenter = SharedSegmenter::new(network.on(&device), device.clone());
@@ -151,6 +166,7 @@ impl Recipe<'_> {
             background,
             objects,
             teacher,
+            restarts,
             parts,
             background_parts,
         })
@@ -164,13 +180,14 @@ impl Recipe<'_> {
         let trainee = if resolved.self_training() { Trainee::Teacher } else { kept };
         let clusters = resolved.clusters();
         let network = resolved.network(self.backbone.extractor.width(), clusters);
-        let (trained, description) = self.train_stage(trainee, resolved.objective(), set, network, journal)?;
+        let task = Task { trainee, objective: resolved.objective(), source: set, network: &network };
+        let (trained, description, restarts) = self.train_restarted(task, journal)?;
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
         let first_stage = FirstStage::of(self, set, &segmenter, clusters)?;
         let background = first_stage.statistics.background();
         let objects = background.iter().filter(|&&is_background| !is_background).count();
-        let first =
-            ObjectNetwork { network: trained.network, objects: description, teacher: None, background, first_stage };
+        let network = trained.network;
+        let first = ObjectNetwork { network, objects: description, teacher: None, restarts, background, first_stage };
         let legend = Legend::new(objects, 0, 0).filter(|_| resolved.self_training());
         let Some(legend) = legend else { return Ok(first) };
         let keep_first = |first, why: &str| {
@@ -194,7 +211,8 @@ impl Recipe<'_> {
         let network = resolved.network(self.backbone.extractor.width(), classes);
         let hidden = network.hidden.map(|size| teaching.student_size(size));
         let network = NetworkConfig { root_weight: true, hidden, ..network };
-        let (trained, objects) = self.train_stage(kept, Objective::CrossEntropy, &taught, network, journal)?;
+        let task = Task { trainee: kept, objective: Objective::CrossEntropy, source: &taught, network: &network };
+        let (trained, objects) = self.train_stage(task, journal)?;
         if trained.collapsed {
             return keep_first(first, "the second network collapsed");
         }
@@ -203,6 +221,7 @@ impl Recipe<'_> {
             network: trained.network,
             objects,
             teacher: Some(first.objects),
+            restarts: first.restarts,
             background: (0..classes).map(|class| class == 0).collect(),
             first_stage: FirstStage::of(self, set, &segmenter, classes)?,
         })
@@ -231,7 +250,8 @@ impl Recipe<'_> {
         self.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
         let network = self.resolved.network(self.backbone.extractor.width(), count);
         let objective = self.resolved.parts_objective();
-        let (trained, description) = self.train_stage(Trainee::Kept(stage), objective, graphs, network, journal)?;
+        let task = Task { trainee: Trainee::Kept(stage), objective, source: graphs, network: &network };
+        let (trained, description) = self.train_stage(task, journal)?;
         Ok(Some((trained.network, description)))
     }
 }

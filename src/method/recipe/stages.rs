@@ -8,6 +8,15 @@ use crate::model::checkpoint::{Stage, TrainedStage};
 use crate::objective::Objective;
 use crate::train::{self, GraphSource, LoadError, ResumeState, Setup, TrainOutcome, Trained};
 
+/// One network to train, for what, and on what.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub trainee: Trainee,
+    pub objective: Objective,
+    pub source: &'a dyn GraphSource,
+    pub network: &'a NetworkConfig,
+}
+
 /// Which of a run's networks is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trainee {
@@ -40,6 +49,8 @@ impl Trainee {
 #[derive(Debug, Clone, Copy)]
 pub struct StageStart<'a> {
     pub trainee: Trainee,
+    /// Which of the networks is begun that the first one is chosen from; none once it is chosen.
+    pub restart: Option<usize>,
     /// Identifies the training of this network.
     pub fingerprint: &'a str,
     pub network: &'a NetworkConfig,
@@ -56,43 +67,64 @@ pub trait Journal: Send {
 }
 
 impl Recipe<'_> {
-    /// Trains one network for `objective` on `source`.
+    /// Trains one network.
     pub(super) fn train_stage(
         &self,
-        trainee: Trainee,
-        objective: Objective,
-        source: &dyn GraphSource,
-        network: NetworkConfig,
+        task: Task,
         journal: &mut dyn Journal,
     ) -> Result<(Trained, TrainedStage), MethodError> {
-        let fingerprint = format!("{} {}", self.fingerprint, trainee.name());
-        let start = StageStart { trainee, fingerprint: &fingerprint, network: &network, images: source.len() };
-        let resume = journal.begin(&start)?;
+        let trained = self.run_stage(task, None, (0, None), journal)?;
+        Ok(self.described(task, trained))
+    }
+
+    /// Trains a network from its random start, or from a state, as far as its epochs or those of a restart go.
+    pub(super) fn run_stage(
+        &self,
+        task: Task,
+        restart: Option<usize>,
+        (start, state): (usize, Option<ResumeState>),
+        journal: &mut dyn Journal,
+    ) -> Result<Trained, MethodError> {
+        let config = &self.resolved.settings().train;
+        let fingerprint = format!("{} {}", self.fingerprint, task.trainee.name());
+        let images = task.source.len();
+        let begin =
+            StageStart { trainee: task.trainee, restart, fingerprint: &fingerprint, network: task.network, images };
+        let resume = journal.begin(&begin)?;
         if let Some(state) = &resume {
             self.observer.observe(Event::Note(format!("resuming after epoch {}", state.curve.len())));
         }
         let setup = Setup {
-            source,
-            network: network.clone(),
-            objective,
-            config: &self.resolved.settings().train,
+            source: task.source,
+            network: task.network.clone(),
+            objective: task.objective,
+            config,
+            start: start as u64,
+            epochs: if restart.is_some() { config.restart_epochs.min(config.epochs) } else { config.epochs },
             device: self.device,
             fingerprint: fingerprint.clone(),
         };
-        let mut save = |state: &ResumeState| journal.save(&start, state);
-        let outcome = self.pool.install(|| train::train(&setup, resume, &mut save, self.observer))?;
-        let TrainOutcome::Finished(trained) = outcome else { return Err(MethodError::Interrupted) };
+        let mut save = |state: &ResumeState| journal.save(&begin, state);
+        let train = || train::train(&setup, resume.or(state), &mut save, self.observer);
+        match self.pool.install(train)? {
+            TrainOutcome::Finished(trained) => Ok(trained),
+            TrainOutcome::Interrupted => Err(MethodError::Interrupted),
+        }
+    }
+
+    /// The same network with the story of its training.
+    pub(super) fn described(&self, task: Task, trained: Trained) -> (Trained, TrainedStage) {
         if trained.collapsed {
-            self.warn_of_collapse(trainee, objective);
+            self.warn_of_collapse(task.trainee, task.objective);
         }
         let description = TrainedStage {
-            network,
-            images: source.len(),
+            network: task.network.clone(),
+            images: task.source.len(),
             best_epoch: trained.best_epoch,
             collapsed: trained.collapsed,
             curve: trained.curve.clone(),
         };
-        Ok((trained, description))
+        (trained, description)
     }
 
     fn warn_of_collapse(&self, trainee: Trainee, objective: Objective) {

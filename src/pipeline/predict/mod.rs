@@ -36,6 +36,8 @@ pub struct PredictSummary {
     pub skipped: u64,
     /// Images with results in which no object was found.
     pub without_object: u64,
+    /// Of these, images that lie in one cluster as a whole.
+    pub one_cluster: u64,
     /// Mean number of clusters in use in an image, over all images with results.
     pub mean_clusters: Option<f64>,
     /// Correlation clustering only: mean share of affinities that are not positive.

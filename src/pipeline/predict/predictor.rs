@@ -7,13 +7,16 @@ use super::report::Collected;
 use super::{PredictRequest, PredictSummary};
 use crate::config::Settings;
 use crate::dataset::{Collection, DatasetError, Record};
-use crate::event::{Event, Observer, Phase};
+use crate::event::{Event, Observer, Phase, counted};
 use crate::method::{Method, StepMilliseconds, Timings};
 use crate::parallel::{Semaphore, parallel_map, workers};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable};
 use crate::pixels::ImageContent;
 use crate::report::MaskReport;
 use crate::results::{Earlier, Measures, Prediction, Results, ResultsFolder, Status};
+
+/// A few images of a collection may show nothing; where more of them end in one cluster, something is wrong.
+const MOST_IN_ONE_CLUSTER: f64 = 0.1;
 
 /// A segmenting run.
 pub struct Predictor<'a> {
@@ -25,6 +28,8 @@ pub struct Predictor<'a> {
     pub origin: serde_json::Value,
     /// 0 means one per processor.
     pub threads: usize,
+    /// What to do where nothing is told apart.
+    pub remedy: &'static str,
 }
 
 impl Predictor<'_> {
@@ -78,7 +83,20 @@ impl Predictor<'_> {
         }
         let seconds = started.elapsed().as_secs_f64();
         collected.finish()?;
+        self.warn_of_one_cluster(&totals, observer);
         Ok(totals.summary(self.request.out.clone(), seconds))
+    }
+
+    /// Warns if too many images have no object because nothing in them was told apart.
+    fn warn_of_one_cluster(&self, totals: &Totals, observer: &dyn Observer) {
+        let (images, of_one) = (totals.segmented + totals.already_done, totals.one_cluster);
+        if of_one > 0 && of_one as f64 > MOST_IN_ONE_CLUSTER * images as f64 {
+            observer.observe(Event::Warning(format!(
+                "{of_one} of {} lie in one cluster as a whole, in which nothing is told apart; {}",
+                counted(images, "image"),
+                self.remedy
+            )));
+        }
     }
 
     /// Where this run's pictures lie within the collection, if it writes into the folder it reads: they are no input.
@@ -132,7 +150,7 @@ impl Predictor<'_> {
         let lists_objects = list || self.settings.objects.instances;
         let prediction = Prediction {
             path: portable(&record.relative),
-            status: Status::Done,
+            status: if segmentation.clusters > 1 { Status::Done } else { Status::OneCluster },
             reason: None,
             content_hash: Some(content_hash),
             result: Some(Measures::new(&segmentation, lists_objects)),
@@ -177,6 +195,7 @@ struct Totals {
     already_done: u64,
     skipped: u64,
     without_object: u64,
+    one_cluster: u64,
     clusters: u64,
     negative_share: f64,
     /// Images whose affinities can be negative.
@@ -196,6 +215,7 @@ impl Totals {
         }
         if let Some(measures) = &outcome.prediction.result {
             self.without_object += u64::from(measures.bounding_box.is_none());
+            self.one_cluster += u64::from(outcome.prediction.status == Status::OneCluster);
             self.clusters += measures.clusters as u64;
             if let Some(share) = measures.negative_share {
                 self.negative_share += f64::from(share);
@@ -216,6 +236,7 @@ impl Totals {
             already_done: self.already_done,
             skipped: self.skipped,
             without_object: self.without_object,
+            one_cluster: self.one_cluster,
             mean_clusters: mean(self.clusters as f64, self.segmented + self.already_done),
             mean_negative_share: mean(self.negative_share, self.signed),
             seconds,

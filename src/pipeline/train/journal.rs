@@ -6,7 +6,7 @@ use crate::method::MethodError;
 use crate::method::recipe::{Journal, StageStart, Trainee};
 use crate::output::{JsonLog, OutputError, write_atomically};
 use crate::pipeline::{PipelineError, remove_outdated};
-use crate::train::{LoadError, ResumeError, ResumeState};
+use crate::train::{LoadError, MOST_RESTARTS, ResumeError, ResumeState};
 
 /// Keeps states and log in a folder.
 pub(super) struct FolderJournal<'a> {
@@ -20,27 +20,37 @@ pub(super) struct FolderJournal<'a> {
 pub(super) struct NoJournal;
 
 /// Where a network's state is kept until the run is finished.
-fn state_path(out: &Path, trainee: Trainee) -> PathBuf {
-    out.join(format!("resume-{}.safetensors", trainee.name().replace(' ', "-")))
+fn state_path(out: &Path, trainee: Trainee, restart: Option<usize>) -> PathBuf {
+    let restart = restart.map_or(String::new(), |number| format!("-start-{number}"));
+    out.join(format!("resume-{}{restart}.safetensors", trainee.name().replace(' ', "-")))
+}
+
+/// Every file that a run may keep a state in.
+fn state_paths(out: &Path) -> impl Iterator<Item = PathBuf> {
+    let of_trainee = move |&trainee| {
+        std::iter::once(None).chain((0..MOST_RESTARTS).map(Some)).map(move |restart| state_path(out, trainee, restart))
+    };
+    Trainee::ALL.iter().flat_map(of_trainee)
 }
 
 /// Whether there is a run to go on with.
 pub(super) fn is_resumable(out: &Path) -> bool {
-    Trainee::ALL.iter().any(|&trainee| state_path(out, trainee).exists())
+    state_paths(out).any(|path| path.exists())
 }
 
 /// Removes the states of all networks.
 pub(super) fn remove_states(out: &Path) -> Result<(), PipelineError> {
-    Ok(Trainee::ALL.iter().try_for_each(|&trainee| remove_outdated(&state_path(out, trainee)))?)
+    Ok(state_paths(out).try_for_each(|path| remove_outdated(&path))?)
 }
 
 impl Journal for FolderJournal<'_> {
     fn begin(&mut self, start: &StageStart) -> Result<Option<ResumeState>, MethodError> {
-        let path = state_path(self.out, start.trainee);
+        let path = state_path(self.out, start.trainee, start.restart);
         let state = if self.resume { state(&path, start)? } else { None };
         self.log.append(&serde_json::json!({
             "event": "start",
             "stage": start.trainee.name(),
+            "restart": start.restart,
             "fingerprint": start.fingerprint,
             "images": start.images,
             "finished_epochs": state.as_ref().map_or(0, |state| state.curve.len()),
@@ -50,10 +60,13 @@ impl Journal for FolderJournal<'_> {
 
     fn save(&mut self, start: &StageStart, state: &ResumeState) -> Result<(), LoadError> {
         let bytes = state.to_bytes(start.network)?;
-        write_atomically(&state_path(self.out, start.trainee), |writer| writer.write_all(&bytes))?;
+        write_atomically(&state_path(self.out, start.trainee, start.restart), |writer| writer.write_all(&bytes))?;
         let (epoch, point) = (state.curve.len(), state.curve.last());
         let name = start.trainee.name();
-        self.log.append(&serde_json::json!({"event": "epoch", "stage": name, "epoch": epoch, "losses": point}))?;
+        let entry = serde_json::json!({
+            "event": "epoch", "stage": name, "restart": start.restart, "epoch": epoch, "losses": point
+        });
+        self.log.append(&entry)?;
         Ok(())
     }
 }
