@@ -102,7 +102,7 @@ pub mod train;
 #[doc(hidden)]
 pub mod weights;
 
-pub use cluster::{ClusterModel, ClusterNetwork, FitDetails, Fitted, Membership, Provenance, Vectors};
+pub use cluster::{ClusterModel, ClusterNetwork, Doubt, FitDetails, Fitted, Membership, Provenance, Reliance, Vectors};
 pub use config::Settings;
 pub use dataset::Collection;
 pub use error::ErrorKind;

@@ -53,7 +53,7 @@ pub struct ClusterArguments {
     /// Correlation only: at least 1, smaller gives more clusters [default: 3]
     #[arg(long, value_name = "A", conflicts_with = "ckpt")]
     alpha: Option<f64>,
-    /// Most clusters (correlation, spectral), or how many (kmeans) [default: 10; none for kmeans]
+    /// Most clusters (correlation, spectral), or how many (kmeans) [default: no limit for correlation, 10 for spectral]
     #[arg(long, value_name = "K", conflicts_with = "ckpt")]
     clusters: Option<usize>,
     /// Correlation and kmeans: fresh starts, of which the one with the lowest objective is kept [default: 4]
@@ -155,6 +155,9 @@ fn sentence(summary: &ClusterSummary) -> String {
     text += &format!(" of {}{more}", sizes.join(", "));
     if !summary.skipped.is_empty() {
         text += &format!("; {} skipped", summary.skipped.len());
+    }
+    if let Some(reliance) = &summary.reliance {
+        text += &format!("\n{}", reliance.verdict());
     }
     if let Some(scores) = &summary.labels {
         text += &format!(

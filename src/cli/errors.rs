@@ -6,7 +6,10 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 4] = [
+const FLAGS: [(&str, &str); 7] = [
+    ("`cluster.alpha`", "--alpha"),
+    ("`cluster.clusters`", "--clusters"),
+    ("set `cluster.method` to", "use --method"),
     ("`train.epochs`", "--epochs"),
     ("`train.seed`", "--seed"),
     ("`device`", "--device"),

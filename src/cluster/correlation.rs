@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::neighbours::Neighbours;
 use super::partition::Partition;
 use super::vectors::Vectors;
-use super::{ClusterConfig, ClusterError, FitDetails, Propagation, Restart, propagation};
+use super::{ClusterConfig, ClusterError, FitDetails, Propagation, Restart, propagation, reliance};
 use crate::event::{Event, Observer, Phase};
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::{argmax, random};
@@ -24,17 +24,19 @@ const FEW: usize = 4000;
 /// Steps times learning rate: fewer steps are longer ones.
 const TRAVEL: f64 = 0.2;
 
-/// Groups vectors by the objective alone; the number of clusters, at most `most`, follows from it.
+/// Groups vectors by the objective alone; the number of clusters follows from it, at most `most`, if any.
 ///
 /// Every restart trains a fresh network S = softmax(MLP(P)) on all N vectors and takes the most probable cluster of each;
 /// from there single moves, merges and splits lower the same objective of the hard clusters (see [`Partition`]) until
 /// none does. The restart with the lowest objective wins, the first of equals.
 /// Differs from the paper: there the network's assignment is the answer. The network is a smooth function of P and often
-/// leaves two groups together or one in two although parting or joining them lowers the objective.
+/// leaves two groups together or one in two although parting or joining them lowers the objective. The number of its
+/// outputs limits the answer there; here it is where the splits begin.
 pub(super) fn correlation(
     vectors: &Vectors,
     config: &ClusterConfig,
     network: &NetworkConfig,
+    most: Option<usize>,
     device: &Device,
     observer: &dyn Observer,
 ) -> Result<(Vec<u32>, FitDetails), ClusterError> {
@@ -64,8 +66,9 @@ pub(super) fn correlation(
 
     let steps = (config.restarts * epochs) as u64;
     observer.observe(Event::PhaseStarted { phase: Phase::Training, total: Some(steps) });
-    let mut restarts = Vec::new();
-    let mut best: Option<(f64, usize, Vec<u32>)> = None;
+    let mut restarts: Vec<Restart> = Vec::new();
+    let mut assignments: Vec<Vec<u32>> = Vec::new();
+    let mut best = 0;
     for restart in 0..config.restarts {
         let seed = config.seed.wrapping_add(restart as u64);
         let mut curve = Vec::with_capacity(epochs);
@@ -83,23 +86,24 @@ pub(super) fn correlation(
         let clusters: Vec<u32> = assigned.chunks_exact(network.clusters).map(|row| argmax(row) as u32).collect();
         let mut partition = Partition::new(vectors, offset, &clusters);
         let (network_objective, network_clusters) = (partition.objective(), partition.count());
-        partition.descend(network.clusters, smallest);
+        partition.descend(most.unwrap_or(usize::MAX), smallest);
         let objective = partition.objective();
         restarts.push(Restart { network_objective, network_clusters, objective, clusters: partition.count(), curve });
-        if best.as_ref().is_none_or(|(lowest, ..)| objective < *lowest) {
-            best = Some((objective, restart, partition.clusters));
+        assignments.push(partition.clusters);
+        if objective < restarts[best].objective {
+            best = restart;
         }
     }
     observer.observe(Event::PhaseFinished { phase: Phase::Training });
-    let Some((objective, best_restart, clusters)) = best else { return Err(ClusterError::Empty) };
     let details = FitDetails {
-        objective: Some(objective),
+        objective: Some(restarts[best].objective),
+        restart_agreement: reliance::agreement(&assignments, best),
         restarts,
-        best_restart: Some(best_restart),
+        best_restart: Some(best),
         propagation: Some(if exact { "exact" } else { "sparse" }),
         eigenvalues: Vec::new(),
     };
-    Ok((clusters, details))
+    Ok((assignments.swap_remove(best), details))
 }
 
 /// The collection as tensors.
@@ -195,11 +199,11 @@ mod tests {
                 root_weight: false,
                 scale: 1.0,
             };
-            let (clusters, found) = correlation(&vectors, &config, &network, &tensor::cpu(), &Silent).unwrap();
+            let (clusters, found) = correlation(&vectors, &config, &network, None, &tensor::cpu(), &Silent).unwrap();
             assert!((0..120).all(|i| (0..120).all(|j| (clusters[i] == clusters[j]) == (i % groups == j % groups))));
             assert!(found.restarts.iter().all(|restart| restart.objective <= restart.network_objective + 1e-6));
             let sparse = ClusterConfig { propagation: Propagation::Sparse, ..config };
-            let again = correlation(&vectors, &sparse, &network, &tensor::cpu(), &Silent).unwrap();
+            let again = correlation(&vectors, &sparse, &network, None, &tensor::cpu(), &Silent).unwrap();
             assert_eq!((again.0, again.1.propagation), (clusters, Some("sparse")));
         }
     }

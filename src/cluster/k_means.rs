@@ -4,20 +4,38 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::reliance;
 use super::vectors::Vectors;
 use crate::numerics::{argmax, random};
 
 /// Lloyd's iterations after which a start ends, should it not have converged.
 const MOST_ITERATIONS: usize = 200;
 
-/// Lloyd's algorithm from several k-means++ starts; the one with the smallest sum of squared distances wins. Gives the
-/// clusters and Σ_i ‖f_i − centre of its cluster‖².
+/// The start that was kept.
+pub(super) struct Found {
+    /// The cluster of every vector, `[N]`.
+    pub clusters: Vec<u32>,
+    /// Σ_i ‖f_i − centre of its cluster‖².
+    pub squared_distances: f64,
+    /// How far the other starts agree; see [`reliance::agreement`].
+    pub agreement: Option<f64>,
+}
+
+/// Lloyd's algorithm from several k-means++ starts; the one with the smallest sum of squared distances wins.
 ///
 /// Source: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007. A cluster that runs empty
 /// starts again at the vector farthest from its centre; with fewer different vectors than clusters some stay empty.
-pub(super) fn k_means(vectors: &Vectors, clusters: usize, restarts: usize, seed: u64) -> (Vec<u32>, f64) {
+pub(super) fn k_means(vectors: &Vectors, clusters: usize, restarts: usize, seed: u64) -> Found {
     let start = |restart: u64| run(vectors, clusters, &mut random::stream(seed, "k-means", restart));
-    (1..restarts as u64).map(start).fold(start(0), |best, found| if found.1 < best.1 { found } else { best })
+    let (mut assignments, squared_distances): (Vec<Vec<u32>>, Vec<f64>) = (0..restarts as u64).map(start).unzip();
+    let mut best = 0;
+    for (restart, distances) in squared_distances.iter().enumerate() {
+        if *distances < squared_distances[best] {
+            best = restart;
+        }
+    }
+    let agreement = reliance::agreement(&assignments, best);
+    Found { clusters: assignments.swap_remove(best), squared_distances: squared_distances[best], agreement }
 }
 
 fn run(vectors: &Vectors, clusters: usize, generator: &mut ChaCha8Rng) -> (Vec<u32>, f64) {
@@ -112,14 +130,15 @@ mod tests {
     #[test]
     fn three_pairs_are_found() {
         let vectors = Vectors::new(vec![0.0, 10.0, 0.5, 10.5, 20.0, 20.5], 1).unwrap();
-        let (clusters, squared_distances) = k_means(&vectors, 3, 3, 0);
+        let Found { clusters, squared_distances, agreement } = k_means(&vectors, 3, 3, 0);
         assert!(clusters[0] == clusters[2] && clusters[1] == clusters[3] && clusters[4] == clusters[5]);
         assert!((squared_distances - 6.0 * 0.0625).abs() < 1e-6, "{squared_distances}");
+        assert!(agreement.is_some_and(|agreement| agreement > 0.5), "{agreement:?}");
     }
 
     #[test]
     fn more_clusters_than_different_vectors_end() {
         let found = k_means(&Vectors::new(vec![1.0; 8], 2).unwrap(), 3, 2, 0);
-        assert_eq!(found, (vec![0; 4], 0.0));
+        assert_eq!((found.clusters, found.squared_distances, found.agreement), (vec![0; 4], 0.0, Some(1.0)));
     }
 }

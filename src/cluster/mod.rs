@@ -15,6 +15,7 @@ mod model;
 mod neighbours;
 mod partition;
 mod propagation;
+mod reliance;
 mod settings;
 mod spectral;
 mod spread;
@@ -25,6 +26,7 @@ pub use classes::{ClassScores, Classes};
 pub use error::ClusterError;
 pub use map::map;
 pub use model::{ClusterHeader, ClusterModel, Fitted, Membership, Provenance};
+pub use reliance::{Doubt, Reliance};
 pub use settings::{ClusterConfig, ClusterNetwork, Method, Propagation};
 pub use sweep::{AlphaSweep, StableRange, SweepPoint, alpha_sweep};
 pub use vectors::{Scaling, Vectors};
@@ -57,6 +59,9 @@ pub struct FitDetails {
     /// The objective of the method: −Σ_ij W_ij [i and j together] for correlation, the sum of squared distances from the
     /// centres for k-means, none for the others.
     pub objective: Option<f64>,
+    /// Mean adjusted Rand index of the other restarts' clusters with those that were kept; none without others, and for
+    /// components.
+    pub restart_agreement: Option<f64>,
     /// Correlation only: every restart.
     pub restarts: Vec<Restart>,
     /// Correlation only: the restart that the clusters are from.
@@ -98,32 +103,29 @@ fn group(
     device: &Device,
     observer: &dyn Observer,
 ) -> Result<Grouping, ClusterError> {
-    let most = settings.most_clusters();
     let (clusters, details) = match settings.method {
         Method::Correlation => {
             let &ClusterNetwork { hidden, dropout } = network;
-            let network = NetworkConfig {
-                input: vectors.width(),
-                hidden,
-                clusters: most,
-                dropout,
-                root_weight: false,
-                scale: 1.0,
-            };
-            correlation::correlation(vectors, settings, &network, device, observer)?
+            let clusters = settings.network_clusters();
+            let network =
+                NetworkConfig { input: vectors.width(), hidden, clusters, dropout, root_weight: false, scale: 1.0 };
+            correlation::correlation(vectors, settings, &network, settings.most_clusters(), device, observer)?
         }
         Method::Components => (components::components(vectors, device, observer)?, FitDetails::default()),
         Method::Spectral => {
-            let (clusters, eigenvalues) = spectral::spectral(vectors, most, settings.restarts, settings.seed)?;
-            (clusters, FitDetails { eigenvalues, ..FitDetails::default() })
+            let most = settings.most_clusters().unwrap_or(vectors.count());
+            let (found, eigenvalues) = spectral::spectral(vectors, most, settings.restarts, settings.seed)?;
+            let restart_agreement = found.agreement;
+            (found.clusters, FitDetails { eigenvalues, restart_agreement, ..FitDetails::default() })
         }
         Method::Kmeans => {
             let clusters = settings.clusters.ok_or(ClusterError::NumberNeeded)?;
             if clusters > vectors.count() {
                 return Err(ClusterError::TooFew { clusters, count: vectors.count() });
             }
-            let (clusters, objective) = k_means::k_means(vectors, clusters, settings.restarts, settings.seed);
-            (clusters, FitDetails { objective: Some(objective), ..FitDetails::default() })
+            let found = k_means::k_means(vectors, clusters, settings.restarts, settings.seed);
+            let (objective, restart_agreement) = (Some(found.squared_distances), found.agreement);
+            (found.clusters, FitDetails { objective, restart_agreement, ..FitDetails::default() })
         }
     };
     let (clusters, sizes) = numbered_by_size(&clusters);

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::partition::scores;
 use super::vectors::{FittedScaling, Vectors};
-use super::{ClusterConfig, ClusterError, ClusterNetwork, FitDetails, Method, group};
-use crate::event::Observer;
+use super::{ClusterConfig, ClusterError, ClusterNetwork, FitDetails, Method, Reliance, group};
+use crate::event::{Event, Observer};
 use crate::model::container::{self, ContainerError, Kind, NamedMatrix};
 use crate::numerics::argmax;
 use crate::tensor::Device;
@@ -90,6 +90,7 @@ pub struct Fitted {
     /// How sure it is that every vector belongs where it is, `[N]`; see [`Membership::confidence`].
     pub confidences: Vec<f64>,
     pub details: FitDetails,
+    pub reliance: Reliance,
 }
 
 /// Where a vector belongs.
@@ -103,7 +104,7 @@ pub struct Membership {
 }
 
 impl ClusterModel {
-    /// Scales vectors as the settings say and groups them.
+    /// Scales vectors as the settings say and groups them; the observer is warned of what speaks against relying on it.
     ///
     /// The same vectors and settings give the same clusters on one machine, whatever the number of threads.
     ///
@@ -124,6 +125,8 @@ impl ClusterModel {
         let scaling = vectors.fit(settings.scaling);
         let scaled = scaling.apply(vectors.clone());
         let found = group(&scaled, settings, network, device, observer)?;
+        let reliance = Reliance::new(vectors, &scaled, settings, &found);
+        reliance.doubts.iter().for_each(|doubt| observer.observe(Event::Warning(doubt.to_string())));
         let header = ClusterHeader {
             config: provenance.config,
             backbone: provenance.backbone,
@@ -139,7 +142,7 @@ impl ClusterModel {
         };
         let model = ClusterModel::from_clusters(header, scaling, &scaled, &found.clusters);
         let confidences = model.confidences(&scaled, &found.clusters);
-        Ok(Fitted { model, clusters: found.clusters, confidences, details: found.details })
+        Ok(Fitted { model, clusters: found.clusters, confidences, details: found.details, reliance })
     }
 
     /// Remembers the clusters of scaled vectors.

@@ -14,7 +14,8 @@ pub struct ClusterConfig {
     pub method: Method,
     /// Correlation only: in [1, ∞), smaller gives more clusters. The paper uses 3.
     pub alpha: f64,
-    /// Most clusters (correlation, spectral; default 10), or how many (k-means, which needs it).
+    /// Most clusters (correlation; default as many as there are; spectral; default 10), or how many (k-means, which needs
+    /// it).
     pub clusters: Option<usize>,
     /// Fresh starts of correlation and k-means; the lowest objective is kept.
     pub restarts: usize,
@@ -98,8 +99,10 @@ pub enum Propagation {
     Sparse,
 }
 
-/// The default of [`ClusterConfig::clusters`] where it is a maximum.
-const MOST_CLUSTERS: usize = 10;
+/// Outputs of the network where nothing limits the clusters: splits go on from there.
+const NETWORK_CLUSTERS: usize = 10;
+/// The default of [`ClusterConfig::clusters`] for spectral clustering.
+const MOST_SPECTRAL_CLUSTERS: usize = 10;
 
 impl Method {
     /// The name in configurations.
@@ -114,15 +117,24 @@ impl Method {
 }
 
 impl ClusterConfig {
-    /// Most clusters of correlation and spectral clustering.
-    pub fn most_clusters(&self) -> usize {
-        self.clusters.unwrap_or(MOST_CLUSTERS)
+    /// Most clusters that the method may find; none where nothing limits it, and for k-means, which is told how many.
+    pub fn most_clusters(&self) -> Option<usize> {
+        match self.method {
+            Method::Correlation => self.clusters,
+            Method::Spectral => Some(self.clusters.unwrap_or(MOST_SPECTRAL_CLUSTERS)),
+            Method::Components | Method::Kmeans => None,
+        }
+    }
+
+    /// Clusters among which the network of correlation clustering chooses.
+    pub fn network_clusters(&self) -> usize {
+        self.clusters.unwrap_or(NETWORK_CLUSTERS)
     }
 
     /// Refuses settings that nothing could be grouped with.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         within("alpha", self.alpha, 1.0, 1e6)?;
-        within("clusters", self.most_clusters() as f64, 1.0, 1000.0)?;
+        within("clusters", self.clusters.unwrap_or(1) as f64, 1.0, 1000.0)?;
         within("restarts", self.restarts as f64, 1.0, 1000.0)?;
         within("epochs", self.epochs.unwrap_or(1) as f64, 1.0, 1e6)?;
         within("learning_rate", self.learning_rate.unwrap_or(1.0), f64::MIN_POSITIVE, 10.0)?;

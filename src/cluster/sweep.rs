@@ -70,12 +70,13 @@ pub fn alpha_sweep(
         points.push(SweepPoint { alpha, clusters, objective, agreement });
         before = Some(found.clusters);
     }
-    let stable = stable(&points, settings.most_clusters());
+    let stable = stable(&points, settings.clusters);
     Ok(AlphaSweep { points, stable })
 }
 
-/// One cluster is stable for every large α, and as many as there may be for every small one: neither says anything.
-fn stable(points: &[SweepPoint], most: usize) -> Option<StableRange> {
+/// One cluster is stable for every large α, and as many as there may be, if that is limited, for every small
+/// one: neither says anything.
+fn stable(points: &[SweepPoint], most: Option<usize>) -> Option<StableRange> {
     let mut best: Option<StableRange> = None;
     let mut first = 0;
     for (index, point) in points.iter().enumerate() {
@@ -87,7 +88,7 @@ fn stable(points: &[SweepPoint], most: usize) -> Option<StableRange> {
         }
         let range = StableRange { from: points[first].alpha, to: point.alpha, clusters: point.clusters };
         let widest = best.as_ref().map_or(1.0, |best| best.to / best.from);
-        if (2..most).contains(&point.clusters) && range.to / range.from > widest {
+        if (2..most.unwrap_or(usize::MAX)).contains(&point.clusters) && range.to / range.from > widest {
             best = Some(range);
         }
     }
@@ -113,8 +114,8 @@ mod tests {
             (9.0, 1, Some(1.0)),
         ];
         let points = points.map(point);
-        assert_eq!(stable(&points, 10), Some(StableRange { from: 4.0, to: 5.0, clusters: 4 }));
-        assert_eq!(stable(&points[..2], 10), None);
-        assert_eq!(stable(&points[..4], 10), Some(StableRange { from: 2.5, to: 3.0, clusters: 5 }));
+        assert_eq!(stable(&points, Some(10)), Some(StableRange { from: 4.0, to: 5.0, clusters: 4 }));
+        assert_eq!(stable(&points[..2], Some(10)), None);
+        assert_eq!(stable(&points[..4], Some(10)), Some(StableRange { from: 2.5, to: 3.0, clusters: 5 }));
     }
 }

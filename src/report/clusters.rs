@@ -8,7 +8,7 @@ use super::charts::{LineChart, Spacing};
 use super::html::{self, Page, Section, decimal, percent, picture_tile, significant, whole};
 use super::map::{self, Map};
 use super::{MOST_SKIPPED_LISTED, shortened_skip, skipped_section};
-use crate::cluster::{AlphaSweep, ClassScores, ClusteredImage, SweepPoint};
+use crate::cluster::{AlphaSweep, ClassScores, ClusteredImage, Reliance, SweepPoint};
 use crate::event::SkippedFile;
 use crate::output::cluster_colour;
 
@@ -36,6 +36,8 @@ pub struct ClusterReport<'a> {
     pub alpha: Option<f64>,
     /// Where the method has one.
     pub objective: Option<f64>,
+    /// Where the clusters were found, and not joined.
+    pub reliance: Option<&'a Reliance>,
     /// Where there is ground truth.
     pub scores: Option<&'a ClassScores>,
     /// In the collection's order. Confidences that are not finite are unknown; places that are not finite, and those
@@ -104,6 +106,7 @@ impl ClusterReport<'_> {
             lead: self.method,
             figures: self.figures(&selection),
             sections: vec![
+                self.trust_section(),
                 Some(map.unwrap_or_else(|| self.without_map(&selection))),
                 self.clusters_section(&selection, &pictures),
                 self.training_section(),
@@ -154,6 +157,10 @@ impl ClusterReport<'_> {
     fn figures(&self, selection: &Selection) -> Vec<(&'static str, String)> {
         let mut figures =
             vec![("images", whole(self.images.len() as u64)), ("clusters found", whole(selection.clusters as u64))];
+        let reliance = self.reliance;
+        figures.extend(reliance.and_then(|found| found.at_most).map(|most| ("clusters allowed", whole(most as u64))));
+        let agreement = reliance.and_then(|found| found.restart_agreement);
+        figures.extend(agreement.map(|agreement| ("agreement of restarts", decimal(agreement, 2))));
         figures.extend(self.alpha.map(|alpha| ("alpha", alpha.to_string())));
         figures.extend(self.objective.map(|objective| ("objective", significant(objective))));
         if let Some(scores) = self.scores {
@@ -169,6 +176,19 @@ impl ClusterReport<'_> {
             figures.push(("skipped", whole(self.skipped.len() as u64)));
         }
         figures
+    }
+
+    /// Whether to trust the clusters, with every reason not to.
+    fn trust_section(&self) -> Option<Section> {
+        let reliance = self.reliance?;
+        let content = html! {
+            p { (html::sentence(&reliance.verdict())) }
+            @for doubt in &reliance.doubts { p.warning { (html::sentence(&doubt.to_string())) } }
+            @if reliance.restart_agreement.is_some() {
+                p.note { "Agreement is the mean adjusted Rand index of the other restarts with the one that was kept." }
+            }
+        };
+        Some(Section::titled("trust", "Trust", content))
     }
 
     /// What stands in the map's place where nothing has a place.

@@ -202,6 +202,18 @@ impl Page<'_> {
     }
 }
 
+/// A sentence of the library with a capital and a full stop, what stands in backticks as code.
+pub fn sentence(text: &str) -> Markup {
+    let mut characters = text.chars();
+    let capital: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let whole = format!("{capital}{}.", characters.as_str());
+    html! {
+        @for (index, part) in whole.split('`').enumerate() {
+            @if index % 2 == 1 { code { (Text(part)) } } @else { (Text(part)) }
+        }
+    }
+}
+
 /// A count with its digits in threes.
 pub fn whole(count: u64) -> String {
     in_threes(&count.to_string())

@@ -1,7 +1,7 @@
 //! Whole pages: bounded, safe, self-contained and always the same.
 
 use super::*;
-use crate::cluster::{AlphaSweep, ClassScores, ClusteredImage, StableRange, SweepPoint};
+use crate::cluster::{AlphaSweep, ClassScores, ClusteredImage, Doubt, Reliance, StableRange, SweepPoint};
 use crate::event::SkippedFile;
 use crate::results::{Measures, Prediction, Status};
 
@@ -38,7 +38,10 @@ fn clusters_page(count: usize, clusters: u32, picture_bytes: usize, path: impl F
         unlabelled: 0,
         unknown_labels: 0,
     };
+    let doubts = vec![Doubt::Limited { most: 10 }];
+    let reliance = Reliance { at_most: Some(10), limited: true, restart_agreement: Some(0.93), doubts };
     let report = ClusterReport {
+        reliance: Some(&reliance),
         collection: HOSTILE[0],
         method: HOSTILE[1],
         alpha: Some(3.0),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::drive::{expect_error, project, run, text};
+use crate::drive::{expect_error, project, run, text, write_png};
 
 /// Runs `deepcut cluster` and expects an exit code; gives both outputs.
 fn expect(code: i32, arguments: &[&str]) -> String {
@@ -200,6 +200,89 @@ fn one_image_and_equal_images_are_one_cluster() {
         let (data, out) = (folder.text("in"), folder.text("out"));
         expect(0, &["--data", &data, "--out", &out]);
         assert_eq!(summary(&folder.path("out"))["sizes"], Value::from(vec![count]), "{count} images");
+    }
+}
+
+/// A number without a pattern for every index.
+fn scrambled(index: u32) -> u32 {
+    let mixed = (index ^ (index >> 16)).wrapping_mul(0x7feb_352d);
+    let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846c_a68b);
+    mixed ^ (mixed >> 16)
+}
+
+/// What `summary.json` and `report.html` in `out` say against the clusters; they agree.
+fn doubts(out: &Path) -> Vec<String> {
+    let found = summary(out)["doubts"].as_array().unwrap().clone();
+    let report = fs::read_to_string(out.join("report.html")).unwrap();
+    assert_eq!(report.matches("<p class=\"warning\">").count(), found.len());
+    found.iter().map(|doubt| doubt.as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn a_limit_that_is_reached_is_told_and_none_is_set_unasked() {
+    let folder = Folder::new();
+    write_npy(&folder.path("v.npy"), 240, &groups(12, 240));
+    let (features, out) = (folder.text("v.npy"), folder.text("out"));
+    let arguments = ["--features", &features, "--out", &out];
+    let said = expect(0, &arguments);
+    assert!(said.contains("restarts agree: 1.00 of 1, the groups are stable") && !said.contains("warning"), "{said}");
+    let found = summary(&folder.path("out"));
+    assert_eq!((&found["clusters"], &found["at_most"], &found["limited"]), (&12.into(), &Value::Null, &false.into()));
+    assert_eq!((found["restart_agreement"].as_f64(), doubts(&folder.path("out"))), (Some(1.0), vec![]));
+
+    for method in ["correlation", "spectral"] {
+        let said = expect(0, &[&arguments[..], &["--clusters", "8", "--method", method]].concat());
+        let found = summary(&folder.path("out"));
+        if found["clusters"] != 8 {
+            // Where the largest gap lies below the limit, nothing was cut off.
+            assert_eq!((method, &found["limited"]), ("spectral", &false.into()));
+            continue;
+        }
+        assert!(said.contains("warning: as many clusters were found as --clusters allows (8)"), "{said}");
+        assert_eq!((&found["at_most"], &found["limited"]), (&8.into(), &true.into()));
+        assert!(doubts(&folder.path("out")).contains(&"limited".to_string()));
+    }
+    // k-means finds as many as it is told.
+    expect(0, &[&arguments[..], &["--clusters", "12", "--method", "kmeans"]].concat());
+    assert_eq!(summary(&folder.path("out"))["limited"], false);
+}
+
+#[test]
+fn where_there_is_nothing_to_find_it_is_said() {
+    let folder = Folder::new();
+    let out = folder.text("out");
+    for (name, count, doubt) in [
+        ("one", 1, "too_few"),
+        ("two", 2, "too_few"),
+        ("black", 40, "equal"),
+        ("equal", 40, "equal"),
+        ("noise", 40, "alike"),
+    ] {
+        for frame in 0..count {
+            write_png(&folder.path(&format!("{name}/{frame}.png")), 48, 32, |x, y| match name {
+                "black" => [0; 3],
+                "noise" | "two" => [0, 1, 2].map(|band| scrambled(((frame * 32 + y) * 48 + x) * 3 + band) as u8),
+                _ => [(x * 5) as u8, (y * 7) as u8, 99],
+            });
+        }
+        let said = expect(0, &["--data", &folder.text(name), "--out", &out]);
+        assert!(said.contains("warning: "), "{name}: {said}");
+        assert_eq!(doubts(&folder.path("out"))[0], doubt, "{name}: {said}");
+        assert_eq!(assignments(&folder.path("out")).len(), count as usize);
+    }
+    let noise = |index: u32| (0..8).map(|part| scrambled(index * 8 + part) as f32 / u32::MAX as f32 - 0.5).sum();
+    write_npy(&folder.path("v.npy"), 120, &(0..120 * 64).map(noise).collect::<Vec<f32>>());
+    let features = folder.text("v.npy");
+    for (method, doubt) in
+        [("correlation", "unstable"), ("spectral", "no_gap"), ("kmeans", "unstable"), ("components", "one_cluster")]
+    {
+        let mut arguments = vec!["--features", &features, "--out", &out, "--method", method];
+        if method == "kmeans" {
+            arguments.extend(["--clusters", "6"]);
+        }
+        let said = expect(0, &arguments);
+        let found = doubts(&folder.path("out"));
+        assert!(said.contains("warning: ") && found.iter().any(|found| found == doubt), "{method}: {found:?} {said}");
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Machine, PipelineError, SkippedFile, remove_outdated, stored_config};
 use crate::cluster::{
     self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
-    Membership, Method, Propagation, Provenance, Restart, Scaling, Vectors,
+    Membership, Method, Propagation, Provenance, Reliance, Restart, Scaling, Vectors,
 };
 use crate::config::{Purpose, Settings, with_overrides};
 use crate::dataset::{self, Collection, truth};
@@ -64,6 +64,9 @@ pub struct ClusterSummary {
     pub clusters: usize,
     /// Images in every cluster, descending in the run that found them.
     pub sizes: Vec<usize>,
+    /// Where the clusters were found in this run.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub reliance: Option<Reliance>,
     /// The method's objective on its own scale; none for methods without one, and for images that joined clusters.
     pub objective: Option<f64>,
     pub method: Method,
@@ -185,7 +188,7 @@ impl Run<'_> {
             backbone_hash: backbone.and_then(|backbone| backbone.hash),
         };
         let fit = || ClusterModel::fit(&vectors, &config.cluster, &network, provenance, device, observer);
-        let Fitted { model, clusters, confidences, details } = self.pool.install(fit)?;
+        let Fitted { model, clusters, confidences, details, reliance } = self.pool.install(fit)?;
         let memberships = clusters.into_iter().zip(confidences);
         let memberships = memberships.map(|(cluster, confidence)| Membership { cluster, confidence }).collect();
         let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
@@ -194,6 +197,7 @@ impl Run<'_> {
         write_atomically(&self.request.out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
         let curve = details.best_restart.map_or(Vec::new(), |best| details.restarts[best].curve.clone());
         let summary = ClusterSummary {
+            reliance: Some(reliance),
             objective: details.objective,
             propagation: details.propagation,
             joined: false,
@@ -264,13 +268,12 @@ impl Run<'_> {
     fn plan(&self, doing: &str, config: &Settings, backbone: Option<&Backbone>) {
         let settings = &config.cluster;
         let data = self.request.data.as_ref().or(self.request.features.as_ref());
+        let most = settings.most_clusters().map_or(String::new(), |most| format!(", at most {most} clusters"));
         let method = match (settings.method, settings.propagation) {
             (Method::Correlation, Propagation::Sparse) => {
-                format!("sparse correlation (alpha {}, at most {} clusters)", settings.alpha, settings.most_clusters())
+                format!("sparse correlation (alpha {}{most})", settings.alpha)
             }
-            (Method::Correlation, _) => {
-                format!("correlation (alpha {}, at most {} clusters)", settings.alpha, settings.most_clusters())
-            }
+            (Method::Correlation, _) => format!("correlation (alpha {}{most})", settings.alpha),
             (method, _) => method.name().to_string(),
         };
         let data = data.map_or(String::new(), |data| data.display().to_string());
@@ -358,6 +361,7 @@ impl Run<'_> {
         Ok(ClusterSummary {
             clusters: sizes.iter().filter(|size| **size > 0).count(),
             sizes,
+            reliance: None,
             objective: None,
             method: header.method,
             alpha: config.cluster.alpha,

@@ -27,6 +27,7 @@ pub fn write(
         method: &method(summary),
         alpha: summary.objective.is_some().then_some(summary.alpha),
         objective: summary.objective,
+        reliance: summary.reliance.as_ref(),
         scores: summary.labels.as_ref(),
         images,
         curve,
