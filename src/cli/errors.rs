@@ -6,10 +6,11 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 4] = [
+const FLAGS: [(&str, &str); 5] = [
     ("`train.epochs`", "--epochs"),
     ("`train.seed`", "--seed"),
     ("`device`", "--device"),
+    ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
 ];
 
