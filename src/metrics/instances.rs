@@ -246,6 +246,9 @@ fn iou(found: &RunLengthMask, instance: &TrueInstance) -> f64 {
 mod tests {
     use super::*;
 
+    /// Start, length and confidence of predictions; start and length of true instances, and whether they are crowds.
+    type Image<'a> = (&'a [(u64, u64, f64)], &'a [(u64, u64, bool)]);
+
     /// The mask of a row of 100 000 pixels from `start` on, as long as said.
     fn run(start: u64, length: u64) -> RunLengthMask {
         RunLengthMask::from_counts(100_000, 1, &[start, length, 100_000 - start - length]).unwrap()
@@ -262,7 +265,7 @@ mod tests {
         instances.iter().map(instance).collect()
     }
 
-    fn scores(images: &[(&[(u64, u64, f64)], &[(u64, u64, bool)])]) -> InstanceScores {
+    fn scores(images: &[Image]) -> InstanceScores {
         let mut scores = InstanceScores::default();
         images.iter().for_each(|(found, sought)| scores.add(InstanceMatches::of(predicted(found), &truth(sought))));
         scores
@@ -289,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_second_prediction_of_an_instance_is_wrong_and_limits_take_the_most_confident() {
-        let images: [(&[_], &[_]); 2] =
+        let images: [Image; 2] =
             [(&[(0, 900, 0.8), (0, 1000, 0.9), (3000, 50, 0.95)], &[(0, 1000, false)]), (&[], &[(0, 9, false)])];
         let found = scores(&images);
         assert_close(found.average_recall(AreaRange::All, 1), 0.0);
@@ -302,11 +305,11 @@ mod tests {
     #[test]
     fn crowds_are_void_however_often_they_are_found() {
         let sought = [(0, 1000, false), (2000, 5000, true)];
-        let found: [(&[_], &[_]); 1] = [(&[(2000, 100, 0.9), (2500, 100, 0.8), (0, 1000, 0.7)], &sought)];
+        let found: [Image; 1] = [(&[(2000, 100, 0.9), (2500, 100, 0.8), (0, 1000, 0.7)], &sought)];
         assert_close(scores(&found).average_precision(AreaRange::All), 1.0);
         assert_close(scores(&found).average_recall(AreaRange::All, 100), 1.0);
         // Where it is all there is, there is nothing to find.
-        let crowd: [(&[_], &[_]); 1] = [(&[(2000, 100, 0.9)], &sought[1..])];
+        let crowd: [Image; 1] = [(&[(2000, 100, 0.9)], &sought[1..])];
         assert_eq!(scores(&crowd).average_precision(AreaRange::All), None);
         assert_eq!(InstanceScores::default().average_recall(AreaRange::All, 1), None);
     }

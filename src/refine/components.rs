@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn components_are_divided_by_the_nearest_seed_within_them() {
         // (mask, seeds, fewest positions, labels)
-        let cases: [(&[&str], &[&str], usize, &[&str]); 4] = [
+        type Case = (&'static [&'static str], &'static [&'static str], usize, &'static [&'static str]);
+        let cases: [Case; 4] = [
             (&["11111"], &["1...2"], 1, &["11122"]),
             // What lies between two arms is no way; seeds outside of the mask are none; a number may be in two components.
             (&["11.11", "11.1."], &["12.1.", "..3.."], 1, &["12.33", "12.3."]),
