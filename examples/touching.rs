@@ -160,9 +160,9 @@ fn report(name: &str, scenes: &[Scene], found: Vec<Vec<PredictedInstance>>) {
 /// MaskCut without its conditional random field.
 ///
 /// In every round W is 1 where the cosine of two nodes reaches `threshold`, else 1e-5; nodes above the mean of the second
-/// solution of the normalised cut are one side. The foreground is the side of the node with the largest absolute value, unless
-/// that side has two or more of the corners and the other side fewer; of it the component around that node is an object, whose
-/// features are zero in the rounds that follow.
+/// solution of the normalised cut are one side. The foreground is the side of the node with the largest absolute value,
+/// unless that side has three or four of the corners: then it is the other. Its component around the outermost node is an
+/// object, whose features are zero in the rounds that follow.
 /// Source: Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation", CVPR 2023, arXiv
 /// 2301.11320, section 3.2. An earlier object is taken for the more confident one.
 fn mask_cut(backbone: &Backbone, image: &RgbImage, threshold: f64) -> Vec<PredictedInstance> {

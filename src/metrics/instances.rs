@@ -95,8 +95,8 @@ impl InstanceMatches {
     /// Matches the predictions of an image with its true instances, at every threshold and for every range of areas.
     ///
     /// Predictions choose in the order of their confidence, each the instance that it has the largest IoU with among those
-    /// still free; crowds and instances outside of the range are chosen only where no other has IoU enough. The IoU with a crowd is
-    /// the share of the prediction that lies in it.
+    /// still free; crowds and instances outside of the range are chosen only where no other has IoU enough. The IoU with a
+    /// crowd is the share of the prediction that lies in it.
     ///
     /// All masks must be of one size.
     pub fn of(mut predicted: Vec<PredictedInstance>, truth: &[TrueInstance]) -> InstanceMatches {
