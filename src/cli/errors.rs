@@ -6,13 +6,17 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 7] = [
+const FLAGS: [(&str, &str); 11] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
     ("`train.epochs`", "--epochs"),
     ("`train.seed`", "--seed"),
+    ("`segment.epochs`", "--epochs"),
+    ("`segment.seed`", "--seed"),
+    ("`segment.method` = \"spectral\"", "--method spectral"),
     ("`device`", "--device"),
+    ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
 ];
 

@@ -17,7 +17,7 @@ pub struct EvalArguments {
     #[arg(long, value_name = "DIR")]
     pred: PathBuf,
     /// The ground truth: a folder of PNG label maps (objects, parts, video), of region maps ID_k.png (regions) or of
-    /// Pascal VOC XML (boxes), or a COCO JSON file (objects, boxes, parts by key-points, video); video does without
+    /// Pascal VOC XML (boxes), or a COCO JSON file (objects, instances, boxes, parts by key-points, video); video does without
     #[arg(long, value_name = "DIR_OR_JSON")]
     truth: Option<PathBuf>,
     /// What to compare
@@ -45,6 +45,8 @@ enum TaskArgument {
     Objects,
     /// One box per image: CorLoc
     Boxes,
+    /// Every object by itself, whatever its class: COCO's AP and AR of masks
+    Instances,
     /// Parts over pixels or key-points: NMI and ARI
     Parts,
     /// Whole segmentations against several annotators (BSDS500)
@@ -58,6 +60,7 @@ impl From<TaskArgument> for EvaluateTask {
         match argument {
             TaskArgument::Objects => EvaluateTask::Objects,
             TaskArgument::Boxes => EvaluateTask::Boxes,
+            TaskArgument::Instances => EvaluateTask::Instances,
             TaskArgument::Parts => EvaluateTask::Parts,
             TaskArgument::Regions => EvaluateTask::Regions,
             TaskArgument::Video => EvaluateTask::Video,

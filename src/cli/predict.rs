@@ -23,7 +23,8 @@ pub struct PredictArguments {
     /// [default: the configuration's, which is none unless set]
     #[arg(long, value_parser = ["none", "bilateral", "bilateral-tokencut"])]
     refine: Option<String>,
-    /// Tell objects apart: every connected piece of the foreground is one, with box, mask and confidence
+    /// Tell objects apart, each with box, mask and confidence: connected pieces of the foreground, with a transformer's
+    /// features cut where they change
     #[arg(long)]
     instances: bool,
     /// From 0 to 1: what has less confidence is no object, and an image may have none [default: 0]

@@ -57,6 +57,9 @@ pub enum EvaluateError {
     #[error("{} has no mask of {image}, which its predictions.jsonl lists; run again and save masks", folder.display())]
     MaskMissing { folder: PathBuf, image: String },
 
+    #[error("{} lists no objects one by one; predict again with `objects.instances`", table.display())]
+    NoObjects { table: PathBuf },
+
     #[error("{} lists no segmented image", table.display())]
     NothingSegmented { table: PathBuf },
 

@@ -2,6 +2,7 @@
 
 mod boxes;
 mod error;
+mod instances;
 mod matching;
 mod objects;
 mod parts;
@@ -64,6 +65,8 @@ pub enum EvaluateTask {
     Objects,
     /// One box per image.
     Boxes,
+    /// Every object by itself, whatever its class.
+    Instances,
     /// Parts, by pixels or by key-points.
     Parts,
     /// Whole segmentations against several people's.
@@ -152,6 +155,7 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
     let table = match request.task {
         EvaluateTask::Objects => objects::evaluate(&mut run),
         EvaluateTask::Boxes => boxes::evaluate(&mut run),
+        EvaluateTask::Instances => instances::evaluate(&mut run),
         EvaluateTask::Parts => parts::evaluate(&mut run),
         EvaluateTask::Regions => regions::evaluate(&mut run),
         EvaluateTask::Video => video::evaluate(&mut run),

@@ -7,7 +7,7 @@ use super::table::some_of;
 use super::{EvaluateError, Run};
 use crate::event::counted;
 use crate::metrics::BoundingBox;
-use crate::results::{ResultsFolder, TableLine};
+use crate::results::{ListedObject, ResultsFolder, TableLine};
 
 /// Where the box of an image is known from.
 pub enum PredictedBox {
@@ -109,6 +109,23 @@ pub fn boxes(run: &mut Run) -> Result<Vec<(String, PredictedBox)>, EvaluateError
         return Err(EvaluateError::NothingSegmented { table });
     }
     Ok(boxes)
+}
+
+/// The objects of a run by name, those of its foreground.
+pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, EvaluateError> {
+    let table = run.folder.table();
+    let Some(lines) = run.folder.read_table()? else { return Err(EvaluateError::NoObjects { table }) };
+    note_skipped(run, &lines);
+    let mut objects = Vec::new();
+    for (key, line) in lines.into_iter().filter(|(_, line)| line.is_done()) {
+        let Some(mut listed) = line.objects else { return Err(EvaluateError::NoObjects { table }) };
+        listed.retain(|object| run.predicted_foreground.contains(u32::from(object.label)));
+        objects.push((key, listed));
+    }
+    if objects.is_empty() {
+        return Err(EvaluateError::NothingSegmented { table });
+    }
+    Ok(objects)
 }
 
 fn note_skipped(run: &mut Run, lines: &BTreeMap<String, TableLine>) {

@@ -15,6 +15,7 @@ pub use batch::Batch;
 pub use device::DeviceGraphs;
 pub use propagation::MOST_FORMED_NODES;
 pub use storage::GraphBytesError;
+pub use subgraph::centre;
 pub use symmetric::SymmetricMatrix;
 
 use schemars::JsonSchema;

@@ -47,7 +47,7 @@ impl Graph {
 }
 
 /// Takes the mean row from every row of `[N, D]` and scales the rows to unit length; a row that is the mean stays zero.
-fn centre(values: &mut [f32], channels: usize) {
+pub fn centre(values: &mut [f32], channels: usize) {
     let mut mean = vec![0.0f64; channels];
     for row in values.chunks_exact(channels) {
         row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));

@@ -4,8 +4,8 @@ use super::Finish;
 use crate::graph::Graph;
 use crate::nodes::Layout;
 use crate::raster::{Mask, Raster, Rectangle, RgbImage};
-use crate::refine::{Cells, FoundObject};
-use crate::segment::{Label, Legend, SecondStage, Segmenter, Segments};
+use crate::refine::{Cells, CutNodes, FoundObject, ObjectsConfig};
+use crate::segment::{LEAST_NODES, Label, Legend, SecondStage, Segmenter, Segments, cut_objects};
 
 /// What a method says of an image's nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,9 @@ pub struct Decision {
     pub layout: Layout,
     /// The mask value of every node, `[N]`.
     pub values: Vec<u8>,
+    /// The number of the object that every node is part of, from 1 on, and 0 for background, `[N]`; none where objects
+    /// are components of the mask.
+    pub objects: Option<Vec<u32>>,
     /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Legend::shares`]).
     pub shares: Vec<f32>,
     /// The probability of every node to be foreground, `[N]`.
@@ -61,9 +64,13 @@ impl Decision {
         segments: &Segments,
         background: &[bool],
         second: &SecondStage<S>,
+        config: &ObjectsConfig,
     ) -> Decision {
         let values = second.values(graph, segments, background);
-        Decision::new(layout, values, segments, second.legend, background, graph.negative_share)
+        let kinds: Vec<u8> = values.iter().map(|&value| second.legend.object_of(value)).collect();
+        let objects = config.cuts().then(|| cut_objects(graph, &layout, &kinds, config.cut_threshold)).flatten();
+        let decision = Decision::new(layout, values, segments, second.legend, background, graph.negative_share);
+        Decision { objects, ..decision }
     }
 
     /// Joins what the first stage found with the mask values that the second left of it.
@@ -78,6 +85,7 @@ impl Decision {
         Decision {
             layout,
             values,
+            objects: None,
             shares: legend.shares(&segments.probabilities, background),
             foreground: segments.foreground_probabilities(background),
             clusters: segments.clusters_in_use(),
@@ -94,8 +102,9 @@ impl Decision {
         finish: Finish,
         list: bool,
     ) -> Segmentation {
-        let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss } = self;
+        let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss, .. } = self;
         let Finish { refine, objects } = finish;
+        let of_nodes = self.objects.map(|objects| layout.paint(&objects));
         let object_of = |value| legend.object_of(value);
         let is_foreground = |value| object_of(value) > 0;
         let cells = layout.paint(&values);
@@ -108,9 +117,12 @@ impl Decision {
         };
         let mut mask = refine.apply(image, mask, is_foreground);
         let saliency = layout.paint(&foreground);
-        let confidence = objects.decide(&mut mask, &saliency, object_of);
+        let cut = of_nodes.as_ref().map(|objects| CutNodes { values: &cells, objects, least: LEAST_NODES });
+        let mut found = objects.find(&mask, cut, object_of);
+        let confidence = objects.decide(&mut mask, &mut found, &saliency);
+        let is_listed = list || objects.instances;
         Segmentation {
-            objects: if list || objects.instances { objects.list(&mask, &saliency, object_of) } else { Vec::new() },
+            objects: if is_listed { objects.list(&mask, found, &saliency, object_of) } else { Vec::new() },
             bounding_box: Rectangle::bounding(&mask, is_foreground),
             foreground_area_px: mask.values.iter().filter(|&&value| is_foreground(value)).count() as u64,
             mask,

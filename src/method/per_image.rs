@@ -148,7 +148,7 @@ impl Method for PerImage {
         let clusters = self.resolved.clusters();
         let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);
         let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
-        let decision = Decision::divided(nodes.layout, &graph, &segments, &background, &self.parts);
+        let decision = Decision::divided(nodes.layout, &graph, &segments, &background, &self.parts, &settings.objects);
         Ok(Decision { final_loss, ..decision })
     }
 }

@@ -91,6 +91,11 @@ impl SharedMethod {
         })
     }
 
+    /// Whether more is decided by an image's graph than what its clusters are.
+    fn reads_graphs(&self) -> bool {
+        !self.parts.is_empty() || self.resolved.settings().objects.cuts()
+    }
+
     fn affinity(&self) -> Affinity {
         self.resolved.affinity()
     }
@@ -99,13 +104,13 @@ impl SharedMethod {
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
         let graphs = DeviceGraphs::build(extractor.describe(batch, images), self.affinity());
         let probabilities = self.objects.probabilities(&graphs).flatten(1, 2);
-        let rest = if self.parts.is_empty() { graphs.negative_shares() } else { graphs.rows() };
+        let rest = if self.reads_graphs() { graphs.rows() } else { graphs.negative_shares() };
         Tensor::cat(vec![probabilities, rest], 1)
     }
 
     /// The decision that follows from the clusters of a graph's nodes.
     fn divided(&self, layout: Layout, graph: &Graph, segments: &Segments) -> Decision {
-        Decision::divided(layout, graph, segments, &self.background, &self.parts)
+        Decision::divided(layout, graph, segments, &self.background, &self.parts, &self.resolved.settings().objects)
     }
 }
 
@@ -151,7 +156,7 @@ impl Method for InBatches<'_> {
         let row = timings.wait(|| self.batches.compute(input))?;
         let (probabilities, rest) = row.split_at(layout.nodes() * clusters);
         let segments = Segments::from_probabilities(probabilities.to_vec(), clusters);
-        if !parts.is_empty() {
+        if self.method.reads_graphs() {
             let graph = DeviceGraphs::from_row(rest, backbone.extractor.width(), affinity, layout.coverage());
             return Ok(self.method.divided(layout, &graph, &segments));
         }

@@ -13,6 +13,7 @@
 //! | risk-coverage area | mean over n of the mean risk 1 − IoU of the n images with the highest confidence ([`RiskCoverage`]); lower is better | Geifman and El-Yaniv 2017 (arXiv 1705.08500); Geifman et al. 2019 (arXiv 1805.08206) |
 //! | box IoU | area of the intersection / area of the union in continuous coordinates ([`BoundingBox`]) | |
 //! | CorLoc | share of images whose box has IoU > 0.5 with any ground-truth box | Deselaers et al. 2010 |
+//! | AR, AP of masks | COCO's, without classes, IoU 0.5 to 0.95: recall of the 1, 10 or 100 most confident instances of an image; mean precision at 101 levels of recall ([`InstanceScores`]) | Lin et al. 2014 (arXiv 1405.0312); pycocotools `COCOeval`, `useCats = 0` |
 //! | NMI | mutual information / arithmetic mean of the two entropies | Strehl and Ghosh 2002; scikit-learn `normalized_mutual_info_score` |
 //! | ARI | (agreeing pairs − expected) / (possible − expected) | Hubert and Arabie 1985; scikit-learn `adjusted_rand_score` |
 //! | purity | share of items in the most frequent true class of their cluster | Manning et al., Introduction to Information Retrieval, 16.3 |
@@ -28,6 +29,7 @@
 //! **Void pixels**, of a ground truth that leaves some undecided, count nowhere.
 
 mod clustering;
+mod instances;
 mod localisation;
 mod overlap;
 mod regions;
@@ -35,6 +37,7 @@ mod risk_coverage;
 mod saliency;
 
 pub use clustering::Contingency;
+pub use instances::{AreaRange, InstanceMatches, InstanceScores, PredictedInstance, TrueInstance};
 pub use localisation::{BoundingBox, CORLOC_THRESHOLD};
 pub use overlap::{BETA_SQUARED, Overlap};
 pub use regions::{RegionScores, region_scores};

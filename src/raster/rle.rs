@@ -6,6 +6,8 @@
 //! similar length), and each number in groups of five bits, lowest first, one character per group: 48 + group + 32 if
 //! more groups follow. The highest bit of the last group is the sign.
 
+use std::ops::Range;
+
 use super::{LabelMap, Mask, Raster, Rectangle};
 
 /// Most pixels of a mask that is read, so that a broken file cannot ask for all memory.
@@ -192,6 +194,22 @@ impl RunLengthMask {
         self.counts.iter().skip(1).step_by(2).sum()
     }
 
+    /// Number of pixels inside both masks.
+    ///
+    /// # Panics
+    /// If `other` has another size.
+    pub fn intersection_px(&self, other: &Self) -> u64 {
+        assert_eq!((self.width, self.height), (other.width, other.height), "masks of one size are compared");
+        let (mut own, mut others) = (self.inside_runs(), other.inside_runs());
+        let (mut one, mut two) = (own.next(), others.next());
+        let mut both_px = 0;
+        while let (Some(first), Some(second)) = (&one, &two) {
+            both_px += first.end.min(second.end).saturating_sub(first.start.max(second.start)) as u64;
+            if first.end <= second.end { one = own.next() } else { two = others.next() }
+        }
+        both_px
+    }
+
     /// The smallest rectangle around the pixels inside; none if there are none (where COCO writes `[0, 0, 0, 0]`).
     pub fn bounding(&self) -> Option<Rectangle> {
         let mut bounds: Option<[usize; 4]> = None;
@@ -208,17 +226,21 @@ impl RunLengthMask {
         })
     }
 
-    /// The foreground as (column, rows) from left to right, each run cut where it passes from one column to the next.
-    fn column_pieces(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+    /// The runs of foreground, as positions down the columns.
+    fn inside_runs(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut position = 0usize;
         let runs = self.counts.iter().enumerate().map(move |(run, &length)| {
             let start = position;
             // The lengths add up to width · height, a number of pixels in memory or below `MAX_AREA_PX`.
             position += length as usize;
-            (run, start, position)
+            (run, start..position)
         });
-        let inside = runs.filter(|(run, start, end)| run % 2 == 1 && end > start);
-        inside.flat_map(move |(_, start, end)| {
+        runs.filter(|(run, range)| run % 2 == 1 && !range.is_empty()).map(|(_, range)| range)
+    }
+
+    /// The foreground as (column, rows) from left to right, each run cut where it passes from one column to the next.
+    fn column_pieces(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+        self.inside_runs().flat_map(move |Range { start, end }| {
             (start / self.height..=(end - 1) / self.height).map(move |x| {
                 let top = x * self.height;
                 (x, start.max(top) - top..end.min(top + self.height) - top)
@@ -359,6 +381,10 @@ mod tests {
             let runs = RunLengthMask::encode(&mask, |value| value > 0);
             prop_assert_eq!(&runs.decode(), &mask);
             prop_assert_eq!(runs.area_px(), mask.values.iter().filter(|&&value| value > 0).count() as u64);
+            let shifted = mask.values.iter().cycle().skip(width / 2).take(width * height).copied().collect();
+            let other = Mask::from_values(width, height, shifted);
+            let both = mask.values.iter().zip(&other.values).filter(|(one, two)| **one + **two == 2).count() as u64;
+            prop_assert_eq!(runs.intersection_px(&RunLengthMask::encode(&other, |value| value > 0)), both);
             prop_assert_eq!(runs.bounding(), Rectangle::bounding(&mask, |value| value > 0));
             prop_assert_eq!(RunLengthMask::from_counts(width, height, runs.counts()), Ok(runs.clone()));
             prop_assert_eq!(RunLengthMask::from_compressed(width, height, &runs.compressed()), Ok(runs));

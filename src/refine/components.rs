@@ -1,5 +1,7 @@
 //! Connected pieces of a mask. Positions are connected with those above, below, left and right of them.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use crate::numerics::union_find::UnionFind;
 use crate::raster::{LabelMap, Mask};
 
@@ -16,6 +18,59 @@ impl Components {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.areas_px.len()
+    }
+
+    /// Divides every component by the seeds in it: each of its positions goes to the seed that is the fewest steps within
+    /// the component away. Seeds of fewer than `least_px` positions in a component count for nothing there, and a component
+    /// without any stays whole.
+    ///
+    /// # Shapes
+    /// seeds `[height, width]`, 0 where there is none
+    pub fn divided(&self, mut seeds: LabelMap, least_px: usize) -> Components {
+        let mut areas: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+        for (&label, &seed) in self.labels.values.iter().zip(&seeds.values) {
+            *areas.entry((label, seed)).or_default() += 1;
+        }
+        for (&label, seed) in self.labels.values.iter().zip(&mut seeds.values) {
+            if label == 0 || areas[&(label, *seed)] < least_px {
+                *seed = 0;
+            }
+        }
+        self.grow(&mut seeds);
+        let mut places: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+        let (mut labels, mut areas_px) = (self.labels.map(|_| 0), Vec::new());
+        for (index, (&label, &seed)) in self.labels.values.iter().zip(&seeds.values).enumerate() {
+            if label > 0 {
+                let place = *places.entry((label, seed)).or_insert_with(|| {
+                    areas_px.push(0);
+                    areas_px.len() as u32
+                });
+                labels.values[index] = place;
+                areas_px[place as usize - 1] += 1;
+            }
+        }
+        Components { labels, areas_px }
+    }
+
+    /// Gives every position without a seed that of the nearest one within its component.
+    fn grow(&self, seeds: &mut LabelMap) {
+        let (width, height) = (seeds.width, seeds.height);
+        let mut open: VecDeque<usize> = (0..seeds.values.len()).filter(|&index| seeds.values[index] > 0).collect();
+        while let Some(index) = open.pop_front() {
+            let (x, y) = (index % width, index / width);
+            let neighbours = [
+                (y > 0).then(|| index - width),
+                (x > 0).then(|| index - 1),
+                (x + 1 < width).then(|| index + 1),
+                (y + 1 < height).then(|| index + width),
+            ];
+            for neighbour in neighbours.into_iter().flatten() {
+                if seeds.values[neighbour] == 0 && self.labels.values[neighbour] == self.labels.values[index] {
+                    seeds.values[neighbour] = seeds.values[index];
+                    open.push_back(neighbour);
+                }
+            }
+        }
     }
 }
 
@@ -74,7 +129,7 @@ pub fn fill_holes(mask: &Mask) -> Mask {
 }
 
 /// The 4-connected components of positions whose values are of one kind; positions of kind 0 belong to none.
-pub(super) fn components_by(mask: &Mask, kind: impl Fn(u8) -> u8) -> Components {
+pub fn components_by(mask: &Mask, kind: impl Fn(u8) -> u8) -> Components {
     let width = mask.width;
     let mut sets = UnionFind::new(mask.values.len());
     for (index, &value) in mask.values.iter().enumerate() {
@@ -132,6 +187,27 @@ mod tests {
         for (input, expected) in cases {
             let found = components(&mask(input));
             assert_eq!(found.labels, mask(expected).map(u32::from), "{input:?}");
+            for (label, &area_px) in (1..).zip(&found.areas_px) {
+                assert_eq!(found.labels.values.iter().filter(|&&value| value == label).count(), area_px);
+            }
+        }
+    }
+
+    #[test]
+    fn components_are_divided_by_the_nearest_seed_within_them() {
+        // (mask, seeds, fewest positions, labels)
+        type Case = (&'static [&'static str], &'static [&'static str], usize, &'static [&'static str]);
+        let cases: [Case; 4] = [
+            (&["11111"], &["1...2"], 1, &["11122"]),
+            // What lies between two arms is no way; seeds outside of the mask are none; a number may be in two components.
+            (&["11.11", "11.1."], &["12.1.", "..3.."], 1, &["12.33", "12.3."]),
+            // Too small a seed.
+            (&["1111"], &["22.1"], 2, &["1111"]),
+            (&["1111"], &["...1"], 2, &["1111"]),
+        ];
+        for (input, seeds, least_px, expected) in cases {
+            let found = components(&mask(input)).divided(mask(seeds).map(u32::from), least_px);
+            assert_eq!(found.labels, mask(expected).map(u32::from), "{input:?} {seeds:?}");
             for (label, &area_px) in (1..).zip(&found.areas_px) {
                 assert_eq!(found.labels.values.iter().filter(|&&value| value == label).count(), area_px);
             }

@@ -8,8 +8,8 @@ mod teaching;
 mod upscale;
 
 pub use background::{BackgroundRule, BorderStatistics};
-pub use components::{Components, components, fill_holes, largest_component};
-pub use objects::{FoundObject, ObjectsConfig};
+pub use components::{Components, components, components_by, fill_holes, largest_component};
+pub use objects::{CutNodes, FoundObject, ObjectsConfig, Split};
 pub use teaching::TeachingConfig;
 pub use upscale::{Cells, Upscale};
 

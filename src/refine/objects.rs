@@ -8,15 +8,55 @@ use crate::numerics::range::{InvalidSetting, within};
 use crate::raster::{LabelMap, Mask, Raster, Rectangle, RunLengthMask, nearest_positions};
 
 /// What counts as an object.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectsConfig {
-    /// Tell objects apart: every 4-connected component of the foreground is one. Else all foreground is one object.
+    /// Tell objects apart. Else all foreground is one object.
     pub instances: bool,
+    /// What one object is where they are told apart.
+    pub split: Split,
+    /// Where components are cut: cuts with a higher normalised-cut value are not made. In [0, 2]; 0 cuts strangers only, 1
+    /// is the value of any cut where all affinities are equal.
+    pub cut_threshold: f64,
     /// Objects with less confidence are none, and their pixels become background. In [0, 1]; 0 keeps all.
     pub minimum_confidence: f64,
     /// Objects that cover less of the image are none either. In [0, 1]; 0 keeps all.
     pub minimum_area: f64,
+}
+
+/// How objects are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Every 4-connected component of the foreground is one.
+    Components,
+    /// Components are cut by their features too, recursively, as long as the normalised cut is below `cut_threshold`.
+    /// Superpixels stay with components.
+    #[default]
+    Cut,
+}
+
+impl Default for ObjectsConfig {
+    fn default() -> Self {
+        ObjectsConfig {
+            instances: false,
+            split: Split::default(),
+            cut_threshold: 0.2,
+            minimum_confidence: 0.0,
+            minimum_area: 0.0,
+        }
+    }
+}
+
+/// What a decision says of its nodes, on their raster.
+#[derive(Debug, Clone, Copy)]
+pub struct CutNodes<'a> {
+    /// Mask values.
+    pub values: &'a Mask,
+    /// The number of the object that each is part of, from 1 on.
+    pub objects: &'a Raster<u32>,
+    /// Fewest nodes of an object.
+    pub least: usize,
 }
 
 /// A piece of a mask.
@@ -34,37 +74,62 @@ pub struct FoundObject {
 impl ObjectsConfig {
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
+        within("cut_threshold", self.cut_threshold, 0.0, 2.0)?;
         within("minimum_confidence", self.minimum_confidence, 0.0, 1.0)?;
         within("minimum_area", self.minimum_area, 0.0, 1.0)
     }
 
-    /// Turns objects that are too unlikely or too small into background, and gives the confidence of what is left: the
-    /// mean probability of foreground over the foreground's pixels; none without any.
+    /// Whether the features of nodes have a say in what an object is.
+    pub fn cuts(&self) -> bool {
+        self.instances && self.split == Split::Cut
+    }
+
+    /// The objects of a mask: its components, cut as the nodes are, or all foreground as one.
     ///
-    /// `object_of` maps a mask value to that of the object it is part of, 0 for background.
+    /// A pixel of a component belongs to the object of its node, and where that is of another kind or of none, to the
+    /// nearest object within the component. `object_of` maps a mask value to that of the object it is part of, 0 for
+    /// background.
+    ///
+    /// # Shapes
+    /// mask `[height, width]` → labels `[height, width]`
+    pub fn find(&self, mask: &Mask, cut: Option<CutNodes>, object_of: impl Fn(u8) -> u8) -> Components {
+        if !self.instances {
+            let labels = mask.map(|value| u32::from(object_of(value) > 0));
+            let area_px = labels.values.iter().filter(|&&label| label > 0).count();
+            return Components { labels, areas_px: vec![area_px] };
+        }
+        let components = components_by(mask, &object_of);
+        let Some(CutNodes { values, objects, least }) = cut else { return components };
+        let node_px = mask.values.len() / values.values.len().max(1);
+        let of_nodes = values.resized_nearest(mask.width, mask.height);
+        let mut seeds = objects.resized_nearest(mask.width, mask.height);
+        for ((seed, &of_node), &value) in seeds.values.iter_mut().zip(&of_nodes.values).zip(&mask.values) {
+            if object_of(of_node) != object_of(value) {
+                *seed = 0;
+            }
+        }
+        components.divided(seeds, least * node_px)
+    }
+
+    /// Turns objects that are too unlikely or too small into background, in the mask and among the objects, and gives the
+    /// confidence of what is left: the mean probability of foreground over the foreground's pixels; none without any.
     ///
     /// # Shapes
     /// mask `[height, width]`; `foreground`, the probability of foreground, a raster of any size over the same image
-    pub fn decide(&self, mask: &mut Mask, foreground: &Raster<f32>, object_of: impl Fn(u8) -> u8) -> Option<f64> {
-        let Components { labels, areas_px } = if self.instances {
-            components_by(mask, &object_of)
-        } else {
-            let labels = mask.map(|value| u32::from(object_of(value) > 0));
-            let area_px = labels.values.iter().filter(|&&label| label > 0).count();
-            Components { labels, areas_px: vec![area_px] }
-        };
-        let sums = sums_over(&labels, areas_px.len(), foreground);
+    pub fn decide(&self, mask: &mut Mask, objects: &mut Components, foreground: &Raster<f32>) -> Option<f64> {
+        let Components { labels, areas_px } = objects;
+        let sums = sums_over(labels, areas_px.len(), foreground);
         let least_px = self.minimum_area * (mask.width * mask.height) as f64;
         let kept: Vec<bool> = sums
             .iter()
-            .zip(&areas_px)
+            .zip(areas_px.iter())
             .map(|(&sum, &area_px)| {
                 area_px > 0 && area_px as f64 >= least_px && sum / area_px as f64 >= self.minimum_confidence
             })
             .collect();
-        for (value, &label) in mask.values.iter_mut().zip(&labels.values) {
-            if (label as usize).checked_sub(1).is_some_and(|object| !kept[object]) {
-                *value = 0;
+        for (value, label) in mask.values.iter_mut().zip(&mut labels.values) {
+            if (*label as usize).checked_sub(1).is_some_and(|object| !kept[object]) {
+                (*value, *label) = (0, 0);
             }
         }
         let of_kept = |total: &mut (f64, usize), object: usize| {
@@ -80,9 +145,15 @@ impl ObjectsConfig {
     ///
     /// # Shapes
     /// as for [`ObjectsConfig::decide`]
-    pub fn list(&self, mask: &Mask, foreground: &Raster<f32>, object_of: impl Fn(u8) -> u8) -> Vec<FoundObject> {
+    pub fn list(
+        &self,
+        mask: &Mask,
+        objects: Components,
+        foreground: &Raster<f32>,
+        object_of: impl Fn(u8) -> u8,
+    ) -> Vec<FoundObject> {
         let (labels, names) = if self.instances {
-            let Components { labels, areas_px } = components_by(mask, &object_of);
+            let Components { labels, areas_px } = objects;
             let mut names = vec![0; areas_px.len()];
             for (&label, &value) in labels.values.iter().zip(&mask.values) {
                 if let Some(object) = (label as usize).checked_sub(1) {
@@ -151,6 +222,15 @@ mod tests {
         if value <= 2 { value } else { 0 }
     }
 
+    /// The mask after the decision, the confidence of what is left, and the objects.
+    fn decided(config: ObjectsConfig, cut: Option<CutNodes>) -> (Mask, Option<f64>, Vec<FoundObject>) {
+        let mut mask = mask();
+        let mut objects = config.find(&mask, cut, object_of);
+        let confidence = config.decide(&mut mask, &mut objects, &foreground());
+        let found = config.list(&mask, objects, &foreground(), object_of);
+        (mask, confidence, found)
+    }
+
     fn rounded(objects: &[FoundObject]) -> Vec<(u8, [usize; 4], u64, f64)> {
         let rounded = |object: &FoundObject| {
             let Rectangle { x, y, width, height } = object.bounding_box;
@@ -162,18 +242,28 @@ mod tests {
     #[test]
     fn instances_are_components_and_labels_are_not() {
         let config = ObjectsConfig { instances: true, ..Default::default() };
-        let mut decided = mask();
         // 3 pixels of value 1 at 0.75, 1 at 0.25, of value 2 two at 0.75 and two at 0.5.
-        assert_eq!(config.decide(&mut decided, &foreground(), object_of), Some(5.0 / 8.0));
-        assert_eq!(decided, mask());
-        let found = config.list(&decided, &foreground(), object_of);
+        let (decided, confidence, found) = decided(config, None);
+        assert_eq!((decided, confidence), (mask(), Some(5.0 / 8.0)));
         let expected = [(1, [0, 0, 2, 2], 3, 0.75), (1, [4, 0, 1, 1], 1, 0.25), (2, [1, 1, 2, 2], 4, 0.625)];
         assert_eq!(rounded(&found), expected);
         assert_eq!(found[2].mask, RunLengthMask::encode(&mask(), |value| value == 2));
 
-        let all = ObjectsConfig::default().list(&mask(), &foreground(), object_of);
+        let (_, _, all) = self::decided(ObjectsConfig::default(), None);
         let expected = [(1, [0, 0, 5, 2], 4, 0.625), (2, [1, 1, 2, 2], 4, 0.625), (4, [5, 0, 1, 3], 3, 0.75)];
         assert_eq!(rounded(&all), expected);
+    }
+
+    #[test]
+    fn components_are_cut_as_their_nodes_are() {
+        let config = ObjectsConfig { instances: true, minimum_confidence: 0.6, ..Default::default() };
+        // Two columns of the mask to a node. Its kind is that of value 2 but in the first node.
+        let (values, objects) = (Mask::from_values(3, 1, vec![1, 2, 2]), Raster::from_values(3, 1, vec![1, 2, 3]));
+        let (left, confidence, found) =
+            decided(config, Some(CutNodes { values: &values, objects: &objects, least: 0 }));
+        // The pixels of value 2 in the first node go to the second node's object, whose likelihood they lift.
+        assert_eq!(rounded(&found), [(1, [0, 0, 2, 2], 3, 0.75), (2, [1, 1, 2, 2], 4, 0.625)]);
+        assert_eq!((left.at(4, 0), confidence.map(|value| (value * 1e4).round())), (0, Some(6786.0)));
     }
 
     #[test]
@@ -189,10 +279,9 @@ mod tests {
             ((false, 0.0, 0.5), vec![], None),
         ];
         for ((instances, minimum_confidence, minimum_area), left, confidence) in cases {
-            let config = ObjectsConfig { instances, minimum_confidence, minimum_area };
-            let mut decided = mask();
-            let found = config.decide(&mut decided, &foreground(), object_of);
-            assert_eq!(found.map(|value| (value * 1e4).round() / 1e4), confidence, "{config:?}");
+            let config = ObjectsConfig { instances, minimum_confidence, minimum_area, ..Default::default() };
+            let (decided, confidence_left, _) = decided(config, None);
+            assert_eq!(confidence_left.map(|value| (value * 1e4).round() / 1e4), confidence, "{config:?}");
             let values: std::collections::BTreeSet<u8> = decided.values.iter().copied().filter(|&v| v > 0).collect();
             let expected: Vec<u8> = left.into_iter().chain([4]).collect();
             assert_eq!(values.into_iter().collect::<Vec<_>>(), expected, "{config:?}");
@@ -205,8 +294,9 @@ mod tests {
             for instances in [false, true] {
                 let config = ObjectsConfig { instances, ..Default::default() };
                 let mut empty = Mask::filled(width, height, 0);
-                assert_eq!(config.decide(&mut empty, &foreground(), object_of), None);
-                assert!(config.list(&empty, &foreground(), object_of).is_empty());
+                let mut objects = config.find(&empty, None, object_of);
+                assert_eq!(config.decide(&mut empty, &mut objects, &foreground()), None);
+                assert!(config.list(&empty, objects, &foreground(), object_of).is_empty());
             }
         }
     }

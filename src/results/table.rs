@@ -89,6 +89,7 @@ pub struct TableLine {
     #[serde(rename = "box")]
     pub bounding_box: Option<[f64; 4]>,
     pub confidence: Option<f64>,
+    pub objects: Option<Vec<ListedObject>>,
 }
 
 impl Measures {
@@ -157,7 +158,7 @@ mod tests {
             clusters: 2,
             negative_share: None,
             final_loss: None,
-            objects: None,
+            objects: Some(Vec::new()),
         };
         let (path, result) = ("a/b.jpg".to_string(), Some(measures));
         let written = Prediction { path, status: Status::Done, reason: None, content_hash: None, result };
@@ -165,6 +166,7 @@ mod tests {
         assert_eq!((read.path.as_str(), read.is_done()), ("a/b.jpg", true));
         assert_eq!((read.width, read.height, read.confidence), (Some(9), Some(7), Some(0.75)));
         assert_eq!(read.bounding_box, Some([1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(read.objects, Some(Vec::new()));
         let skipped: TableLine = serde_json::from_str(r#"{"path":"c.jpg","status":"skipped"}"#).unwrap();
         assert!(!skipped.is_done() && skipped.bounding_box.is_none());
     }

@@ -6,12 +6,14 @@ mod legend;
 mod per_image;
 mod shared;
 mod spectral;
+mod touching;
 mod two_stage;
 
 pub use legend::{Label, Legend, Role};
 pub use per_image::{Optimised, PerImageConfig, PerImageMethod, PerImageSegmenter};
 pub use shared::SharedSegmenter;
 pub use spectral::SpectralSegmenter;
+pub use touching::{LEAST_NODES, cut_objects};
 pub use two_stage::{PartsConfig, SecondStage, members};
 
 use std::collections::BTreeSet;

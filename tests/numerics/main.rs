@@ -4,6 +4,7 @@ mod annotations_pycocotools;
 mod golden;
 mod golden_bilateral;
 mod golden_gnn;
+mod golden_instances;
 mod golden_kless;
 mod golden_metrics;
 mod golden_pixels;

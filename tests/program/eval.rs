@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use crate::drive::{program, text as said};
 
 /// A folder with results and ground truth.
-struct Scene {
+pub struct Scene {
     folder: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub fn new() -> Scene {
         Scene { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn text(&self, name: &str, text: &str) -> &Self {
+    pub fn text(&self, name: &str, text: &str) -> &Self {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -54,14 +54,14 @@ impl Scene {
     }
 
     /// The scores of a run that must end well.
-    fn scores(&self, arguments: &str) -> Value {
+    pub fn scores(&self, arguments: &str) -> Value {
         let output = self.run(&format!("{arguments} --json"));
         assert_eq!(output.status.code(), Some(0), "{arguments}: {}", said(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// What a run says that must fail with `code`, in one line.
-    fn error(&self, code: i32, arguments: &str) -> String {
+    pub fn error(&self, code: i32, arguments: &str) -> String {
         let output = self.run(arguments);
         let text = said(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments}: {text}{}", said(&output.stdout));
@@ -71,7 +71,7 @@ impl Scene {
 }
 
 #[track_caller]
-fn assert_close(found: &Value, expected: f64) {
+pub fn assert_close(found: &Value, expected: f64) {
     let number = found.as_f64().unwrap_or_else(|| panic!("{found} instead of {expected}"));
     assert!((number - expected).abs() < 1e-12, "{number} instead of {expected}");
 }

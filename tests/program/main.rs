@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod drive;
 mod eval;
+mod eval_instances;
 mod face;
 mod kept_checkpoints;
 mod objects;

@@ -17,6 +17,8 @@ const MAX_MEBIBYTES: u64 = 4096;
 /// Remarks that are written out one by one; more of the same kind are only counted.
 const REMARKS: usize = 5;
 
+const WITHOUT_SEGMENTATION: &str = "has no segmentation of polygons or runs";
+
 /// A box as COCO has it, in continuous coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CocoBox {
@@ -33,6 +35,31 @@ pub struct CocoMasks {
     height: usize,
     objects: Vec<Segmentation>,
     crowds: Vec<Segmentation>,
+}
+
+/// An object or a crowd of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CocoInstance {
+    pub mask: RunLengthMask,
+    /// As the file has it, which is not always the mask's own.
+    pub area_px: f64,
+    pub is_crowd: bool,
+}
+
+/// The objects and crowds of one image by themselves: runs and polygons, not drawn yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CocoInstances {
+    pub width: usize,
+    pub height: usize,
+    annotations: Vec<InstanceEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct InstanceEntry {
+    category_id: Option<u64>,
+    segmentation: Segmentation,
+    area_px: Option<f64>,
+    is_crowd: bool,
 }
 
 /// A key-point that is there: labelled, whether it is seen or hidden.
@@ -74,6 +101,8 @@ struct Annotation {
     category_id: Option<u64>,
     #[serde(default)]
     iscrowd: u8,
+    #[serde(default)]
+    area: Option<f64>,
     #[serde(default)]
     bbox: Option<Vec<f64>>,
     #[serde(default)]
@@ -121,7 +150,7 @@ pub fn boxes(path: &Path) -> Result<Truth<Vec<CocoBox>>, TruthError> {
 /// The masks of every image; crowds are kept apart from objects.
 pub fn masks(path: &Path) -> Result<Truth<CocoMasks>, TruthError> {
     let gathered = gather(path, |annotation, found: &mut (Vec<Segmentation>, Vec<Segmentation>), _| {
-        let segmentation = annotation.segmentation.take().ok_or("has no segmentation of polygons or runs")?;
+        let segmentation = annotation.segmentation.take().ok_or(WITHOUT_SEGMENTATION)?;
         if annotation.iscrowd == 0 {
             found.0.push(segmentation)
         } else {
@@ -129,15 +158,26 @@ pub fn masks(path: &Path) -> Result<Truth<CocoMasks>, TruthError> {
         }
         Ok(true)
     })?;
-    let sized = |image: Annotated<(Vec<Segmentation>, Vec<Segmentation>)>| {
-        let (width, height) = image
-            .size
-            .ok_or_else(|| TruthError::malformed(path, format!("the image {} has no width and height", image.key)))?;
-        let (objects, crowds) = image.content;
-        Ok(Annotated { key: image.key, size: image.size, content: CocoMasks { width, height, objects, crowds } })
-    };
-    let images = gathered.images.into_iter().map(sized).collect::<Result<_, TruthError>>()?;
-    Ok(Truth { images, remarks: gathered.remarks })
+    sized(path, gathered, |(objects, crowds), width, height| CocoMasks { width, height, objects, crowds })
+}
+
+/// The objects and crowds of every image one by one, by category and within it in the file's order. Images without
+/// annotations have none.
+pub fn instances(path: &Path) -> Result<Truth<CocoInstances>, TruthError> {
+    let gathered = gather(path, |annotation, found: &mut Vec<InstanceEntry>, _| {
+        found.push(InstanceEntry {
+            category_id: annotation.category_id,
+            segmentation: annotation.segmentation.take().ok_or(WITHOUT_SEGMENTATION)?,
+            area_px: annotation.area,
+            is_crowd: annotation.iscrowd > 0,
+        });
+        Ok(true)
+    })?;
+    sized(path, gathered, |mut annotations, width, height| {
+        // The order in which COCO's own tool goes through them, which decides between equal overlaps.
+        annotations.sort_by_key(|entry| entry.category_id);
+        CocoInstances { width, height, annotations }
+    })
 }
 
 /// The labelled key-points of every image, all its annotations together. A point is named by its category's list, so
@@ -187,26 +227,61 @@ impl CocoMasks {
 
     fn union(&self, parts: &[Segmentation]) -> Result<Mask, String> {
         let &CocoMasks { width, height, .. } = self;
-        let from_polygons =
-            |polygons: &[Vec<f64>]| mask_from_polygons(polygons, width, height).map_err(|error| error.to_string());
-        let mut union = from_polygons(&[])?;
+        let mut union = mask_from_polygons(&[], width, height).map_err(|error| error.to_string())?;
         for part in parts {
-            let mask = match part {
-                Segmentation::Polygons(polygons) => from_polygons(polygons)?,
-                Segmentation::Runs { size, .. } if *size != [height, width] => {
-                    return Err(format!("runs of {}x{} in an image of {width}x{height}", size[1], size[0]));
-                }
-                Segmentation::Runs { counts, .. } => match counts {
-                    Counts::Lengths(lengths) => RunLengthMask::from_counts(width, height, lengths),
-                    Counts::Compressed(text) => RunLengthMask::from_compressed(width, height, text),
-                }
-                .map_err(|error| error.to_string())?
-                .decode(),
-            };
+            let mask = part.draw(width, height)?;
             union.values.iter_mut().zip(mask.values).for_each(|(sum, inside)| *sum |= inside);
         }
         Ok(union)
     }
+}
+
+impl CocoInstances {
+    /// Draws all of them. The error says what is wrong.
+    pub fn draw(&self) -> Result<Vec<CocoInstance>, String> {
+        let draw = |entry: &InstanceEntry| {
+            let mask = RunLengthMask::encode(&entry.segmentation.draw(self.width, self.height)?, |inside| inside > 0);
+            let area_px = entry.area_px.unwrap_or(mask.area_px() as f64);
+            Ok(CocoInstance { mask, area_px, is_crowd: entry.is_crowd })
+        };
+        self.annotations.iter().map(draw).collect()
+    }
+}
+
+impl Segmentation {
+    /// The mask of an image of this size, 1 inside.
+    fn draw(&self, width: usize, height: usize) -> Result<Mask, String> {
+        match self {
+            Segmentation::Polygons(polygons) => {
+                mask_from_polygons(polygons, width, height).map_err(|error| error.to_string())
+            }
+            Segmentation::Runs { size, .. } if *size != [height, width] => {
+                Err(format!("runs of {}x{} in an image of {width}x{height}", size[1], size[0]))
+            }
+            Segmentation::Runs { counts, .. } => match counts {
+                Counts::Lengths(lengths) => RunLengthMask::from_counts(width, height, lengths),
+                Counts::Compressed(text) => RunLengthMask::from_compressed(width, height, text),
+            }
+            .map(|mask| mask.decode())
+            .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// Brings in the size of every image, without which nothing can be drawn.
+fn sized<C, T>(
+    path: &Path,
+    gathered: Truth<C>,
+    content: impl Fn(C, usize, usize) -> T,
+) -> Result<Truth<T>, TruthError> {
+    let sized = |image: Annotated<C>| {
+        let (width, height) = image
+            .size
+            .ok_or_else(|| TruthError::malformed(path, format!("the image {} has no width and height", image.key)))?;
+        Ok(Annotated { key: image.key, size: image.size, content: content(image.content, width, height) })
+    };
+    let images = gathered.images.into_iter().map(sized).collect::<Result<_, TruthError>>()?;
+    Ok(Truth { images, remarks: gathered.remarks })
 }
 
 /// Reads the file and calls `add` for every annotation of a known image, with its category where that is known; `add` says

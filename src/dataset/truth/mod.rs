@@ -6,7 +6,7 @@
 //! | a folder of BSDS-style region maps `ID_k.png` | [`region_maps`] | the maps of every annotator of each image |
 //! | a folder of Pascal VOC XML files | [`voc::boxes`] | boxes |
 //! | a CSV file | [`labels()`] | the class of each image |
-//! | one COCO JSON file | [`coco::boxes`], [`coco::masks`], [`coco::key_points`] | boxes, masks, key-points |
+//! | one COCO JSON file | [`coco::boxes`], [`coco::masks`], [`coco::instances`], [`coco::key_points`] | boxes, masks together and one by one, key-points |
 //!
 //! Maps are found here and decoded by whoever looks at their pixels. An image is named by its place within the
 //! collection without the extension, `/` between folders (see [`image_key`]); no two of a ground truth share a name.
