@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use deepcut::model::{PositionShares, Restarts};
 use deepcut::pipeline::{self, CheckpointDescription, TrainedStage};
 
 use super::{Done, say};
@@ -56,6 +57,24 @@ fn table(description: &CheckpointDescription) -> String {
             100.0 * header.border_shares[cluster],
             100.0 * header.area_shares[cluster]
         );
+    }
+    if let Some(diagnostics) = &header.diagnostics {
+        text += "\nwithout labels\n";
+        if let Some(Restarts { losses, chosen, agreement }) = &diagnostics.restarts {
+            let losses: Vec<String> = losses.iter().map(|loss| format!("{loss:.4}")).collect();
+            text +=
+                &format!("  losses of random starts        {} (number {} was kept)\n", losses.join(" "), chosen + 1);
+            text += &format!("  agreement of random starts     {agreement:.2}\n");
+        }
+        if let Some(PositionShares { before, after }) = diagnostics.position {
+            text += &format!("  position explains of features  {before:.2}, corrected {after:.2}\n");
+        }
+        if let Some(agreement) = diagnostics.solver_agreement {
+            text += &format!("  agreement of masks and edges   {agreement:.2}\n");
+        }
+    }
+    if let Some(verdict) = &description.verdict {
+        text += &format!("  {}\n", verdict.sentence);
     }
     let second_stages = [("parts", &header.parts), ("background parts", &header.background_parts)];
     let second_stages = second_stages.into_iter().filter_map(|(name, stage)| Some((name, stage.as_ref()?)));

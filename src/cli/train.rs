@@ -68,5 +68,8 @@ fn sentence(summary: &TrainSummary) -> String {
             text += &format!("; {name}: {}", stage(parts));
         }
     }
+    if let Some(verdict) = summary.verdict.as_ref().filter(|verdict| verdict.trusted) {
+        text += &format!("; {}", verdict.sentence);
+    }
     format!("{text}; checkpoint: {}", summary.checkpoint.display())
 }

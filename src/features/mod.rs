@@ -48,6 +48,12 @@ pub trait Extractor {
         None
     }
 
+    /// How much of the variance of these images' features lies between places, in [0, 1], before position is removed and
+    /// after; none where that has no meaning.
+    fn position_shares(&self, _images: &[RgbImage]) -> Option<[f64; 2]> {
+        None
+    }
+
     /// One vector for the whole image, by which a collection can be grouped.
     ///
     /// # Shapes

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::container::{self, ContainerError, Kind, NamedMatrix};
-use super::{Network, NetworkConfig};
+use super::{Diagnostics, Network, NetworkConfig};
 use crate::tensor::{self, Device};
 
 const KIND: Kind = Kind { name: "checkpoint", format: 3 };
@@ -62,26 +62,13 @@ pub struct CheckpointHeader {
     pub objects: TrainedStage,
     /// The network whose masks taught that one, where there was such a round; its parameters are not kept.
     pub teacher: Option<TrainedStage>,
-    /// The random starts that the first network was chosen from, where there were several.
+    /// What was measured while training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarts: Option<Restarts>,
+    pub diagnostics: Option<Diagnostics>,
     /// The network that divides the foreground, where parts were asked for and found.
     pub parts: Option<TrainedStage>,
     /// The network that divides the background, where parts were asked for and found.
     pub background_parts: Option<TrainedStage>,
-}
-
-/// Random starts of one network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Restarts {
-    /// The mean loss of each after its epochs, over a sample of all images.
-    pub losses: Vec<f64>,
-    /// The one that went on, from 0.
-    pub chosen: usize,
-    /// Mean IoU of the others' foregrounds with that one's, over the same images: without labels, what tells whether the
-    /// images have a foreground in common that does not depend on chance.
-    pub agreement: f64,
 }
 
 /// How one network was trained.
@@ -218,7 +205,7 @@ mod tests {
             area_shares: shares,
             objects: TrainedStage { network, images: 1, best_epoch: 1, collapsed: false, curve: Vec::new() },
             teacher: None,
-            restarts: None,
+            diagnostics: None,
             parts: None,
             background_parts: None,
         }

@@ -3,7 +3,9 @@
 pub mod checkpoint;
 mod config;
 pub mod container;
+mod diagnostics;
 mod network;
 
 pub use config::ModelConfig;
+pub use diagnostics::{Diagnostics, PositionShares, Restarts, Verdict};
 pub use network::{Network, NetworkConfig, Parameter};

@@ -39,6 +39,7 @@ fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) ->
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
     let parts = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
     let clusters = header.objects.network.clusters;
+    let verdict = header.verdict().map_or(String::new(), |verdict| format!("; {}", verdict.sentence));
     observer.observe(Event::Plan(Plan {
         doing: format!("segmenting {} with {}", request.predict.data.display(), request.checkpoint.display()),
         backbone: backbone.description.clone(),
@@ -48,7 +49,7 @@ fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) ->
     let predictor = Predictor {
         request: &request.predict,
         settings,
-        description: format!("{clusters} clusters{parts}, one shared network on {} features", backbone.name),
+        description: format!("{clusters} clusters{parts}, one shared network on {} features{verdict}", backbone.name),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision]),
         threads: request.machine.threads,
         remedy: "train on more images like these, or segment them one by one",

@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Settings;
 use crate::dataset::portable_path as portable;
 use crate::event::{Observer, lossy_path};
+use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
 use crate::output::{CacheConfig, remove_outdated};
 
@@ -65,6 +66,8 @@ pub struct CheckpointDescription {
     pub blake3: String,
     /// Number of trained values, of all stages.
     pub parameters: usize,
+    /// Whether to trust the network by what was measured while training, and why.
+    pub verdict: Option<Verdict>,
     #[serde(flatten)]
     pub header: CheckpointHeader,
 }
@@ -76,6 +79,7 @@ pub fn describe_checkpoint(path: &Path) -> Result<CheckpointDescription, Pipelin
         path: path.to_path_buf(),
         blake3: hash.to_hex().to_string(),
         parameters: checkpoint.parameter_shapes().map(|(_, [rows, columns])| rows * columns).sum(),
+        verdict: checkpoint.header.verdict(),
         header: checkpoint.header,
     })
 }

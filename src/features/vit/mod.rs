@@ -24,7 +24,7 @@ mod tensors;
 use std::sync::OnceLock;
 
 use config::Patches;
-use position_directions::PositionDirections;
+use position_directions::{PositionDirections, share_between_places};
 
 pub use batch::{Descriptors, Grid, ImageBatch};
 pub use bfloat::available as bfloat_available;
@@ -170,6 +170,20 @@ impl Extractor for VitExtractor {
     /// Not with log-bins, which are made on the host.
     fn batches(&self) -> Option<&dyn BatchExtractor> {
         (self.vit.is_on_device() && !self.config.log_bins).then_some(self)
+    }
+
+    /// Of images of the first one's grid; images of one content have no other variance than between places.
+    fn position_shares(&self, images: &[RgbImage]) -> Option<[f64; 2]> {
+        let mut prepared = images.iter().map(|image| self.prepare(image)).peekable();
+        let size = prepared.peek().map(|first| (first.height, first.width))?;
+        let alike = prepared.filter(|image| (image.height, image.width) == size);
+        let mut descriptors: Vec<Vec<f32>> =
+            alike.map(|image| self.descriptors(&image.values, image.height, image.width)).collect();
+        let before = share_between_places(&descriptors, self.width())?;
+        if let Some(directions) = self.directions() {
+            descriptors.iter_mut().for_each(|values| directions.remove_from(values, self.config.normalise));
+        }
+        Some([before, share_between_places(&descriptors, self.width())?])
     }
 
     /// The class token after the final normalisation, as the transformer gives it: blocks, facet and scaling of

@@ -89,6 +89,31 @@ impl PositionDirections {
     }
 }
 
+/// The share of the variance of descriptors that lies between positions, in [0, 1], adjusted for the number of images: what
+/// means over few images differ by is chance. None of fewer than two images, or without any variance.
+///
+/// # Shapes
+/// descriptors of images of one grid, row-major `[images, positions, channels]` each
+pub(super) fn share_between_places(images: &[Vec<f32>], channels: usize) -> Option<f64> {
+    let (count, positions) = (images.len() as f64, images.first()?.len() / channels);
+    let values = images[0].len();
+    // By channel and position: the mean over images; by channel: the mean over all.
+    let mean = |value: usize| images.iter().map(|image| f64::from(image[value])).sum::<f64>() / count;
+    let means: Vec<f64> = (0..values).map(mean).collect();
+    let mut centre = vec![0.0; channels];
+    for row in means.chunks_exact(channels) {
+        row.iter().zip(&mut centre).for_each(|(value, sum)| *sum += value / positions as f64);
+    }
+    let (mut within, mut between) = (0.0, 0.0);
+    for (value, mean) in means.iter().enumerate() {
+        between += count * (mean - centre[value % channels]).powi(2);
+        within += images.iter().map(|image| (f64::from(image[value]) - mean).powi(2)).sum::<f64>();
+    }
+    let (free_within, free) = ((count - 1.0) * positions as f64, count * positions as f64 - 1.0);
+    let total = within + between;
+    (free_within > 0.0 && total > 0.0).then(|| (1.0 - within / free_within / (total / free)).max(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +156,22 @@ mod tests {
                 assert!((product - f32::from(u8::from(one == other))).abs() < 1e-5);
             }
         }
+    }
+
+    #[test]
+    fn the_share_between_places_is_adjusted_for_the_number_of_images() {
+        let noise = |image| random::uniform(&mut random::stream(2, "noise", image), 1.0, 400 * 4);
+        let images: Vec<Vec<f32>> = (0..4).map(noise).collect();
+        let share = share_between_places(&images, 4).unwrap();
+        assert!(share < 0.05, "noise has no place: {share}");
+        let placed = |mut values: Vec<f32>| {
+            values.iter_mut().enumerate().for_each(|(index, value)| *value = 0.01 * *value + (index / 4) as f32);
+            values
+        };
+        let share = share_between_places(&images.into_iter().map(placed).collect::<Vec<_>>(), 4).unwrap();
+        assert!(share > 0.99, "nothing but place: {share}");
+        assert_eq!(share_between_places(&[vec![0.5; 40]], 4), None);
+        assert_eq!(share_between_places(&[vec![0.5; 40], vec![0.5; 40]], 4), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::event::{Event, Observer};
 use crate::features::Backbone;
 use crate::graph::Graph;
 use crate::method::MethodError;
-use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Restarts, Stage, TrainedStage};
-use crate::model::{Network, NetworkConfig};
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
+use crate::model::{Diagnostics, Network, NetworkConfig, PositionShares};
 use crate::objective::Objective;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
@@ -25,6 +25,9 @@ use crate::tensor::{self, Device};
 use crate::train::{GraphSource, LoadError};
 use first_stage::FirstStage;
 use teacher::TaughtGraphs;
+
+/// Images in which the place of patches is looked at.
+const MOST_PLACED: usize = 8;
 
 /// The images of a collection as graphs, and what else the recipe asks of them.
 pub trait TrainingSet: GraphSource {
@@ -63,7 +66,7 @@ pub struct Learnt {
     area_shares: Vec<f64>,
     objects: TrainedStage,
     teacher: Option<TrainedStage>,
-    restarts: Option<Restarts>,
+    diagnostics: Diagnostics,
     parts: Option<TrainedStage>,
     background_parts: Option<TrainedStage>,
 }
@@ -73,7 +76,7 @@ struct ObjectNetwork {
     network: Network,
     objects: TrainedStage,
     teacher: Option<TrainedStage>,
-    restarts: Option<Restarts>,
+    diagnostics: Diagnostics,
     /// Which of its clusters are background.
     background: Vec<bool>,
     first_stage: FirstStage,
@@ -108,7 +111,7 @@ impl Learnt {
             area_shares,
             objects,
             teacher,
-            restarts,
+            diagnostics,
             parts,
             background_parts,
         } = self;
@@ -123,7 +126,7 @@ impl Learnt {
             area_shares,
             objects,
             teacher,
-            restarts,
+            diagnostics: Some(diagnostics),
             parts,
             background_parts,
         };
@@ -134,7 +137,7 @@ impl Learnt {
 impl Recipe<'_> {
     /// Trains the network of objects, and those of parts where they are asked for.
     pub fn train(&self, set: &dyn TrainingSet, journal: &mut dyn Journal) -> Result<Learnt, MethodError> {
-        let ObjectNetwork { network, objects, teacher, restarts, background, first_stage } =
+        let ObjectNetwork { network, objects, teacher, diagnostics, background, first_stage } =
             self.train_objects(set, journal)?;
         // Objects differ in size: one by one, as they are divided later, the processor is faster than a device of batches.
         let device = if self.backbone.extractor.batches().is_some() { tensor::cpu() } else { self.device.clone() };
@@ -166,7 +169,7 @@ impl Recipe<'_> {
             background,
             objects,
             teacher,
-            restarts,
+            diagnostics,
             parts,
             background_parts,
         })
@@ -187,7 +190,9 @@ impl Recipe<'_> {
         let background = first_stage.statistics.background();
         let objects = background.iter().filter(|&&is_background| !is_background).count();
         let network = trained.network;
-        let first = ObjectNetwork { network, objects: description, teacher: None, restarts, background, first_stage };
+        let diagnostics = Diagnostics { restarts, position: self.position_shares(set)?, solver_agreement: None };
+        let mut first =
+            ObjectNetwork { network, objects: description, teacher: None, diagnostics, background, first_stage };
         let legend = Legend::new(objects, 0, 0).filter(|_| resolved.self_training());
         let Some(legend) = legend else { return Ok(first) };
         let keep_first = |first, why: &str| {
@@ -203,7 +208,7 @@ impl Recipe<'_> {
         ));
         let class_of_cluster = legend.of_clusters(&first.background);
         let taught = TaughtGraphs::new(self, set, &segmenter, class_of_cluster, &first.network);
-        taught.prepare(self)?;
+        first.diagnostics.solver_agreement = taught.prepare(self)?;
         let teaching = &resolved.settings().teaching;
         let classes = taught.classes();
         // The second network is told where objects end, which a node's own features tell best; and it is half as wide, for
@@ -221,10 +226,20 @@ impl Recipe<'_> {
             network: trained.network,
             objects,
             teacher: Some(first.objects),
-            restarts: first.restarts,
+            diagnostics: first.diagnostics,
             background: (0..classes).map(|class| class == 0).collect(),
             first_stage: FirstStage::of(self, set, &segmenter, classes)?,
         })
+    }
+
+    /// How much of the features' variance the place of a patch explains in some images of the collection.
+    fn position_shares(&self, set: &dyn TrainingSet) -> Result<Option<PositionShares>, MethodError> {
+        let step = set.len().div_ceil(MOST_PLACED);
+        let images = (0..set.len()).step_by(step).map(|index| set.image(index));
+        let images = images.collect::<Result<Vec<RgbImage>, _>>();
+        let images = images.map_err(|error| MethodError::Collection(error.to_string()))?;
+        let shares = self.pool.install(|| self.backbone.extractor.position_shares(&images));
+        Ok(shares.map(|[before, after]| PositionShares { before, after }))
     }
 
     /// Trains the network that divides what the first stage took for foreground, or for background, into `count` parts;

@@ -6,7 +6,8 @@ use crate::event::{Event, Phase};
 use crate::graph::{Batch, Graph};
 use crate::method::MethodError;
 use crate::method::recipe::Journal;
-use crate::model::checkpoint::{Restarts, TrainedStage};
+use crate::model::Restarts;
+use crate::model::checkpoint::TrainedStage;
 use crate::numerics::argmax;
 use crate::parallel::parallel_map;
 use crate::refine::BorderStatistics;
@@ -15,9 +16,6 @@ use crate::train::Trained;
 
 /// Most images that networks are compared on, spread evenly over the collection.
 const MOST_COMPARED: usize = 256;
-
-/// Below this the random starts of a collection have found different things; see docs/quality.md.
-pub const TRUSTED_AGREEMENT: f64 = 0.5;
 
 /// What several networks say of one image.
 struct Compared {

@@ -50,20 +50,25 @@ impl<'a> TaughtGraphs<'a> {
         1 + self.class_of_cluster.iter().copied().max().map_or(0, usize::from)
     }
 
-    /// Makes sure that the answer for every image is kept, as far as there is room.
-    pub fn prepare(&self, recipe: &Recipe) -> Result<(), MethodError> {
+    /// Makes sure that the answer for every image is kept, as far as there is room; the mean IoU of the teacher's masks with
+    /// its answers, none if neither shows anything.
+    pub fn prepare(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {
         let observer = recipe.observer;
         observer.observe(Event::PhaseStarted { phase: Phase::Teaching, total: Some(self.len() as u64) });
-        let prepare_one = |index| -> Result<bool, MethodError> {
+        let prepare_one = |index| -> Result<_, MethodError> {
             if observer.interrupted() {
                 return Err(MethodError::Interrupted);
             }
             let taught = self.targets(index).map_err(|error| MethodError::Collection(error.to_string()))?;
-            Ok(taught.kept)
+            Ok((taught.kept, self.agreement(&taught)))
         };
         let (mut done, mut not_kept) = (0, 0u64);
-        parallel_map(0..self.len(), recipe.workers, prepare_one, |kept| {
-            not_kept += u64::from(!kept?);
+        let (mut agreements, mut with_foreground) = (0.0, 0u64);
+        parallel_map(0..self.len(), recipe.workers, prepare_one, |prepared| {
+            let (kept, agreement) = prepared?;
+            not_kept += u64::from(!kept);
+            agreements += agreement.unwrap_or(0.0);
+            with_foreground += u64::from(agreement.is_some());
             done += 1;
             observer.observe(Event::PhaseProgress { phase: Phase::Teaching, done });
             Ok::<(), MethodError>(())
@@ -74,7 +79,20 @@ impl<'a> TaughtGraphs<'a> {
                 "the first network's masks of {not_kept} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes or lower data.max_images"
             )));
         }
-        Ok(())
+        Ok((with_foreground > 0).then(|| agreements / with_foreground as f64))
+    }
+
+    /// IoU of the teacher's foreground with its answer, by the nodes that are mostly foreground; none without any.
+    fn agreement(&self, taught: &Taught) -> Option<f64> {
+        let clusters = self.segmenter.segment(&taught.graph).clusters;
+        let (mut both, mut either) = (0.0, 0.0);
+        let answers = taught.targets.chunks_exact(self.classes());
+        for ((cluster, answer), &area) in clusters.into_iter().zip(answers).zip(&taught.graph.area) {
+            let (own, fitted) = (self.class_of_cluster[cluster] > 0, answer[0] < 0.5);
+            both += if own && fitted { f64::from(area) } else { 0.0 };
+            either += if own || fitted { f64::from(area) } else { 0.0 };
+        }
+        (either > 0.0).then(|| both / either)
     }
 
     /// The graph of an image and the teacher's answer for it.

@@ -18,6 +18,7 @@ use crate::features::Backbone;
 use crate::method::recipe::{Journal, Recipe};
 use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, TrainedStage};
+use crate::model::{Diagnostics, Verdict};
 use crate::output::{Cache, JsonLog, write_atomically};
 use crate::parallel::{thread_pool, workers};
 use crate::pixels::ImageItem;
@@ -52,6 +53,10 @@ pub struct TrainSummary {
     /// The networks of the second stage, where there are any.
     pub parts: Option<StageSummary>,
     pub background_parts: Option<StageSummary>,
+    /// What was measured while training.
+    pub diagnostics: Option<Diagnostics>,
+    /// Whether to trust the network by that, and why.
+    pub verdict: Option<Verdict>,
     /// Whether the checkpoint was there already and nothing was trained.
     pub already_finished: bool,
 }
@@ -316,7 +321,12 @@ impl<'a> Training<'a> {
             observer: self.observer,
         };
         let learnt = recipe.train(&set, journal).map_err(|error| PipelineError::from(error).during(Run::Training))?;
-        Ok(learnt.into_checkpoint(stored_config(settings), settings.train.seed, &self.backbone, collection_hash))
+        let (config, seed) = (stored_config(settings), settings.train.seed);
+        let checkpoint = learnt.into_checkpoint(config, seed, &self.backbone, collection_hash);
+        if let Some(verdict) = checkpoint.header.verdict().filter(|verdict| !verdict.trusted) {
+            self.observer.observe(Event::Warning(verdict.sentence));
+        }
+        Ok(checkpoint)
     }
 
     /// The header of the checkpoint at `path`, if it is what this run would give.
@@ -357,6 +367,8 @@ impl TrainSummary {
             teacher: header.teacher.as_ref().map(Into::into),
             parts: header.parts.as_ref().map(Into::into),
             background_parts: header.background_parts.as_ref().map(Into::into),
+            diagnostics: header.diagnostics.clone(),
+            verdict: header.verdict(),
             already_finished,
         }
     }

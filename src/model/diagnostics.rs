@@ -1,0 +1,148 @@
+//! What is known without labels about how far a trained network can be trusted.
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::CheckpointHeader;
+
+/// Below this the random starts found different things. Measured: 0.6 to 0.9 where the networks find what people annotated,
+/// 0.3 to 0.5 where they find a half of the image.
+const LEAST_AGREEMENT: f64 = 0.5;
+
+/// Below this, masks have little to do with the edges of their images.
+const LEAST_SOLVER_AGREEMENT: f64 = 0.4;
+
+/// Above this the place of a patch says more of its features than what is there.
+const MOST_POSITION_SHARE: f64 = 0.5;
+
+/// A foreground of less is specks, one of more is a background.
+const USUAL_FOREGROUND: std::ops::RangeInclusive<f64> = 0.01..=0.7;
+
+/// What was measured while training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnostics {
+    /// The random starts that the first network was chosen from, where there were several.
+    pub restarts: Option<Restarts>,
+    /// Shares of the features' variance that the place of a patch explains, where it can be told.
+    pub position: Option<PositionShares>,
+    /// Mean IoU of the first network's masks with the same masks fitted to the edges of their images, where they were.
+    pub solver_agreement: Option<f64>,
+}
+
+/// Random starts of one network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restarts {
+    /// The mean loss of each after its epochs, over a sample of all images.
+    pub losses: Vec<f64>,
+    /// The one that went on, from 0.
+    pub chosen: usize,
+    /// Mean IoU of the others' foregrounds with that one's, over the same images: whether the images have a foreground in
+    /// common that does not depend on chance.
+    pub agreement: f64,
+}
+
+/// How much of the variance of descriptors lies between places, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionShares {
+    /// Of the transformer's descriptors.
+    pub before: f64,
+    /// Of what is left once position is removed; what centred objects cause remains.
+    pub after: f64,
+}
+
+/// Whether to trust a network, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    pub trusted: bool,
+    /// One sentence.
+    pub sentence: String,
+}
+
+impl CheckpointHeader {
+    /// Whether to trust the masks of the network, by what is known without labels; none if nothing was measured.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let diagnostics = self.diagnostics.as_ref()?;
+        let agreement = diagnostics.restarts.as_ref().map(|restarts| restarts.agreement);
+        let foreground = self.area_shares.iter().zip(&self.background).filter(|(_, is_background)| !**is_background);
+        let foreground: f64 = foreground.map(|(share, _)| share).sum();
+        let mut doubts = Vec::new();
+        if self.objects.collapsed {
+            doubts.push("nearly all nodes lie in one cluster".to_string());
+        } else if !USUAL_FOREGROUND.contains(&foreground) {
+            doubts.push(format!("the foreground covers {:.0} % of the images", 100.0 * foreground));
+        }
+        if let Some(agreement) = agreement.filter(|agreement| *agreement < LEAST_AGREEMENT) {
+            doubts
+                .push(format!("random starts agree to {agreement:.2} only, so that chance decides what is foreground"));
+        }
+        if let Some(share) = diagnostics.solver_agreement.filter(|share| *share < LEAST_SOLVER_AGREEMENT) {
+            doubts.push(format!("the masks follow the edges of their images to {share:.2} only"));
+        }
+        if let Some(shares) = diagnostics.position.filter(|shares| shares.after > MOST_POSITION_SHARE) {
+            doubts.push(format!("the place of a patch explains {:.0} % of its features", 100.0 * shares.after));
+        }
+        let trusted = doubts.is_empty();
+        let sentence = if !trusted {
+            format!("look at the masks before you trust them: {}", doubts.join("; "))
+        } else if let Some(agreement) = agreement {
+            format!("the images have a foreground in common: random starts agree on it to {agreement:.2}")
+        } else {
+            "nothing speaks against the masks; more than one of `train.restarts` would tell more".to_string()
+        };
+        Some(Verdict { trusted, sentence })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NetworkConfig;
+    use crate::model::checkpoint::TrainedStage;
+
+    #[test]
+    fn every_doubt_is_said() {
+        let network =
+            NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25, root_weight: false, scale: 1.0 };
+        let restarts = |agreement| Some(Restarts { losses: vec![-0.5, -0.4], chosen: 0, agreement });
+        let header = |collapsed, foreground: f64, diagnostics| CheckpointHeader {
+            config: serde_json::Value::Null,
+            backbone: "vit".into(),
+            backbone_hash: None,
+            seed: 0,
+            collection_hash: String::new(),
+            background: vec![true, false],
+            border_shares: vec![0.9, 0.1],
+            area_shares: vec![1.0 - foreground, foreground],
+            objects: TrainedStage { network: network.clone(), images: 1, best_epoch: 1, collapsed, curve: Vec::new() },
+            teacher: None,
+            diagnostics,
+            parts: None,
+            background_parts: None,
+        };
+        let good = Diagnostics {
+            restarts: restarts(0.8),
+            position: Some(PositionShares { before: 0.6, after: 0.1 }),
+            solver_agreement: Some(0.7),
+        };
+        assert_eq!(header(false, 0.3, None).verdict(), None, "nothing was measured");
+        let verdict = header(false, 0.3, Some(good.clone())).verdict().unwrap();
+        assert!(verdict.trusted && verdict.sentence.contains("0.80"), "{verdict:?}");
+        for (collapsed, foreground, diagnostics, expected) in [
+            (true, 0.3, good.clone(), "one cluster"),
+            (false, 0.9, good.clone(), "90 %"),
+            (false, 0.3, Diagnostics { restarts: restarts(0.3), ..good.clone() }, "agree to 0.30"),
+            (false, 0.3, Diagnostics { solver_agreement: Some(0.2), ..good.clone() }, "edges"),
+            (
+                false,
+                0.3,
+                Diagnostics { position: Some(PositionShares { before: 0.9, after: 0.8 }), ..good },
+                "explains 80 %",
+            ),
+        ] {
+            let verdict = header(collapsed, foreground, Some(diagnostics)).verdict().unwrap();
+            assert!(!verdict.trusted && verdict.sentence.contains(expected), "{expected}: {verdict:?}");
+        }
+    }
+}
