@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deepcut::model::{PositionShares, Restarts};
-use deepcut::pipeline::{self, CheckpointDescription, TrainedStage};
+use deepcut::pipeline::{self, CheckpointDescription, PositionShares, Restarts, TrainedStage};
 
 use super::{Done, say};
 

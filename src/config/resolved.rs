@@ -63,6 +63,7 @@ impl Settings {
                 }
                 objective.kind.get_or_insert(ObjectiveKind::Association);
                 self.train.self_training.get_or_insert(is_deep);
+                self.train.restarts.get_or_insert(if is_deep { 4 } else { 1 });
             }
             Purpose::Segment if is_deep => {
                 objective.kind.get_or_insert(ObjectiveKind::Ncut);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::CheckpointHeader;
+use crate::event::counted;
 
 /// Below this the random starts found different things. Measured: 0.6 to 0.9 where the networks find what people annotated,
 /// 0.3 to 0.5 where they find a half of the image.
@@ -13,6 +14,9 @@ const LEAST_SOLVER_AGREEMENT: f64 = 0.4;
 
 /// Above this the place of a patch says more of its features than what is there.
 const MOST_POSITION_SHARE: f64 = 0.5;
+
+/// Of fewer images, what they have in common is what they are.
+const LEAST_IMAGES: usize = 5;
 
 /// A foreground of less is specks, one of more is a background.
 const USUAL_FOREGROUND: std::ops::RangeInclusive<f64> = 0.01..=0.7;
@@ -25,7 +29,7 @@ pub struct Diagnostics {
     pub restarts: Option<Restarts>,
     /// Shares of the features' variance that the place of a patch explains, where it can be told.
     pub position: Option<PositionShares>,
-    /// Mean IoU of the first network's masks with the same masks fitted to the edges of their images, where they were.
+    /// Mean IoU of the first network's masks with the same masks fitted to the edges of their images; none if all are empty.
     pub solver_agreement: Option<f64>,
 }
 
@@ -68,6 +72,12 @@ impl CheckpointHeader {
         let foreground = self.area_shares.iter().zip(&self.background).filter(|(_, is_background)| !**is_background);
         let foreground: f64 = foreground.map(|(share, _)| share).sum();
         let mut doubts = Vec::new();
+        if self.objects.images < LEAST_IMAGES {
+            doubts.push(format!(
+                "{} are too few to have anything in common",
+                counted(self.objects.images as u64, "image")
+            ));
+        }
         if self.objects.collapsed {
             doubts.push("nearly all nodes lie in one cluster".to_string());
         } else if !USUAL_FOREGROUND.contains(&foreground) {
@@ -88,8 +98,12 @@ impl CheckpointHeader {
             format!("look at the masks before you trust them: {}", doubts.join("; "))
         } else if let Some(agreement) = agreement {
             format!("the images have a foreground in common: random starts agree on it to {agreement:.2}")
+        } else if let Some(agreement) = diagnostics.solver_agreement {
+            format!(
+                "only the edges of the images were compared, which the masks follow to {agreement:.2}: look at them"
+            )
         } else {
-            "nothing speaks against the masks; more than one of `train.restarts` would tell more".to_string()
+            "nothing is known that speaks for or against the masks: look at them".to_string()
         };
         Some(Verdict { trusted, sentence })
     }
@@ -115,7 +129,7 @@ mod tests {
             background: vec![true, false],
             border_shares: vec![0.9, 0.1],
             area_shares: vec![1.0 - foreground, foreground],
-            objects: TrainedStage { network: network.clone(), images: 1, best_epoch: 1, collapsed, curve: Vec::new() },
+            objects: TrainedStage { network: network.clone(), images: 9, best_epoch: 1, collapsed, curve: Vec::new() },
             teacher: None,
             diagnostics,
             parts: None,

@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod normalised_affinity;
 pub mod optimal_assignment;
+pub mod principal;
 #[allow(unsafe_code, reason = "the product is called by addresses; the block says why it is sound")]
 pub mod product;
 pub mod random;

@@ -19,6 +19,7 @@ pub use crate::event::SkippedFile;
 pub use crate::features::vit::Precision;
 pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
+pub use crate::model::{PositionShares, Restarts};
 pub use crate::output::{LayOut, LayOutError};
 pub use crate::results::{ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status};
 pub use crate::segment::PerImageMethod;

@@ -97,7 +97,16 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("signal_hook", &["cli/"]),
     ("image", &["pixels/", "output/"]),
     ("fast_image_resize", &["pixels/"]),
-    ("faer", &["cluster/spectral.rs", "numerics/normalised_affinity.rs", "segment/spectral.rs", "segment/touching.rs"]),
+    (
+        "faer",
+        &[
+            "cluster/spectral.rs",
+            "numerics/normalised_affinity.rs",
+            "numerics/principal.rs",
+            "segment/spectral.rs",
+            "segment/touching.rs",
+        ],
+    ),
     ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
     ("cudarc", &["tensor/device.rs"]),
     ("csv", &["evaluate/", "pipeline/"]),

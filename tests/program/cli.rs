@@ -103,16 +103,19 @@ fn training_is_the_same_to_the_byte_with_any_number_of_threads() {
 fn killed_training_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let data = project("demonstration/images");
-    let further = [&["--epochs", "30", "--parts", "3", "--background-parts", "2"][..], &SELF_TRAINING].concat();
+    let restarts = ["--set", "train.restarts=3", "--set", "train.restart_epochs=4"];
+    let further = ["--epochs", "30", "--parts", "3", "--background-parts", "2"];
+    let further = [&further[..], &restarts, &SELF_TRAINING].concat();
     let expected = fs::read(train_demonstration(&folder.path().join("whole"), &further)).unwrap();
-    let states = ["teacher", "objects", "parts", "background-parts"].map(|name| format!("resume-{name}.safetensors"));
+    let states = ["teacher", "objects", "parts", "background-parts", "teacher-start-0", "teacher-start-2"];
+    let states = states.map(|name| format!("resume-{name}.safetensors"));
     let mut resumed = 0;
     for attempt in 0..8u64 {
         let out = folder.path().join(format!("killed {attempt}"));
         let mut arguments = vec!["train", "--data", path_text(&data), "--out", path_text(&out), "--resume"];
         arguments.extend(&further);
         // Killed several times: at growing distances from the start, and from the first saved epoch of a network.
-        let state = out.join(&states[attempt as usize % 4]);
+        let state = out.join(&states[attempt as usize % states.len()]);
         for kill in 0..3u64 {
             let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             while kill > 0 && !state.exists() && child.try_wait().unwrap().is_none() {

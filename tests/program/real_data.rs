@@ -101,7 +101,8 @@ fn features_of_a_photograph_are_those_of_the_official_code() {
         return;
     };
     let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/vit-tiny.toml");
-    let config = config::resolve(Some(&preset), &["vit.layers=[9]".to_string()]).unwrap().vit;
+    let config =
+        config::resolve(Some(&preset), &["vit.layers=[9]", "vit.remove_position=0"].map(str::to_string)).unwrap().vit;
     let extractor = VitExtractor::new(&StateDict::open(&weights).unwrap(), config, tensor::cpu()).unwrap();
     let image = decode(&std::fs::read(photograph).unwrap(), &DecodeLimits::default()).unwrap();
     let found = extractor.extract(&image);

@@ -3,17 +3,13 @@
 //! Keys carry the position of their patch. In a collection of scenes, where what lies below is often ground, the best cut of
 //! such features is "the lower half", by a loss that no cut into things and surroundings reaches.
 
-use faer::{Mat, Side};
-
+use crate::numerics::principal::principal_directions;
 use crate::numerics::product::{Matrix, add_product};
 use crate::numerics::scale_to_unit_length;
 
 /// Most positions that the directions are sought in: descriptors change slowly from place to place, and the time grows with
 /// the third power.
 const MOST_POSITIONS: usize = 1024;
-
-/// Below this share of the largest, a singular value is rounding.
-const LEAST_SINGULAR_VALUE: f64 = 1e-5;
 
 /// The directions along which descriptors vary with position alone: orthonormal rows, row-major `[directions, channels]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,29 +32,9 @@ impl PositionDirections {
             let values = images.iter().map(|values| f64::from(values[position * channels + channel]));
             values.sum::<f64>() / images.len() as f64
         };
-        let mut descriptors = Mat::from_fn(chosen.len(), channels, |row, channel| mean(chosen[row], channel));
-        for channel in 0..channels {
-            let column = descriptors.col_mut(channel).iter_mut();
-            let centre = column.map(|value| *value).sum::<f64>() / chosen.len() as f64;
-            descriptors.col_mut(channel).iter_mut().for_each(|value| *value -= centre);
-        }
-        // X = U Σ Vᵀ by the eigenvectors of the smaller X Xᵀ: V = Xᵀ U Σ⁻¹.
-        let products = &descriptors * descriptors.transpose();
-        let Ok(decomposition) = products.self_adjoint_eigen(Side::Lower) else {
-            return PositionDirections { values: Vec::new(), channels };
-        };
-        let eigenvalue = |index: usize| decomposition.S()[index].max(0.0);
-        let largest = chosen.len().checked_sub(1).map_or(0.0, eigenvalue);
-        let is_direction =
-            |&index: &usize| eigenvalue(index).sqrt() > LEAST_SINGULAR_VALUE * largest.sqrt() && largest > 0.0;
-        let kept: Vec<usize> = (0..chosen.len()).rev().take(count).take_while(is_direction).collect();
-        let mut values = Vec::with_capacity(kept.len() * channels);
-        for index in kept {
-            let direction = descriptors.transpose() * decomposition.U().col(index);
-            let length = eigenvalue(index).sqrt();
-            values.extend(direction.iter().map(|value| (value / length) as f32));
-        }
-        PositionDirections { values, channels }
+        let rows: Vec<f64> =
+            chosen.iter().flat_map(|&position| (0..channels).map(move |channel| mean(position, channel))).collect();
+        PositionDirections { values: principal_directions(&rows, channels, count), channels }
     }
 
     /// Row-major `[directions, channels]`.
@@ -110,8 +86,9 @@ pub(super) fn share_between_places(images: &[Vec<f32>], channels: usize) -> Opti
         within += images.iter().map(|image| (f64::from(image[value]) - mean).powi(2)).sum::<f64>();
     }
     let (free_within, free) = ((count - 1.0) * positions as f64, count * positions as f64 - 1.0);
-    let total = within + between;
-    (free_within > 0.0 && total > 0.0).then(|| (1.0 - within / free_within / (total / free)).max(0.0))
+    let (total, energy) = (within + between, means.iter().map(|mean| count * mean * mean).sum::<f64>());
+    // Less is rounding.
+    (free_within > 0.0 && total > 1e-9 * energy).then(|| (1.0 - within / free_within / (total / free)).max(0.0))
 }
 
 #[cfg(test)]

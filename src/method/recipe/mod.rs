@@ -193,8 +193,15 @@ impl Recipe<'_> {
         let diagnostics = Diagnostics { restarts, position: self.position_shares(set)?, solver_agreement: None };
         let mut first =
             ObjectNetwork { network, objects: description, teacher: None, diagnostics, background, first_stage };
-        let legend = Legend::new(objects, 0, 0).filter(|_| resolved.self_training());
-        let Some(legend) = legend else { return Ok(first) };
+        let Some(legend) = Legend::new(objects, 0, 0) else { return Ok(first) };
+        if !resolved.self_training() {
+            if objects > 0 {
+                let class_of_cluster = legend.of_clusters(&first.background);
+                let taught = TaughtGraphs::new(self, set, &segmenter, class_of_cluster, &first.network);
+                first.diagnostics.solver_agreement = taught.agreement_of_some(self)?;
+            }
+            return Ok(first);
+        }
         let keep_first = |first, why: &str| {
             observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
             Ok(first)
@@ -234,6 +241,9 @@ impl Recipe<'_> {
 
     /// How much of the features' variance the place of a patch explains in some images of the collection.
     fn position_shares(&self, set: &dyn TrainingSet) -> Result<Option<PositionShares>, MethodError> {
+        if !self.resolved.backbone().needs_weights() {
+            return Ok(None);
+        }
         let step = set.len().div_ceil(MOST_PLACED);
         let images = (0..set.len()).step_by(step).map(|index| set.image(index));
         let images = images.collect::<Result<Vec<RgbImage>, _>>();

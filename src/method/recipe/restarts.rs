@@ -38,7 +38,7 @@ impl Recipe<'_> {
         task: Task,
         journal: &mut dyn Journal,
     ) -> Result<(Trained, TrainedStage, Option<Restarts>), MethodError> {
-        let restarts = self.resolved.settings().train.restarts;
+        let restarts = self.resolved.settings().train.restarts.unwrap_or(1);
         if restarts < 2 {
             let (trained, description) = self.train_stage(task, journal)?;
             return Ok((trained, description, None));

@@ -13,6 +13,9 @@ use crate::refine::TeachingConfig;
 use crate::segment::{Segmenter, SharedSegmenter};
 use crate::train::{GraphSource, LoadError};
 
+/// Images whose masks are held against their edges where no second network learns them.
+const MOST_HELD_AGAINST: usize = 32;
+
 /// A collection as graphs with a trained network's answers.
 pub(super) struct TaughtGraphs<'a> {
     set: &'a dyn TrainingSet,
@@ -80,6 +83,22 @@ impl<'a> TaughtGraphs<'a> {
             )));
         }
         Ok((with_foreground > 0).then(|| agreements / with_foreground as f64))
+    }
+
+    /// The mean IoU of the network's masks with what they would teach, over some images; nothing is kept.
+    pub fn agreement_of_some(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {
+        let step = self.len().div_ceil(MOST_HELD_AGAINST);
+        let of_one = |index| -> Result<_, LoadError> {
+            let graph = self.set.load(index)?;
+            let targets = self.answer(&graph, &self.set.image(index)?);
+            Ok(self.agreement(&Taught { graph, targets, kept: false }))
+        };
+        let mut found = Vec::new();
+        parallel_map((0..self.len()).step_by(step), recipe.workers, of_one, |agreement| {
+            found.extend(agreement.map_err(|error| MethodError::Collection(error.to_string()))?);
+            Ok::<(), MethodError>(())
+        })?;
+        Ok((!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64))
     }
 
     /// IoU of the teacher's foreground with its answer, by the nodes that are mostly foreground; none without any.

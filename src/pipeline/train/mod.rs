@@ -13,7 +13,7 @@ use super::images::{ImageLoop, Outcome};
 use super::{PipelineError, Run, SkippedFile, no_images, stored_config};
 use crate::config::{Purpose, Resolved, Settings};
 use crate::dataset;
-use crate::event::{Event, Observer, Plan};
+use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::method::recipe::{Journal, Recipe};
 use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
@@ -282,6 +282,12 @@ impl<'a> Training<'a> {
             self.observer.observe(Event::Warning(format!(
                 "the features of {not_stored} of {total} images did not fit in the cache and are computed anew in every epoch; raise cache.limit_mebibytes (now {}) or lower data.max_images",
                 settings.cache.limit_mebibytes
+            )));
+        }
+        if images.len() > 1 && images.iter().all(|image| image.content == images[0].content) {
+            self.observer.observe(Event::Warning(format!(
+                "all {} have the same content: a network can only learn what is in that one",
+                counted(images.len() as u64, "image")
             )));
         }
         let mut hasher = blake3::Hasher::new();
