@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::CheckpointHeader;
 use crate::event::counted;
 
-/// Below this the random starts found different things. Measured: 0.6 to 0.9 where the networks find what people annotated,
-/// 0.3 to 0.5 where they find a half of the image.
+/// Below this the random starts found different things. Measured with ViT-Tiny: 0.71 and 0.75 on halves of SOD, 0.58 and 0.73
+/// on 40 scenes of COCO, 0.88 on products and scenes together, 0.19 on white noise.
 const LEAST_AGREEMENT: f64 = 0.5;
 
 /// Below this, masks have little to do with the edges of their images.

@@ -57,17 +57,64 @@ fn bad_images_are_listed_and_skipped() {
     let skipped = predictions.values().filter(|line| line["status"] == "skipped");
     assert!(skipped.clone().all(|line| !line["reason"].as_str().unwrap().is_empty()));
     assert_eq!(skipped.count(), bad.len());
-    for (name, status, width, height) in [
-        ("deep/er/good.png", "done", 80, 60),
-        ("flat.png", "one_cluster", 33, 21),
-        ("one pixel.png", "one_cluster", 1, 1),
-        ("long.png", "done", 10_000, 20),
-    ] {
-        assert_eq!(predictions[name]["status"], status, "{name}");
+    for (name, width, height) in
+        [("deep/er/good.png", 80, 60), ("flat.png", 33, 21), ("one pixel.png", 1, 1), ("long.png", 10_000, 20)]
+    {
+        assert_ne!(predictions[name]["status"], "skipped", "{name}");
         let mask = read_mask(&masks.join("masks").join(name)).unwrap();
         assert_eq!((mask.width, mask.height), (width, height), "{name}");
     }
+    assert_eq!(predictions["flat.png"]["status"], "one_cluster");
     assert!(!masks.join("masks/ignored").exists() && !masks.join("masks/.hidden").exists());
+}
+
+#[test]
+fn collections_with_nothing_to_find_are_said() {
+    let warnings = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}\n{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let weights = project("tests/golden/tiny_vit.pth");
+    let vit = [&["--weights", path_text(&weights)][..], &TINY_VIT].concat();
+    // Two images; a dozen times the same; a dozen black frames.
+    for (name, images, expected) in
+        [("two", 2, "2 images are too few"), ("equal", 12, "same content"), ("black", 12, "look at the masks")]
+    {
+        let data = folder.path().join(name);
+        for image in 0..images {
+            let path = data.join(format!("{image}.png"));
+            match name {
+                "two" => write_png(&path, 60 + image, 50, disc),
+                "equal" => write_png(&path, 60, 50, disc),
+                _ => write_png(&path, 40 + image, 30, |_, _| [0; 3]),
+            }
+        }
+        for (backbone, further) in [("superpixel", &[][..]), ("vit", &vit[..])] {
+            let run = folder.path().join(format!("{name} {backbone}"));
+            let out = run.join("results");
+            let train = ["train", "--data", path_text(&data), "--out", path_text(&run), "--epochs", "10"];
+            let said = warnings(&[&train[..], further].concat());
+            assert!(said.contains(expected), "{name}, {backbone}: {expected} is not in\n{said}");
+            if name != "black" {
+                continue;
+            }
+            let checkpoint = run.join("best.safetensors");
+            let weights = &further[..further.len().min(2)];
+            let infer =
+                ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
+            let segment = ["segment", "--data", path_text(&data), "--out", path_text(&out), "--overwrite"];
+            for arguments in [[&infer[..], weights].concat(), [&segment[..], further].concat()] {
+                let said = warnings(&arguments);
+                let found = predictions(&out);
+                let undivided = found.values().filter(|line| line["status"] == "one_cluster").count();
+                let warned = said.contains("lie in one cluster as a whole");
+                assert_eq!(warned, undivided > 1, "{backbone}: {undivided} of {images} in\n{said}");
+                assert!(backbone == "vit" || undivided == images as usize, "{backbone}: {undivided} in\n{said}");
+            }
+        }
+    }
 }
 
 #[test]
