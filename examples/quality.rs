@@ -79,13 +79,13 @@ const NO_SELF_TRAINING: &str = "train.self_training=false";
 const BILATERAL: &[&str] = &["refine.method=bilateral"];
 const NEAREST: &[&str] = &["refine.upscale=nearest"];
 const SPECTRAL: &[&str] = &["segment.method=spectral"];
-const LONG: &[&str] = &["segment.epochs=100"];
+const LONG: &[&str] = &["segment.epochs=100", "objective.kind=ncut"];
 
 const MODES: [Mode; 39] = [
     mode("segment spectral", PerImage, SPECTRAL, &[]),
     mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
     mode("segment spectral + bilateral", PerImage, SPECTRAL, BILATERAL),
-    mode("segment ncut", PerImage, &[], &[]),
+    mode("segment", PerImage, &[], &[]),
     mode("segment ncut, 100 epochs", PerImage, LONG, &[]),
     mode("segment ncut, 100 epochs + bilateral", PerImage, LONG, BILATERAL),
     mode("segment association, 100 epochs", PerImage, &["segment.epochs=100", "objective.kind=association"], &[]),

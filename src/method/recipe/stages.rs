@@ -100,7 +100,7 @@ impl Recipe<'_> {
             objective: task.objective,
             config,
             start: start as u64,
-            epochs: if restart.is_some() { config.restart_epochs.min(config.epochs) } else { config.epochs },
+            epochs: if restart.is_some() { config.restart_epochs(images) } else { config.epochs },
             device: self.device,
             fingerprint: fingerprint.clone(),
         };
