@@ -48,6 +48,15 @@ pub trait Extractor {
         None
     }
 
+    /// The directions that are removed from features, row-major `[directions, width]`; empty where none are.
+    fn position_directions(&self) -> Vec<f32> {
+        Vec::new()
+    }
+
+    /// Takes the directions of an earlier run, which a network was trained without, in place of finding them again. Only
+    /// before any image is described.
+    fn adopt_position_directions(&self, _values: &[f32]) {}
+
     /// How much of the variance of these images' features lies between places, in [0, 1], before position is removed and
     /// after; none where that has no meaning.
     fn position_shares(&self, _images: &[RgbImage]) -> Option<[f64; 2]> {

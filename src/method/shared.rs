@@ -43,6 +43,9 @@ impl SharedMethod {
         }
         let [parts, background_parts] =
             second_stages.map(|stage| stage.as_ref().map_or(0, |stage| stage.network.clusters));
+        if let Some(directions) = checkpoint.position_directions() {
+            backbone.extractor.adopt_position_directions(directions);
+        }
         let objects = header.background.iter().filter(|&&is_background| !is_background).count();
         let legend = Legend::new(objects, parts, background_parts).ok_or_else(too_many)?;
 

@@ -13,7 +13,12 @@ const KIND: Kind = Kind { name: "checkpoint", format: 3 };
 pub struct Checkpoint {
     pub header: CheckpointHeader,
     parameters: Vec<NamedMatrix>,
+    /// The directions that are removed from the backbone's features, `[directions, D]`, where any are.
+    position_directions: Option<NamedMatrix>,
 }
+
+/// What the matrix of these directions is called in the file.
+const POSITION_DIRECTIONS: &str = "position_directions";
 
 /// One of the networks of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,18 +120,34 @@ impl Checkpoint {
     ///
     /// # Panics
     /// If the header describes other stages than those of `networks`.
-    pub fn new(header: CheckpointHeader, networks: &[(Stage, Network)]) -> Checkpoint {
+    ///
+    /// # Shapes
+    /// `position_directions`: row-major `[directions, D]`, may be empty
+    pub fn new(header: CheckpointHeader, networks: &[(Stage, Network)], position_directions: Vec<f32>) -> Checkpoint {
         for stage in Stage::ALL {
             let given = networks.iter().find(|(given, _)| *given == stage).map(|(_, network)| network.config());
             assert_eq!(given, header.stage(stage).map(|trained| &trained.network), "networks as the header says");
         }
         let named = networks.iter().flat_map(|(stage, network)| named_parameters(*stage, network));
-        Checkpoint { header, parameters: named.collect() }
+        let width = header.objects.network.input;
+        let position_directions = (!position_directions.is_empty()).then(|| NamedMatrix {
+            name: POSITION_DIRECTIONS.to_string(),
+            shape: [position_directions.len() / width, width],
+            values: position_directions,
+        });
+        let parameters = named.collect();
+        Checkpoint { header, parameters, position_directions }
+    }
+
+    /// The directions that are removed from the backbone's features, row-major `[directions, D]`.
+    pub fn position_directions(&self) -> Option<&[f32]> {
+        Some(&self.position_directions.as_ref()?.values)
     }
 
     /// The file's bytes; the same checkpoint always gives the same bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ContainerError> {
-        container::write(KIND, &self.header, &self.parameters)
+        let matrices: Vec<NamedMatrix> = self.parameters.iter().chain(&self.position_directions).cloned().collect();
+        container::write(KIND, &self.header, &matrices)
     }
 
     /// Reads and checks the bytes of a checkpoint file.
@@ -149,7 +170,11 @@ impl Checkpoint {
         if [header.background.len(), header.border_shares.len(), header.area_shares.len()] != [clusters; 3] {
             return Err(ContainerError::Content("its background rule is for another number of clusters".into()));
         }
-        Ok(Checkpoint { header, parameters })
+        let position_directions = matrices.remove(POSITION_DIRECTIONS);
+        if position_directions.as_ref().is_some_and(|matrix| matrix.shape[1] != header.objects.network.input) {
+            return Err(ContainerError::Tensor(POSITION_DIRECTIONS.to_string()));
+        }
+        Ok(Checkpoint { header, parameters, position_directions })
     }
 
     /// The trained network of a stage on `device`, if there is one.
@@ -209,6 +234,23 @@ mod tests {
             parts: None,
             background_parts: None,
         }
+    }
+
+    #[test]
+    fn directions_are_kept_beside_the_networks_and_must_fit_them() {
+        let network =
+            NetworkConfig { input: 3, hidden: [4, 5], clusters: 2, dropout: 0.25, root_weight: false, scale: 2.0 };
+        let networks = [(Stage::Objects, network.init(0, 0, &tensor::cpu()))];
+        let header = header(network, vec![true, false]);
+        for directions in [Vec::new(), vec![0.6, 0.8, 0.0]] {
+            let checkpoint = Checkpoint::new(header.clone(), &networks, directions.clone());
+            let read = Checkpoint::from_bytes(&checkpoint.to_bytes().unwrap()).unwrap();
+            assert_eq!(read, checkpoint);
+            assert_eq!(read.position_directions().unwrap_or_default(), directions);
+        }
+        let mut matrices = Checkpoint::new(header.clone(), &networks, Vec::new()).parameters;
+        matrices.push(NamedMatrix { name: POSITION_DIRECTIONS.into(), shape: [1, 2], values: vec![1.0, 0.0] });
+        assert!(Checkpoint::from_bytes(&container::write(KIND, &header, &matrices).unwrap()).is_err());
     }
 
     #[test]

@@ -242,6 +242,11 @@ fn batches_on_a_device_describe_images_as_the_processor_does() {
             VitConfig { head_width: 16, layers, normalise, remove_position, input_side: 64, ..VitConfig::paper() };
         let extractor = |engine| VitExtractor::with_engine(&state, config.clone(), cpu(), engine).unwrap();
         let (host, device) = (extractor(Engine::Host), extractor(Engine::Tensors));
+        // What a checkpoint keeps is used as it is.
+        let adopting = extractor(Engine::Host);
+        adopting.adopt_position_directions(&host.position_directions());
+        assert_eq!(adopting.extract(&images[0]), host.extract(&images[0]));
+        assert_eq!(host.position_directions().len(), host.width() * remove_position.unwrap().min(host.width() / 16));
         assert!(host.batches().is_none());
         let batches = device.batches().unwrap();
         assert_eq!(batches.images_per_batch(0), 1);

@@ -47,7 +47,7 @@ pub struct VitConfig {
     pub stride: Option<usize>,
     /// The blocks that describe the patches, ascending, counted from 0 or backwards from −1, the last. The vectors of
     /// several are joined; with `normalise` each is scaled to unit length first, so that all count alike. Default: the last
-    /// block of every quarter of the depth. The paper uses the last alone, \[−1\].
+    /// block of every quarter of the depth. The paper uses the last alone, `[-1]`.
     pub layers: Option<Vec<i64>>,
     /// Which vector of these blocks is used. Default: key.
     pub facet: Facet,

@@ -48,7 +48,7 @@ pub struct VitExtractor {
     weights: blake3::Hash,
     /// GPUs round the operands of products.
     on_gpu: bool,
-    /// Found with the first image: who only reads what is cached needs none.
+    /// Those of a checkpoint, or found with the first image: who only reads what is cached needs none.
     directions: OnceLock<PositionDirections>,
 }
 
@@ -170,6 +170,14 @@ impl Extractor for VitExtractor {
     /// Not with log-bins, which are made on the host.
     fn batches(&self) -> Option<&dyn BatchExtractor> {
         (self.vit.is_on_device() && !self.config.log_bins).then_some(self)
+    }
+
+    fn position_directions(&self) -> Vec<f32> {
+        self.directions().map_or(Vec::new(), |directions| directions.values().to_vec())
+    }
+
+    fn adopt_position_directions(&self, values: &[f32]) {
+        self.directions.get_or_init(|| PositionDirections::from_values(values.to_vec(), self.width()));
     }
 
     /// Of images of the first one's grid; images of one content have no other variance than between places.

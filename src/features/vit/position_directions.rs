@@ -37,6 +37,11 @@ impl PositionDirections {
         PositionDirections { values: principal_directions(&rows, channels, count), channels }
     }
 
+    /// Directions that were found before, row-major `[directions, channels]`.
+    pub fn from_values(values: Vec<f32>, channels: usize) -> PositionDirections {
+        PositionDirections { values, channels }
+    }
+
     /// Row-major `[directions, channels]`.
     pub fn values(&self) -> &[f32] {
         &self.values

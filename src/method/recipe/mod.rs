@@ -130,7 +130,7 @@ impl Learnt {
             parts,
             background_parts,
         };
-        Checkpoint::new(header, &networks)
+        Checkpoint::new(header, &networks, backbone.extractor.position_directions())
     }
 }
 
