@@ -67,10 +67,6 @@ impl Settings {
             }
             Purpose::Segment if is_deep => {
                 objective.kind.get_or_insert(ObjectiveKind::Ncut);
-                // Ten steps follow what is common to an image's features, which the corrections for collections take away.
-                if self.segment.method == PerImageMethod::Gnn {
-                    self.vit.remove_position.get_or_insert(0);
-                }
             }
             // One channel is soon learnt: what the eigenvector would find is reached in a few large steps.
             Purpose::Segment => {
@@ -89,10 +85,12 @@ impl Settings {
             Purpose::Reuse => {}
         }
         if matches!(purpose, Purpose::Train | Purpose::Segment) {
-            let cuts_as_paper = purpose == Purpose::Train || self.segment.method == PerImageMethod::Gnn;
-            let is_paper_cut = cuts_as_paper && self.objective.kind == Some(ObjectiveKind::Ncut);
-            self.graph.offset.get_or_insert(if is_paper_cut { Offset::None } else { Offset::Mean });
-            self.vit.remove_position.get_or_insert(self.vit.remove_position());
+            // The paper's objectives follow what an image's features have in common, which the corrections take away.
+            let is_spectral = purpose == Purpose::Segment && self.segment.method == PerImageMethod::Spectral;
+            let is_corrected = is_spectral || self.objective.kind == Some(ObjectiveKind::Association);
+            self.graph.offset.get_or_insert(if is_corrected { Offset::Mean } else { Offset::None });
+            let directions = if is_corrected { self.vit.remove_position() } else { 0 };
+            self.vit.remove_position.get_or_insert(directions);
         }
         Ok(Resolved { backbone, settings: self })
     }
@@ -144,11 +142,13 @@ impl Resolved {
         self.affinity_for(self.parts_objective_kind())
     }
 
-    /// The network for features of so many channels, with so many clusters.
-    pub fn network(&self, channels: usize, clusters: usize) -> NetworkConfig {
+    /// The network for features of so many channels, with so many clusters, for an objective.
+    pub fn network(&self, channels: usize, clusters: usize, objective: Objective) -> NetworkConfig {
         let ModelConfig { hidden, dropout, scale, .. } = self.settings.model;
         let has_unit_length = self.backbone.needs_weights() && self.settings.vit.normalise;
-        let default = if has_unit_length { (channels as f64).sqrt() / 3.5 } else { 1.0 };
+        // Correlation clustering merges all it is given from a start that is already far apart.
+        let is_scaled = has_unit_length && objective != Objective::Cc;
+        let default = if is_scaled { (channels as f64).sqrt() / 3.5 } else { 1.0 };
         let scale = scale.unwrap_or(default);
         NetworkConfig { input: channels, hidden, clusters, dropout, root_weight: false, scale }
     }

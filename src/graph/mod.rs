@@ -33,7 +33,7 @@ pub struct GraphConfig {
     pub alpha: f64,
     /// Normalised cut and association between all pairs only: what is taken from inner products before those that are
     /// negative become zero.
-    /// Default: the mean for association and for the eigenvector, nothing for the paper's normalised cut.
+    /// Default: the mean for association and the eigenvector, nothing for the paper's normalised cut.
     pub offset: Option<Offset>,
 }
 

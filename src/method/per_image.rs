@@ -74,7 +74,7 @@ impl PerImage {
             PerImageMethod::Spectral | PerImageMethod::Gnn => {}
         }
         let segmenter = |clusters: usize, epochs: usize, objective| {
-            let network = resolved.network(backbone.extractor.width(), clusters);
+            let network = resolved.network(backbone.extractor.width(), clusters, objective);
             let settings = PerImageConfig { epochs: Some(epochs), ..resolved.settings().segment.clone() };
             PerImageSegmenter::new(&network, objective, settings, device.clone())
         };

@@ -62,8 +62,8 @@ pub struct VitConfig {
     /// Scale every descriptor to unit length, so that affinities are cosines. Default: true. The paper does not.
     pub normalise: bool,
     /// How many directions are removed from all descriptors, along which those of images without content vary from place to
-    /// place: what a descriptor says of the position of its patch. Default: 16, and none where a network is optimised on every
-    /// image by itself; at most one for every 16 channels. 0 removes nothing, as in the paper.
+    /// place: what a descriptor says of the position of its patch. Default: 16 for association and the eigenvector, none
+    /// for the paper's objectives; at most one for every 16 channels. 0 removes nothing, as in the paper.
     pub remove_position: Option<usize>,
     /// What products are computed in. Default: f32.
     pub precision: Precision,

@@ -182,7 +182,7 @@ impl Recipe<'_> {
         let kept = Trainee::Kept(Stage::Objects);
         let trainee = if resolved.self_training() { Trainee::Teacher } else { kept };
         let clusters = resolved.clusters();
-        let network = resolved.network(self.backbone.extractor.width(), clusters);
+        let network = resolved.network(self.backbone.extractor.width(), clusters, resolved.objective());
         let task = Task { trainee, objective: resolved.objective(), source: set, network: &network };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
@@ -220,7 +220,7 @@ impl Recipe<'_> {
         let classes = taught.classes();
         // The second network is told where objects end, which a node's own features tell best; and it is half as wide, for
         // the less it can hold, the fewer of its teacher's mistakes it copies.
-        let network = resolved.network(self.backbone.extractor.width(), classes);
+        let network = resolved.network(self.backbone.extractor.width(), classes, Objective::CrossEntropy);
         let hidden = network.hidden.map(|size| teaching.student_size(size));
         let network = NetworkConfig { root_weight: true, hidden, ..network };
         let task = Task { trainee: kept, objective: Objective::CrossEntropy, source: &taught, network: &network };
@@ -273,8 +273,8 @@ impl Recipe<'_> {
         }
         let images = graphs.indices.len();
         self.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
-        let network = self.resolved.network(self.backbone.extractor.width(), count);
         let objective = self.resolved.parts_objective();
+        let network = self.resolved.network(self.backbone.extractor.width(), count, objective);
         let task = Task { trainee: Trainee::Kept(stage), objective, source: graphs, network: &network };
         let (trained, description) = self.train_stage(task, journal)?;
         Ok(Some((trained.network, description)))
