@@ -33,6 +33,7 @@ pub struct NeedlessPrecision(pub &'static str);
 pub struct Resolved {
     settings: Settings,
     backbone: Entry,
+    purpose: Purpose,
 }
 
 impl Settings {
@@ -92,7 +93,7 @@ impl Settings {
             let directions = if is_corrected { self.vit.remove_position() } else { 0 };
             self.vit.remove_position.get_or_insert(directions);
         }
-        Ok(Resolved { backbone, settings: self })
+        Ok(Resolved { backbone, settings: self, purpose })
     }
 }
 
@@ -146,8 +147,13 @@ impl Resolved {
     pub fn network(&self, channels: usize, clusters: usize, objective: Objective) -> NetworkConfig {
         let ModelConfig { hidden, dropout, scale, .. } = self.settings.model;
         let has_unit_length = self.backbone.needs_weights() && self.settings.vit.normalise;
-        // Correlation clustering merges all it is given from a start that is already far apart.
-        let is_scaled = has_unit_length && objective != Objective::Cc;
+        // Over a collection the paper's objectives are best not followed to their end: correlation clustering merges all it is
+        // given, the cut loses half of its IoU.
+        let is_scaled = match objective {
+            Objective::Association | Objective::CrossEntropy => has_unit_length,
+            Objective::Ncut { .. } => has_unit_length && self.purpose == Purpose::Segment,
+            Objective::Cc => false,
+        };
         let default = if is_scaled { (channels as f64).sqrt() / 3.5 } else { 1.0 };
         let scale = scale.unwrap_or(default);
         NetworkConfig { input: channels, hidden, clusters, dropout, root_weight: false, scale }

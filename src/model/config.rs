@@ -16,7 +16,7 @@ pub struct ModelConfig {
     /// Share of the head's hidden units dropped during training.
     pub dropout: f64,
     /// What features are multiplied by before the network sees them. Default: √D / 3.5 for D channels of unit length, 1 for
-    /// others and for correlation clustering. A random network turns rows of unit length into values so small that ten steps do not leave the start.
+    /// others, for correlation clustering, and for training by the normalised cut. A random network turns rows of unit length into values so small that ten steps do not leave the start.
     pub scale: Option<f64>,
 }
 

@@ -40,7 +40,7 @@ impl TrainError {
 /// How training ended.
 #[derive(Debug)]
 pub enum TrainOutcome {
-    Finished(Trained),
+    Finished(Box<Trained>),
     /// The observer asked to stop; the last saved state continues from there.
     Interrupted,
 }
@@ -159,13 +159,13 @@ pub fn train(
 
     let collapsed =
         state.best_epoch.checked_sub(1).is_some_and(|best| state.curve[best].largest_cluster_share >= COLLAPSED_SHARE);
-    Ok(TrainOutcome::Finished(Trained {
+    Ok(TrainOutcome::Finished(Box::new(Trained {
         network: Network::from_values(&setup.network, &state.best_parameters, device),
         best_epoch: state.best_epoch,
         curve: state.curve.clone(),
         collapsed,
         state,
-    }))
+    })))
 }
 
 /// Whether the held-out loss has not fallen for `patience` epochs.

@@ -77,7 +77,7 @@ fn collections_with_nothing_to_find_are_said() {
     };
     let folder = tempfile::tempdir().unwrap();
     let weights = project("tests/golden/tiny_vit.pth");
-    let vit = [&["--weights", path_text(&weights)][..], &TINY_VIT].concat();
+    let vit = [&["--weights", path_text(&weights)][..], TINY_VIT].concat();
     // Two images; a dozen times the same; a dozen black frames.
     for (name, images, expected) in
         [("two", 2, "2 images are too few"), ("equal", 12, "same content"), ("black", 12, "look at the masks")]

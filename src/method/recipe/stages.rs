@@ -107,7 +107,7 @@ impl Recipe<'_> {
         let mut save = |state: &ResumeState| journal.save(&begin, state);
         let train = || train::train(&setup, resume.or(state), &mut save, self.observer);
         match self.pool.install(train)? {
-            TrainOutcome::Finished(trained) => Ok(trained),
+            TrainOutcome::Finished(trained) => Ok(*trained),
             TrainOutcome::Interrupted => Err(MethodError::Interrupted),
         }
     }
