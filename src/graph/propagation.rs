@@ -114,7 +114,7 @@ fn mean_product(values: &[f32], channels: usize) -> f32 {
 }
 
 /// `[N, D]` → `[D]`.
-fn sum_of_rows(values: &[f32], channels: usize) -> Vec<f64> {
+pub(super) fn sum_of_rows(values: &[f32], channels: usize) -> Vec<f64> {
     let mut total = vec![0.0f64; channels];
     for row in values.chunks_exact(channels) {
         row.iter().zip(&mut total).for_each(|(value, sum)| *sum += f64::from(*value));

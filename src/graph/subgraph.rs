@@ -48,13 +48,10 @@ impl Graph {
 
 /// Takes the mean row from every row of `[N, D]` and scales the rows to unit length; a row that is the mean stays zero.
 pub fn centre(values: &mut [f32], channels: usize) {
-    let mut mean = vec![0.0f64; channels];
-    for row in values.chunks_exact(channels) {
-        row.iter().zip(&mut mean).for_each(|(value, mean)| *mean += f64::from(*value));
-    }
+    let total = propagation::sum_of_rows(values, channels);
     let count = (values.len() / channels) as f64;
     for row in values.chunks_exact_mut(channels) {
-        row.iter_mut().zip(&mean).for_each(|(value, mean)| *value = (f64::from(*value) - mean / count) as f32);
+        row.iter_mut().zip(&total).for_each(|(value, sum)| *value = (f64::from(*value) - sum / count) as f32);
         scale_to_unit_length(row);
     }
 }

@@ -19,8 +19,9 @@ pub const LEAST_NODES: usize = 4;
 /// Tells touching objects apart by a recursive normalised cut: the number of the object that every node is part of, 1, 2,
 /// …, and 0 for background; none where nodes are no grid or affinities join listed pairs only.
 ///
-/// `kinds` are the values of objects, 0 for background: nodes of different kinds are in different objects. The affinity of two nodes of a piece is W_ij = max(x_i·x_j, 0) · exp(−d_ij² / 2σ²), with d the distance of their cells and x
-/// their features without what the whole image has in common, of unit length. A piece is cut along the second solution y of
+/// `kinds` are the values of objects, 0 for background: nodes of different kinds are in different objects. The affinity of
+/// two nodes of a piece is W_ij = max(x_i·x_j, 0) · exp(−d_ij² / 2σ²), with d the distance of their cells and x their
+/// features without what the whole image has in common, of unit length. A piece is cut along the second solution y of
 /// (D − W) y = λ D y, where the cut's value
 ///
 /// Ncut(A, B) = cut(A, B) / assoc(A, V) + cut(A, B) / assoc(B, V)

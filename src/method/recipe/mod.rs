@@ -29,6 +29,21 @@ use teacher::TaughtGraphs;
 /// Images in which the place of patches is looked at.
 const MOST_PLACED: usize = 8;
 
+/// The numbers of at most `most` images, spread evenly over a collection.
+fn spread(images: usize, most: usize) -> impl Iterator<Item = usize> + Send {
+    (0..images).step_by(images.div_ceil(most).max(1))
+}
+
+/// IoU of two foregrounds from whether each node is in the one and in the other, and its area; none where both are empty.
+fn foreground_iou(nodes: impl Iterator<Item = (bool, bool, f32)>) -> Option<f64> {
+    let (mut both, mut either) = (0.0, 0.0);
+    for (one, other, area) in nodes {
+        both += if one && other { f64::from(area) } else { 0.0 };
+        either += if one || other { f64::from(area) } else { 0.0 };
+    }
+    (either > 0.0).then(|| both / either)
+}
+
 /// The images of a collection as graphs, and what else the recipe asks of them.
 pub trait TrainingSet: GraphSource {
     /// The image at `index` < `len()`.
@@ -244,8 +259,7 @@ impl Recipe<'_> {
         if !self.resolved.backbone().needs_weights() {
             return Ok(None);
         }
-        let step = set.len().div_ceil(MOST_PLACED);
-        let images = (0..set.len()).step_by(step).map(|index| set.image(index));
+        let images = spread(set.len(), MOST_PLACED).map(|index| set.image(index));
         let images = images.collect::<Result<Vec<RgbImage>, _>>();
         let images = images.map_err(|error| MethodError::Collection(error.to_string()))?;
         let shares = self.pool.install(|| self.backbone.extractor.position_shares(&images));

@@ -1,7 +1,7 @@
 //! Several random networks are begun, and one goes on.
 
-use super::Recipe;
 use super::stages::Task;
+use super::{Recipe, foreground_iou, spread};
 use crate::event::{Event, Phase};
 use crate::graph::{Batch, Graph};
 use crate::method::MethodError;
@@ -63,8 +63,7 @@ impl Recipe<'_> {
 
     /// What the networks say of images spread over the collection.
     fn compare(&self, task: Task, begun: &[Trained]) -> Result<Vec<Compared>, MethodError> {
-        let step = task.source.len().div_ceil(MOST_COMPARED);
-        let images: Vec<usize> = (0..task.source.len()).step_by(step).collect();
+        let images: Vec<usize> = spread(task.source.len(), MOST_COMPARED).collect();
         let (observer, device) = (self.observer, self.device);
         observer.observe(Event::PhaseStarted { phase: Phase::Background, total: Some(images.len() as u64) });
         let of_image = |index| -> Result<Compared, MethodError> {
@@ -114,13 +113,9 @@ fn choose(images: &[Compared], clusters: usize, collapsed: impl Iterator<Item = 
     let agreement_with = |network: usize| {
         mean(&|image| {
             let is_foreground = |of: usize, node: usize| !backgrounds[of][image.clusters[of][node]];
-            let (mut both, mut either) = (0.0, 0.0);
-            for (node, &area) in image.area.iter().enumerate() {
-                let (own, other) = (is_foreground(chosen, node), is_foreground(network, node));
-                both += if own && other { f64::from(area) } else { 0.0 };
-                either += if own || other { f64::from(area) } else { 0.0 };
-            }
-            if either > 0.0 { both / either } else { 1.0 }
+            let areas = image.area.iter().enumerate();
+            let nodes = areas.map(|(node, &area)| (is_foreground(chosen, node), is_foreground(network, node), area));
+            foreground_iou(nodes).unwrap_or(1.0)
         })
     };
     let others = (0..losses.len()).filter(|&network| network != chosen);

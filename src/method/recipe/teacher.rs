@@ -1,6 +1,6 @@
 //! The second round of training: a first network's masks, fitted to the edges of their images, are what a second learns.
 
-use super::{Recipe, TrainingSet};
+use super::{Recipe, TrainingSet, foreground_iou, spread};
 use crate::event::{Event, Phase};
 use crate::features::Backbone;
 use crate::graph::Graph;
@@ -87,14 +87,13 @@ impl<'a> TaughtGraphs<'a> {
 
     /// The mean IoU of the network's masks with what they would teach, over some images; nothing is kept.
     pub fn agreement_of_some(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {
-        let step = self.len().div_ceil(MOST_HELD_AGAINST);
         let of_one = |index| -> Result<_, LoadError> {
             let graph = self.set.load(index)?;
             let targets = self.answer(&graph, &self.set.image(index)?);
             Ok(self.agreement(&Taught { graph, targets, kept: false }))
         };
         let mut found = Vec::new();
-        parallel_map((0..self.len()).step_by(step), recipe.workers, of_one, |agreement| {
+        parallel_map(spread(self.len(), MOST_HELD_AGAINST), recipe.workers, of_one, |agreement| {
             found.extend(agreement.map_err(|error| MethodError::Collection(error.to_string()))?);
             Ok::<(), MethodError>(())
         })?;
@@ -104,14 +103,11 @@ impl<'a> TaughtGraphs<'a> {
     /// IoU of the teacher's foreground with its answer, by the nodes that are mostly foreground; none without any.
     fn agreement(&self, taught: &Taught) -> Option<f64> {
         let clusters = self.segmenter.segment(&taught.graph).clusters;
-        let (mut both, mut either) = (0.0, 0.0);
         let answers = taught.targets.chunks_exact(self.classes());
-        for ((cluster, answer), &area) in clusters.into_iter().zip(answers).zip(&taught.graph.area) {
-            let (own, fitted) = (self.class_of_cluster[cluster] > 0, answer[0] < 0.5);
-            both += if own && fitted { f64::from(area) } else { 0.0 };
-            either += if own || fitted { f64::from(area) } else { 0.0 };
-        }
-        (either > 0.0).then(|| both / either)
+        let nodes = clusters.into_iter().zip(answers).zip(&taught.graph.area);
+        foreground_iou(
+            nodes.map(|((cluster, answer), &area)| (self.class_of_cluster[cluster] > 0, answer[0] < 0.5, area)),
+        )
     }
 
     /// The graph of an image and the teacher's answer for it.
