@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deepcut::event::{EpochReport, Event, Observer, Phase, Plan};
+use deepcut::names;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::errors::with_flags;
@@ -101,7 +102,7 @@ impl Observer for Reporter {
             Event::Note(text) => self.line(&text),
             Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {}", with_flags(&text)))),
             Event::Skipped { path, reason } => {
-                let path = path.display().to_string();
+                let path = names::text(path.as_os_str());
                 // Some reasons are about a path and name it themselves.
                 let text = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
                 self.beside_bar(|| complain(&format!("skipped: {text}")));

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use ignore::{DirEntry, WalkBuilder};
 
-use super::{DatasetError, Record, is_image};
+use super::{DatasetError, Found, is_image};
 
 /// Walks through `root`, depth first, every folder's entries sorted by the bytes of their names.
-pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
+pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Found, DatasetError>> + Send + use<> {
     let root = root.to_path_buf();
     WalkBuilder::new(&root)
         .hidden(true)
@@ -25,13 +25,13 @@ pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Record, DatasetEr
         .sort_by_file_name(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()))
         .build()
         .filter_map(move |entry| match entry {
-            Ok(entry) => record(&root, entry),
+            Ok(entry) => found(&root, entry),
             Err(error) => walk_error(&root, error).map(Err),
         })
 }
 
-/// The record of an entry, if it is an image.
-fn record(root: &Path, entry: DirEntry) -> Option<Result<Record, DatasetError>> {
+/// The entry, if it is an image.
+fn found(root: &Path, entry: DirEntry) -> Option<Result<Found, DatasetError>> {
     // A folder comes with what was wrong with the ignore files in it; that it cannot be read comes by itself.
     if let Some(error) = entry.error().filter(|error| error.io_error().is_none()) {
         let (path, reason) = (entry.path().to_path_buf(), error.to_string());
@@ -42,7 +42,7 @@ fn record(root: &Path, entry: DirEntry) -> Option<Result<Record, DatasetError>> 
     }
     let path = entry.into_path();
     let relative = path.strip_prefix(root).ok()?.to_path_buf();
-    Some(Ok(Record { path, relative }))
+    Some(Ok(Found { path, relative }))
 }
 
 /// What an error of the walk means; none for what does not concern the collection.

@@ -136,6 +136,7 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
         pool: thread_pool(request.threads)?,
         predicted_foreground: predictions::foreground_values(&folder)?,
         folder,
+        files: BTreeMap::new(),
         summary: EvaluateSummary {
             task: request.task,
             predictions: request.predictions.clone(),
@@ -199,6 +200,8 @@ struct Run<'a> {
     /// What is scored.
     folder: ResultsFolder,
     predicted_foreground: predictions::ForegroundValues,
+    /// The keys of predictions by their images' files, where a table names these.
+    files: BTreeMap<String, String>,
     summary: EvaluateSummary,
 }
 
@@ -216,7 +219,7 @@ impl<'a> Run<'a> {
     ) -> Result<Vec<Pair<P, T>>, EvaluateError> {
         let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
         let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only } =
-            matching::match_up(predictions, truth);
+            matching::match_up(predictions, matching::renamed(truth, &self.files));
         // An image without annotation has a ground truth; it is listed as what it is.
         let bare: BTreeSet<&String> = self.summary.without_annotation.iter().collect();
         unmatched_predictions.retain(|key| !bare.contains(key));

@@ -54,14 +54,14 @@ impl LayOut {
         Ok(())
     }
 
-    /// Fills `OUT/clusters/<cluster>/` with images, given as their name, their file and their cluster, at their places
-    /// within the collection, so that no two have one name. The parts of names, with `/` between them, are ordinary ones.
+    /// Fills `OUT/clusters/<cluster>/` with images, given as their place within the collection, their file and their
+    /// cluster. No two places are the same, and their parts are ordinary names.
     ///
     /// The folder is built under another name and replaces an older one at once.
     pub fn lay_out<'a>(
         self,
         out: &Path,
-        images: impl Iterator<Item = (&'a str, &'a Path, u32)>,
+        images: impl Iterator<Item = (PathBuf, &'a Path, u32)>,
     ) -> Result<(), LayOutError> {
         LayOut::check_folder(out)?;
         let (folder, unfinished, old) = (out.join(FOLDER), out.join(".clusters-unfinished"), out.join(".clusters-old"));
@@ -75,7 +75,7 @@ impl LayOut {
         fs::create_dir_all(&unfinished).map_err(failed(&unfinished))?;
         write_atomically(&unfinished.join(MARK), |writer| writer.write_all(MARK_TEXT.as_bytes()))?;
         for (name, file, cluster) in images {
-            let target = unfinished.join(cluster.to_string()).join(name.split('/').collect::<PathBuf>());
+            let target = unfinished.join(cluster.to_string()).join(name);
             let parent = target.parent().unwrap_or(&unfinished);
             fs::create_dir_all(parent).map_err(failed(parent))?;
             match self {

@@ -36,10 +36,10 @@ pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, tr
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::portable_path as portable;
-use crate::event::{Observer, lossy_path};
+use crate::event::{Observer, path_as_text};
 use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
+use crate::names::portable;
 use crate::output::{CacheConfig, remove_outdated};
 
 /// The settings as a file of results keeps them: without what cannot change the result.
@@ -61,7 +61,7 @@ fn no_images(data: &Path) -> PipelineError {
 /// What `inspect` shows of a checkpoint.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct CheckpointDescription {
-    #[serde(serialize_with = "lossy_path")]
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// blake3 of the file.
     pub blake3: String,

@@ -24,7 +24,7 @@ pub(super) struct LabelTable {
 
 /// The output folder of a segmenting run.
 ///
-/// `relative` is always an image's place within its collection, with its own extension.
+/// `output` is always the place of an image's results; see [`Record::output`](crate::dataset::Record::output).
 #[derive(Debug, Clone)]
 pub struct ResultsFolder {
     root: PathBuf,
@@ -39,29 +39,29 @@ impl ResultsFolder {
         &self.root
     }
 
-    pub fn mask(&self, relative: &Path) -> PathBuf {
-        self.masks_folder().join(relative.with_extension("png"))
+    pub fn mask(&self, output: &Path) -> PathBuf {
+        self.masks_folder().join(extended(output, "png"))
     }
 
-    pub fn overlay(&self, relative: &Path) -> PathBuf {
-        self.root.join(OVERLAYS).join(relative.with_extension("jpg"))
+    pub fn overlay(&self, output: &Path) -> PathBuf {
+        self.root.join(OVERLAYS).join(extended(output, "jpg"))
     }
 
-    pub fn saliency(&self, relative: &Path) -> PathBuf {
-        self.root.join(SALIENCY).join(relative.with_extension("png"))
+    pub fn saliency(&self, output: &Path) -> PathBuf {
+        self.root.join(SALIENCY).join(extended(output, "png"))
     }
 
     /// Where trainers look for it: beside a folder `images`, under the same name.
-    pub fn yolo(&self, relative: &Path) -> PathBuf {
-        self.root.join("yolo/labels").join(relative.with_extension("txt"))
+    pub fn yolo(&self, output: &Path) -> PathBuf {
+        self.root.join("yolo/labels").join(extended(output, "txt"))
     }
 
     pub fn yolo_data(&self) -> PathBuf {
         self.root.join("yolo/data.yaml")
     }
 
-    pub fn voc(&self, relative: &Path) -> PathBuf {
-        self.root.join("voc").join(relative.with_extension("xml"))
+    pub fn voc(&self, output: &Path) -> PathBuf {
+        self.root.join("voc").join(extended(output, "xml"))
     }
 
     pub fn coco(&self) -> PathBuf {
@@ -114,11 +114,11 @@ impl ResultsFolder {
                 Ok(line) => line,
                 Err(source) => return Err(ResultsError::BrokenLine { path, line: number, source }),
             };
-            let key = image_key(Path::new(&line.path));
+            let key = line.key();
             if line.is_done() && lines.get(&key).is_some_and(TableLine::is_done) {
                 return Err(ResultsError::SecondLine { path, line: number, image: key });
             }
-            // Of two images with the same mask only the first was segmented.
+            // A file that is no image may have the name of one that is.
             if line.is_done() || !lines.contains_key(&key) {
                 lines.insert(key, line);
             }
@@ -144,6 +144,14 @@ impl ResultsFolder {
     pub fn find_saliency(&self) -> Result<BTreeMap<String, PathBuf>, ResultsError> {
         Ok(pictures_below(&self.root.join(SALIENCY))?.into_iter().collect())
     }
+}
+
+/// The extension is added and replaces none: an image's place may end in one.
+fn extended(output: &Path, extension: &str) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
 }
 
 /// The PNG files below a folder by their images' keys; none if it is not there.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::LabelTable;
 use super::{ListedObject, Prediction, ResultsError, ResultsFolder, SaveKinds};
-use crate::dataset::{Record, portable_path};
+use crate::dataset::Record;
 use crate::method::Segmentation;
 use crate::output::{
     self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, JsonLines, OutputConfig, remove_outdated,
@@ -117,12 +117,12 @@ impl Results {
             return Earlier::Own(overlay);
         }
         // The same image may have been moved within the collection.
-        Earlier::Finished(Prediction { path: portable_path(&record.relative), ..prediction })
+        Earlier::Finished(prediction.of(record))
     }
 
     /// What the mask of an image says of itself, if it was made from these bytes in this run's way.
     fn own_mask(&self, record: &Record, content_hash: &str) -> Option<Provenance> {
-        let text = output::read_png_text(&self.folder.mask(&record.relative), PROVENANCE_KEYWORD).ok()??;
+        let text = output::read_png_text(&self.folder.mask(&record.output), PROVENANCE_KEYWORD).ok()??;
         let found: Provenance = serde_json::from_str(&text).ok()?;
         let same = found.origin == self.origin && found.prediction.content_hash.as_deref() == Some(content_hash);
         same.then_some(found)
@@ -130,12 +130,12 @@ impl Results {
 
     /// The files of an image besides its mask, and whether they are wanted.
     fn beside_mask(&self, record: &Record) -> [(bool, PathBuf); 4] {
-        let (folder, save, relative) = (&self.folder, self.save, &record.relative);
+        let (folder, save, output) = (&self.folder, self.save, &record.output);
         [
-            (save.overlays, folder.overlay(relative)),
-            (save.saliency, folder.saliency(relative)),
-            (save.yolo, folder.yolo(relative)),
-            (save.voc, folder.voc(relative)),
+            (save.overlays, folder.overlay(output)),
+            (save.saliency, folder.saliency(output)),
+            (save.yolo, folder.yolo(output)),
+            (save.voc, folder.voc(output)),
         ]
     }
 
@@ -149,26 +149,26 @@ impl Results {
         earlier: &Earlier,
     ) -> Result<Drawn, ResultsError> {
         let encoding = |source| ResultsError::Draw { image: record.path.clone(), source };
-        let (folder, save, relative) = (&self.folder, self.save, &record.relative);
+        let (folder, save, place) = (&self.folder, self.save, &record.output);
         let mut drawn = Drawn { replaces: matches!(earlier, Earlier::Foreign), files: Vec::new() };
         if save.overlays {
             let overlay = output::overlay(image, &found.mask, self.config.overlay_side_px);
             let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
-            drawn.files.push((folder.overlay(relative), bytes));
+            drawn.files.push((folder.overlay(place), bytes));
         }
         if save.saliency {
             let grey = found.saliency.map(|probability| (255.0 * probability).round() as u8);
             let bytes = output::encode_grey_png(&grey.resized_nearest(image.width, image.height)).map_err(encoding)?;
-            drawn.files.push((folder.saliency(relative), bytes));
+            drawn.files.push((folder.saliency(place), bytes));
         }
         if save.yolo || save.voc {
             let annotated = annotated(prediction, folder)?;
             if save.yolo {
-                drawn.files.push((folder.yolo(relative), output::yolo_labels(&annotated).into()));
+                drawn.files.push((folder.yolo(place), output::yolo_labels(&annotated).into()));
             }
             if save.voc {
                 let text = output::voc_annotation(&annotated, &self.categories);
-                drawn.files.push((folder.voc(relative), text.into()));
+                drawn.files.push((folder.voc(place), text.into()));
             }
         }
         if save.masks {
@@ -180,7 +180,7 @@ impl Results {
             let provenance = Provenance { origin: self.origin.clone(), overlay, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(&found.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
-            drawn.files.push((folder.mask(relative), bytes));
+            drawn.files.push((folder.mask(place), bytes));
         }
         Ok(drawn)
     }
@@ -189,7 +189,7 @@ impl Results {
     pub fn write(&self, record: &Record, drawn: &Drawn) -> Result<(), ResultsError> {
         if drawn.replaces {
             // First the old mask, so that nothing half done looks finished, then what would lie beside the new one.
-            remove_outdated(&self.folder.mask(&record.relative))?;
+            remove_outdated(&self.folder.mask(&record.output))?;
             self.beside_mask(record).iter().try_for_each(|(_, path)| remove_outdated(path))?;
         }
         for (path, bytes) in &drawn.files {

@@ -8,6 +8,7 @@ mod eval;
 mod eval_instances;
 mod face;
 mod kept_checkpoints;
+mod names;
 mod objects;
 mod real_data;
 mod words;

@@ -20,6 +20,7 @@ use crate::dataset::{self, Collection, truth};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
 use crate::method::{installed_weights, open_backbone};
+use crate::names;
 use crate::output::{LayOut, write_atomically};
 use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
@@ -339,7 +340,8 @@ impl Run<'_> {
             let mut table = csv::Writer::from_writer(writer);
             table.write_record(["path", "cluster", "confidence"])?;
             images.iter().try_for_each(|image| {
-                table.write_record([&image.name, &image.cluster.to_string(), &format!("{:.6}", image.confidence)])
+                let (name, cluster) = (names::in_sheet(&image.name), image.cluster.to_string());
+                table.write_record([&*name, &cluster, &format!("{:.6}", image.confidence)])
             })?;
             table.flush()
         })?;
@@ -387,7 +389,9 @@ impl Run<'_> {
         let out = &self.request.out;
         let ClusterResult { summary, images, curve } = &result;
         if let Some(kind) = self.request.lay_out {
-            let files = images.iter().filter_map(|image| Some((&*image.name, image.file.as_deref()?, image.cluster)));
+            let files = images
+                .iter()
+                .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
             kind.lay_out(out, files)?;
         }
         let write_report = || report::write(&out.join(REPORT), self.request, config, summary, images, curve);

@@ -76,9 +76,9 @@ pub fn of_images(
     };
     let width = backbone.extractor.image_width();
     let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
-    let records = collection.all_records().map(|record| record.map_err(SkippedFile::from));
+    let records = collection.records().map(|record| record.map_err(SkippedFile::from));
     let outcome = image_loop.run(&ImageVectors(backbone), records, None, |computed| {
-        let Record { path, relative } = computed.item;
+        let Record { path, relative, .. } = computed.item;
         gathered.values.extend(floats_from_bytes(&computed.bytes));
         gathered.images.push(GatheredImage { name: portable(&relative), file: Some(path) });
     });
@@ -107,7 +107,7 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     let images: Vec<GatheredImage> = match collection {
         None => (0..count).map(|row| GatheredImage { name: row.to_string(), file: None }).collect(),
         Some(collection) => {
-            let records = collection.all_records().map(|record| {
+            let records = collection.records().map(|record| {
                 let record = record?;
                 Ok(GatheredImage { name: portable(&record.relative), file: Some(record.path) })
             });

@@ -27,7 +27,7 @@ pub struct PredictRequest {
 /// What a segmenting run did.
 #[derive(Debug, Clone, Serialize)]
 pub struct PredictSummary {
-    #[serde(serialize_with = "crate::pipeline::lossy_path")]
+    #[serde(serialize_with = "crate::pipeline::path_as_text")]
     pub out: PathBuf,
     /// Images segmented in this run.
     pub segmented: u64,

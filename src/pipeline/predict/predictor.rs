@@ -73,7 +73,7 @@ impl Predictor<'_> {
                 skip.announce(observer);
             }
             totals.add(&outcome);
-            collected.push(&outcome.prediction, &outcome.source)?;
+            collected.push(&outcome.prediction, outcome.record.as_ref())?;
             observer.observe(Event::PhaseProgress { phase: Phase::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
         })?;
@@ -123,17 +123,17 @@ impl Predictor<'_> {
             Ok(record) => record,
             Err(error) => {
                 let relative = error.path().strip_prefix(&self.request.data).unwrap_or(error.path());
-                return Ok(Some(skipped(relative, error.path(), error.to_string())));
+                return Ok(Some(skipped(portable(relative), error.path(), error.to_string())));
             }
         };
         let content = match ImageContent::read(&record.path, &self.settings.pixels) {
             Ok(content) => content,
-            Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
+            Err(reason) => return Ok(Some(skipped_image(record, reason))),
         };
         let content_hash = content.hash.to_hex().to_string();
         let earlier = results.earlier(&record, &content_hash);
         if let Earlier::Finished(prediction) = earlier {
-            return Ok(Some(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone }));
+            return Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::AlreadyDone }));
         }
         timings.lap(|spent| &mut spent.decode);
         timings.begin_computing(semaphore);
@@ -142,30 +142,32 @@ impl Predictor<'_> {
         }
         let image = match content.decode(&self.settings.pixels) {
             Ok(image) => image,
-            Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
+            Err(reason) => return Ok(Some(skipped_image(record, reason))),
         };
         timings.lap(|spent| &mut spent.decode);
         let list = self.request.save.annotations();
         let segmentation = method.segment_timed(&image, list, &mut timings)?;
         let lists_objects = list || self.settings.objects.instances;
         let prediction = Prediction {
-            path: portable(&record.relative),
+            path: String::new(),
+            output: None,
             status: if segmentation.clusters > 1 { Status::Done } else { Status::OneCluster },
             reason: None,
             content_hash: Some(content_hash),
             result: Some(Measures::new(&segmentation, lists_objects)),
-        };
+        }
+        .of(&record);
         let drawn = results.draw(&record, &image, &segmentation, &prediction, &earlier)?;
         timings.end_computing();
         results.write(&record, &drawn)?;
         timings.lap(|spent| &mut spent.write);
-        Ok(Some(Outcome { source: record.path, prediction, kind: Kind::Segmented(timings.spent()) }))
+        Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::Segmented(timings.spent()) }))
     }
 }
 
 struct Outcome {
-    /// The image's file.
-    source: PathBuf,
+    /// None where there is no image.
+    record: Option<Record>,
     prediction: Prediction,
     kind: Kind,
 }
@@ -176,16 +178,22 @@ enum Kind {
     Skipped(SkippedFile),
 }
 
-fn skipped(relative: &Path, path: &Path, reason: String) -> Outcome {
+fn skipped_image(record: Record, reason: String) -> Outcome {
+    let mut outcome = skipped(String::new(), &record.path, reason);
+    outcome.prediction = outcome.prediction.of(&record);
+    outcome
+}
+
+fn skipped(name: String, path: &Path, reason: String) -> Outcome {
     let prediction = Prediction {
-        path: portable(relative),
+        path: name,
+        output: None,
         status: Status::Skipped,
         reason: Some(reason.clone()),
         content_hash: None,
         result: None,
     };
-    let source = path.to_path_buf();
-    Outcome { source: source.clone(), prediction, kind: Kind::Skipped(SkippedFile { path: source, reason }) }
+    Outcome { record: None, prediction, kind: Kind::Skipped(SkippedFile { path: path.to_path_buf(), reason }) }
 }
 
 /// What a run has done so far.

@@ -1,8 +1,7 @@
 //! What holds all images of a run: the table, annotations, and the page for people.
 
-use std::path::Path;
-
 use crate::config::Settings;
+use crate::dataset::Record;
 use crate::output::{self, write_atomically};
 use crate::pipeline::PipelineError;
 use crate::pixels::ImageContent;
@@ -27,11 +26,11 @@ impl<'a> Collected<'a> {
         Collected { results, report, folder, config }
     }
 
-    /// Adds an image, whose file is `source`.
-    pub fn push(&mut self, prediction: &Prediction, source: &Path) -> Result<(), PipelineError> {
+    /// Adds an image, whose record is there unless the image is none.
+    pub fn push(&mut self, prediction: &Prediction, record: Option<&Record>) -> Result<(), PipelineError> {
         self.results.push(prediction)?;
         if let Some(report) = &mut self.report {
-            report.push(prediction, || thumbnail(self.folder, prediction, source, self.config));
+            report.push(prediction, || thumbnail(self.folder, record?, self.config));
         }
         Ok(())
     }
@@ -47,8 +46,8 @@ impl<'a> Collected<'a> {
 }
 
 /// A small overlay from the image and its mask on disk; none where they cannot be read.
-fn thumbnail(folder: &ResultsFolder, prediction: &Prediction, source: &Path, config: &Settings) -> Option<Vec<u8>> {
-    let image = ImageContent::read(source, &config.pixels).ok()?.decode(&config.pixels).ok()?;
-    let mask = output::read_mask(&folder.mask(Path::new(&prediction.path))).ok()?;
+fn thumbnail(folder: &ResultsFolder, record: &Record, config: &Settings) -> Option<Vec<u8>> {
+    let image = ImageContent::read(&record.path, &config.pixels).ok()?.decode(&config.pixels).ok()?;
+    let mask = output::read_mask(&folder.mask(&record.output)).ok()?;
     output::thumbnail(&output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX), output::THUMBNAIL_SIDE_PX).ok()
 }

@@ -19,6 +19,7 @@ use crate::method::recipe::{Journal, Recipe};
 use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, TrainedStage};
 use crate::model::{Diagnostics, Verdict};
+use crate::names;
 use crate::output::{Cache, JsonLog, write_atomically};
 use crate::parallel::{thread_pool, workers};
 use crate::pixels::ImageItem;
@@ -42,7 +43,7 @@ pub struct TrainRequest {
 /// What a training run did.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainSummary {
-    #[serde(serialize_with = "super::lossy_path")]
+    #[serde(serialize_with = "super::path_as_text")]
     pub checkpoint: PathBuf,
     pub skipped: Vec<SkippedFile>,
     /// The network that tells objects and background apart.
@@ -117,7 +118,7 @@ pub fn train(
     let (prepared, left_out) = training.prepare(&records, (0..records.len()).collect(), &cache, &graphs)?;
     skipped.extend(left_out);
     for skip in &skipped {
-        let path = skip.path.to_string_lossy();
+        let path = names::text(skip.path.as_os_str());
         log.append(&serde_json::json!({"event": "skipped", "path": path, "reason": skip.reason}))?;
     }
     if prepared.images.is_empty() {
