@@ -134,6 +134,7 @@ fn train(arguments: &Arguments, seed: u64) -> Result<PathBuf, Box<dyn Error>> {
         weights: Some(arguments.weights.clone()),
         machine: Machine::default(),
         resume: true,
+        wait: None,
     };
     Ok(pipeline::train(settings, &request, &Silent)?.checkpoint)
 }

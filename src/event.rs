@@ -21,6 +21,8 @@ pub enum Phase {
     Inference,
     /// Holding results against ground truth, counted in images.
     Evaluation,
+    /// Holding results against their checksums, counted in images.
+    Verification,
 }
 
 /// Something that happened during a run.

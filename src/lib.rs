@@ -66,6 +66,8 @@ pub mod features;
 #[doc(hidden)]
 pub mod graph;
 #[doc(hidden)]
+pub mod manifest;
+#[doc(hidden)]
 pub mod method;
 #[doc(hidden)]
 pub mod metrics;

@@ -38,10 +38,6 @@ fn worded(error: &PipelineError) -> String {
         PipelineError::Cluster(error) => cluster(error),
         PipelineError::ClusterRun(error) => cluster_run(error),
         PipelineError::Config(error) => config(error),
-        PipelineError::LayOut(LayOutError::Occupied { folder }) => format!(
-            "{} is there already and was not laid out by deepcut; remove it or choose another --out",
-            folder.display()
-        ),
         PipelineError::Method(error) => method(error),
         PipelineError::Evaluate(error) => evaluate(error),
         PipelineError::Interrupted(run) => format!(

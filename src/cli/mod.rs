@@ -13,8 +13,10 @@ mod report;
 mod segment;
 mod settings;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deepcut::error::ErrorKind;
@@ -50,6 +52,7 @@ enum Command {
     Segment(segment::SegmentArguments),
     Cluster(cluster::ClusterArguments),
     Eval(eval::EvalArguments),
+    Verify(verify::VerifyArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
     Config(config::ConfigArguments),
@@ -68,6 +71,20 @@ struct TalkArguments {
     /// Print more of what happens; twice for details
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
+}
+
+/// What a run does while another one writes to the same folder.
+#[derive(Debug, Clone, Args)]
+struct WaitArguments {
+    /// Wait so long for another run that writes to the same folder; 0 refuses at once [default: until it has finished]
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+impl WaitArguments {
+    fn duration(&self) -> Option<Duration> {
+        self.wait.map(Duration::from_secs)
+    }
 }
 
 /// Where a run computes.
@@ -146,6 +163,7 @@ pub fn run() -> ExitCode {
         Command::Segment(arguments) => segment::run(arguments),
         Command::Cluster(arguments) => cluster::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Config(arguments) => config::run(arguments),
@@ -165,6 +183,9 @@ pub fn run() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<errors::WrongUsage>() {
         return 2;
+    }
+    if error.is::<verify::FaultsFound>() {
+        return 4;
     }
     match error.downcast_ref::<PipelineError>().map(PipelineError::kind) {
         Some(ErrorKind::Usage) => 2,

@@ -89,6 +89,7 @@ impl Reporter {
             Phase::Teaching => "teaching",
             Phase::Inference => "images",
             Phase::Evaluation => "scores",
+            Phase::Verification => "checksums",
         });
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }

@@ -3,14 +3,20 @@
 use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ignore::{DirEntry, WalkBuilder};
 
+use super::own_results::OwnResults;
 use super::{DatasetError, Found, is_image};
 
 /// Walks through `root`, depth first, every folder's entries sorted by the bytes of their names.
-pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Found, DatasetError>> + Send + use<> {
+pub(super) fn walk(
+    root: &Path,
+    own_results: OwnResults,
+) -> impl Iterator<Item = Result<Found, DatasetError>> + Send + use<> {
     let root = root.to_path_buf();
+    let own_results = Mutex::new(own_results);
     WalkBuilder::new(&root)
         .hidden(true)
         .ignore(true)
@@ -23,6 +29,10 @@ pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Found, DatasetErr
         .git_exclude(false)
         .follow_links(true)
         .sort_by_file_name(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()))
+        .filter_entry(move |entry| {
+            let mut own_results = own_results.lock().unwrap_or_else(PoisonError::into_inner);
+            entry.depth() == 0 || !own_results.include(entry.path())
+        })
         .build()
         .filter_map(move |entry| match entry {
             Ok(entry) => found(&root, entry),

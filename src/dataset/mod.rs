@@ -7,12 +7,13 @@
 mod discovery;
 mod error;
 mod list;
+mod own_results;
 mod places;
 pub mod truth;
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
@@ -22,7 +23,10 @@ use serde::{Deserialize, Serialize};
 pub use error::DatasetError;
 
 use crate::names;
+pub use own_results::PassedOver;
+
 use list::ImageList;
+use own_results::OwnResults;
 use places::Places;
 
 /// The extensions of image files, in lower case; a file's own may be in any case.
@@ -74,6 +78,8 @@ pub struct Collection {
     source: Source,
     /// The usable records, once somebody asks by number.
     index: OnceLock<Vec<Record>>,
+    /// What the last search passed over.
+    passed_over: Arc<Mutex<PassedOver>>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +104,7 @@ pub fn open(path: &Path) -> Result<Collection, DatasetError> {
     } else {
         Source::List(Arc::new(list::read(path)?))
     };
-    Ok(Collection { path: path.to_path_buf(), name: name_of(path, metadata.is_dir()), source, index: OnceLock::new() })
+    Ok(Collection { path: path.to_path_buf(), name: name_of(path, metadata.is_dir()), source, index: OnceLock::new(), passed_over: Arc::default() })
 }
 
 impl Collection {
@@ -124,6 +130,8 @@ impl Collection {
     /// to a folder that contains it adds nothing and is passed over. At a time only the entries of one folder and its
     /// ancestors are in memory.
     ///
+    /// What runs have written into the folder or one below it is no part of the collection: see [`crate::manifest`].
+    ///
     /// Lists: every line that is not blank, relative to the list's folder or absolute, each image once. A line that starts
     /// with `#` is a comment; `\\#` at its start stands for a name that does. Whether the images exist shows when they are
     /// read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before their extension.
@@ -131,12 +139,17 @@ impl Collection {
     /// An error concerns one file or folder and never ends the iteration.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
         let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match &self.source {
-            Source::Folder(root) => Box::new(discovery::walk(root)),
+            Source::Folder(root) => Box::new(discovery::walk(root, OwnResults::new(Arc::clone(&self.passed_over)))),
             Source::List(list) => Box::new(ImageList::found(Arc::clone(list))),
             Source::Image(found) => Box::new(iter::once(Ok(found.clone()))),
         };
         let mut places = Places::default();
         found.map(move |found| found.map(|Found { path, relative }| places.record(path, relative)))
+    }
+
+    /// What the search for [`Collection::records`] that began last has passed over so far because runs have written it.
+    pub fn passed_over(&self) -> PassedOver {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn index(&self) -> &[Record] {

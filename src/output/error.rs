@@ -22,6 +22,27 @@ pub enum OutputError {
     #[error("{} exists and is not an ordinary file; choose another path for the output", path.display())]
     OccupiedTarget { path: PathBuf },
 
+    #[error("{} is there already and was not made by deepcut; move it away or choose another output folder", path.display())]
+    Foreign { path: PathBuf },
+
+    #[error(
+        "{} was changed since deepcut wrote it; move it away to keep it, or remove it to have it made again",
+        path.display()
+    )]
+    Changed { path: PathBuf },
+
+    #[error(
+        "{} does not tell what in its folder is deepcut's: {source}; choose another output folder",
+        path.display()
+    )]
+    Manifest { path: PathBuf, source: io::Error },
+
+    #[error("process {process} is writing to {}; repeat the command when it has finished", path.display())]
+    InUse { path: PathBuf, process: String },
+
+    #[error("interrupted while waiting for the output folder")]
+    Interrupted,
+
     #[error("cannot read {}: {source}; check that the file exists and may be read", path.display())]
     Read { path: PathBuf, source: io::Error },
 
@@ -32,7 +53,14 @@ pub enum OutputError {
 impl OutputError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
-        ErrorKind::InputOutput
+        match self {
+            OutputError::Foreign { .. }
+            | OutputError::Changed { .. }
+            | OutputError::InUse { .. }
+            | OutputError::Manifest { .. } => ErrorKind::Usage,
+            OutputError::Interrupted => ErrorKind::Interrupted,
+            _ => ErrorKind::InputOutput,
+        }
     }
 
     pub(super) fn write(path: &Path, source: io::Error) -> Self {

@@ -15,6 +15,9 @@ pub enum ResultsError {
     #[error(transparent)]
     Output(#[from] OutputError),
 
+    #[error("{}: no run of deepcut has written there; give the folder that was its output", out.display())]
+    NoRun { out: PathBuf },
+
     #[error("cannot draw {}: {source}", image.display())]
     Draw { image: PathBuf, source: EncodeError },
 
@@ -47,6 +50,7 @@ impl ResultsError {
         match self {
             ResultsError::Output(error) => error.kind(),
             ResultsError::Listing(error) => error.kind(),
+            ResultsError::NoRun { .. } => ErrorKind::Usage,
             ResultsError::Draw { .. } | ResultsError::Unreadable { .. } => ErrorKind::InputOutput,
             _ => ErrorKind::Untrusted,
         }

@@ -6,13 +6,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ResultsError, TableLine};
+use super::{ResultsError, SaveKinds, TableLine};
 use crate::dataset::truth::{files_below, image_key};
+use crate::output::Claim;
 use crate::segment::Label;
 
 const MASKS: &str = "masks";
 const OVERLAYS: &str = "overlays";
 const SALIENCY: &str = "saliency";
+const VOC: &str = "voc";
+const YOLO: &str = "yolo";
+const YOLO_DATA: &str = "yolo/data.yaml";
+const COCO: &str = "coco.json";
+const REPORT: &str = "report.html";
+const TABLE: &str = "predictions.jsonl";
+const LABELS: &str = "labels.json";
 
 /// What `labels.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,43 +61,60 @@ impl ResultsFolder {
 
     /// Where trainers look for it: beside a folder `images`, under the same name.
     pub fn yolo(&self, output: &Path) -> PathBuf {
-        self.root.join("yolo/labels").join(extended(output, "txt"))
+        self.root.join(YOLO).join("labels").join(extended(output, "txt"))
     }
 
     pub fn yolo_data(&self) -> PathBuf {
-        self.root.join("yolo/data.yaml")
+        self.root.join(YOLO_DATA)
     }
 
     pub fn voc(&self, output: &Path) -> PathBuf {
-        self.root.join("voc").join(extended(output, "xml"))
+        self.root.join(VOC).join(extended(output, "xml"))
     }
 
     pub fn coco(&self) -> PathBuf {
-        self.root.join("coco.json")
+        self.root.join(COCO)
     }
 
     /// One page for people.
     pub fn report(&self) -> PathBuf {
-        self.root.join("report.html")
+        self.root.join(REPORT)
     }
 
     /// One line per image.
     pub fn table(&self) -> PathBuf {
-        self.root.join("predictions.jsonl")
+        self.root.join(TABLE)
     }
 
     /// What the mask values mean.
     pub fn labels(&self) -> PathBuf {
-        self.root.join("labels.json")
+        self.root.join(LABELS)
     }
 
     pub fn masks_folder(&self) -> PathBuf {
         self.root.join(MASKS)
     }
 
-    /// The folders with pictures, which a search for images has to pass over.
-    pub fn pictures(&self) -> [PathBuf; 3] {
-        [MASKS, OVERLAYS, SALIENCY].map(|kind| self.root.join(kind))
+    /// The names that a run writes which saves this.
+    pub fn claims(save: SaveKinds) -> Vec<Claim> {
+        let claims = [
+            (true, Claim::file(LABELS)),
+            (true, Claim::file(TABLE)),
+            (save.masks, Claim::folder(MASKS)),
+            (save.overlays, Claim::folder(OVERLAYS)),
+            (save.saliency, Claim::folder(SALIENCY)),
+            (save.report, Claim::file(REPORT)),
+            (save.coco, Claim::file(COCO)),
+            (save.yolo, Claim::folder(YOLO)),
+            (save.yolo, Claim::file(YOLO_DATA)),
+            (save.voc, Claim::folder(VOC)),
+        ];
+        claims.into_iter().filter_map(|(written, claim)| written.then_some(claim)).collect()
+    }
+
+    /// The names of what describes all images of a run but the meaning of masks.
+    pub(super) fn descriptions() -> [&'static str; 3] {
+        [TABLE, COCO, REPORT]
     }
 
     /// What the mask values mean; none without a table of labels.

@@ -10,5 +10,7 @@ mod face;
 mod kept_checkpoints;
 mod names;
 mod objects;
+#[cfg(unix)]
+mod ownership;
 mod real_data;
 mod words;

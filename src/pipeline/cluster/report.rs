@@ -7,12 +7,13 @@ use rayon::prelude::*;
 
 use super::{ClusterRequest, ClusterSummary, ClusteredImage};
 use crate::config::Settings;
-use crate::output::{OutputError, THUMBNAIL_SIDE_PX, thumbnail, write_atomically};
+use crate::output::{OutputError, OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
 use crate::pixels::ImageContent;
 use crate::report::ClusterReport;
 
 /// Writes the report to `path`. An image that cannot be read again has no picture in it.
 pub fn write(
+    folder: &OutputFolder,
     path: &Path,
     request: &ClusterRequest,
     config: &Settings,
@@ -41,7 +42,7 @@ pub fn write(
     };
     let mut pictures: BTreeMap<usize, Vec<u8>> = report.pictured().into_par_iter().filter_map(picture).collect();
     let page = report.html(|index| pictures.remove(&index));
-    write_atomically(path, |writer| writer.write_all(page.as_bytes()))
+    folder.write(path, |writer| writer.write_all(page.as_bytes()))
 }
 
 /// How the clusters came to be, for the reader.

@@ -7,6 +7,7 @@ mod report;
 pub(super) use predictor::Predictor;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -22,6 +23,8 @@ pub struct PredictRequest {
     pub save: SaveKinds,
     /// Do again what is already done.
     pub overwrite: bool,
+    /// How long to wait for another run that writes to the same folder; none waits until it has finished.
+    pub wait: Option<Duration>,
 }
 
 /// What a segmenting run did.

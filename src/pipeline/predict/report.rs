@@ -2,17 +2,17 @@
 
 use crate::config::Settings;
 use crate::dataset::Record;
-use crate::output::{self, write_atomically};
+use crate::output;
 use crate::pipeline::PipelineError;
 use crate::pixels::ImageContent;
 use crate::report::MaskReport;
-use crate::results::{self, Prediction, ResultsFolder};
+use crate::results::{self, Prediction, Results, ResultsFolder};
 
 /// The collected results with the report, where one is wanted.
 pub struct Collected<'a> {
     results: results::Collected<'a>,
     report: Option<MaskReport>,
-    folder: &'a ResultsFolder,
+    out: &'a Results,
     config: &'a Settings,
 }
 
@@ -20,17 +20,17 @@ impl<'a> Collected<'a> {
     pub fn new(
         results: results::Collected<'a>,
         report: Option<MaskReport>,
-        folder: &'a ResultsFolder,
+        out: &'a Results,
         config: &'a Settings,
     ) -> Self {
-        Collected { results, report, folder, config }
+        Collected { results, report, out, config }
     }
 
     /// Adds an image, whose record is there unless the image is none.
     pub fn push(&mut self, prediction: &Prediction, record: Option<&Record>) -> Result<(), PipelineError> {
         self.results.push(prediction)?;
         if let Some(report) = &mut self.report {
-            report.push(prediction, || thumbnail(self.folder, record?, self.config));
+            report.push(prediction, || thumbnail(self.out.folder(), record?, self.config));
         }
         Ok(())
     }
@@ -39,7 +39,7 @@ impl<'a> Collected<'a> {
     pub fn finish(self) -> Result<(), PipelineError> {
         if let Some(report) = self.report {
             let page = report.finish();
-            write_atomically(&self.folder.report(), |writer| writer.write_all(page.as_bytes()))?;
+            self.out.out().write(&self.out.folder().report(), |writer| writer.write_all(page.as_bytes()))?;
         }
         Ok(self.results.finish()?)
     }
