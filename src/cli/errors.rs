@@ -3,7 +3,7 @@
 use deepcut::config::ConfigError;
 use deepcut::method::MethodError;
 use deepcut::parallel::ThreadsError;
-use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
+use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
 const FLAGS: [(&str, &str); 11] = [

@@ -39,7 +39,9 @@ pub fn run(arguments: &VerifyArguments) -> anyhow::Result<Done> {
         reporter.line(&format!("{word}: {}", path.display()));
     }
     let unfinished = match found.unfinished {
-        true => "; a run is not finished there, so that masks and what lies beside them were not checked: repeat its command",
+        true => {
+            "; a run is not finished there, so that masks and what lies beside them were not checked: repeat its command"
+        }
         false => "",
     };
     let text = match found.faults.len() {

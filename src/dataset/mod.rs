@@ -104,7 +104,13 @@ pub fn open(path: &Path) -> Result<Collection, DatasetError> {
     } else {
         Source::List(Arc::new(list::read(path)?))
     };
-    Ok(Collection { path: path.to_path_buf(), name: name_of(path, metadata.is_dir()), source, index: OnceLock::new(), passed_over: Arc::default() })
+    Ok(Collection {
+        path: path.to_path_buf(),
+        name: name_of(path, metadata.is_dir()),
+        source,
+        index: OnceLock::new(),
+        passed_over: Arc::default(),
+    })
 }
 
 impl Collection {

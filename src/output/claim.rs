@@ -47,7 +47,8 @@ pub(super) fn check(root: &Path, manifest: Option<&Manifest>, claims: &[Claim]) 
             (Made::Folder, _) if !metadata.is_dir() => true,
             (Made::Folder, Some(_)) => false,
             (Made::Folder, None) => {
-                let mut entries = fs::read_dir(&path).map_err(|source| OutputError::Read { path: path.clone(), source })?;
+                let mut entries =
+                    fs::read_dir(&path).map_err(|source| OutputError::Read { path: path.clone(), source })?;
                 entries.next().is_some()
             }
             (Made::File(_) | Made::Working, None) => true,

@@ -22,7 +22,7 @@ pub enum OutputError {
     #[error("{} exists and is not an ordinary file; choose another path for the output", path.display())]
     OccupiedTarget { path: PathBuf },
 
-    #[error("{} is there already and was not made by deepcut; move it away or choose another output folder", path.display())]
+    #[error("{} is there already and not known to be deepcut's; move it away or choose another output folder", path.display())]
     Foreign { path: PathBuf },
 
     #[error(

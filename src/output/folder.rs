@@ -97,11 +97,7 @@ impl OutputFolder {
     }
 
     /// Lets `write` fill the file `path`, below a claimed name, which then appears at once and complete, replacing an older one.
-    pub fn write(
-        &self,
-        path: &Path,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), OutputError> {
+    pub fn write(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
         let mut pending = self.begin(path)?;
         write(pending.writer()).map_err(|source| OutputError::write(path, source))?;
         pending.commit()
@@ -111,8 +107,7 @@ impl OutputFolder {
     pub(super) fn begin(&self, path: &Path) -> Result<PendingFile<'_>, OutputError> {
         debug_assert!(self.owns(path), "{} is not claimed", path.display());
         self.create_parent(path)?;
-        let temporary =
-            TemporaryFile::create(&self.temporary()).map_err(|source| OutputError::write(path, source))?;
+        let temporary = TemporaryFile::create(&self.temporary()).map_err(|source| OutputError::write(path, source))?;
         Ok(PendingFile { temporary, target: path.to_path_buf(), folder: self })
     }
 
@@ -177,9 +172,7 @@ impl OutputFolder {
     /// Makes everything that was written and removed durable.
     pub fn sync(&self) -> Result<(), OutputError> {
         let folders = std::mem::take(&mut held(&self.unsynced).folders);
-        folders.iter().try_for_each(|folder| {
-            sync_folder(folder).map_err(|source| OutputError::write(folder, source))
-        })
+        folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|source| OutputError::write(folder, source)))
     }
 
     /// Says what a finished run wrote of every image, or that what is here is of no finished run.
@@ -299,8 +292,7 @@ fn read_manifest(root: &Path) -> Result<Option<Manifest>, OutputError> {
 /// Locks the file `path` for this process, which lets it go when it ends, however it ends.
 fn lock(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observer) -> Result<File, OutputError> {
     let failed = |source| OutputError::write(path, source);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
     let (began, mut told) = (Instant::now(), false);
     loop {
         match file.try_lock() {
@@ -334,7 +326,10 @@ fn lock(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observe
         std::thread::sleep(LOCK_INTERVAL);
     }
     // For the message of whoever has to wait.
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(failed)?;
     Ok(file)
 }
 

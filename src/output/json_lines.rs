@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::OutputError;
 use super::atomic::create_parent;
 use super::folder::{OutputFolder, PendingFile};
-use super::OutputError;
 
 /// A file of JSON lines that appears under its name when it is finished; dropped before, it leaves nothing behind.
 #[derive(Debug)]

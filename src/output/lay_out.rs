@@ -151,7 +151,8 @@ impl LayOut {
             }
             .map_err(failed(&target))?;
             let placed = Placed::at(&target).map_err(failed(&target))?;
-            list += &serde_json::to_string(&(place.as_os_str(), placed)).map_err(|error| failed(&target)(error.into()))?;
+            list +=
+                &serde_json::to_string(&(place.as_os_str(), placed)).map_err(|error| failed(&target)(error.into()))?;
             list.push('\n');
         }
         if folder.symlink_metadata().is_ok() {

@@ -104,9 +104,8 @@ impl Sealed {
     /// The state of a file's bytes.
     pub fn state_of(self, bytes: &[u8]) -> FileState {
         let found = self.find(bytes);
-        let fits = |seal: &Range<usize>| {
-            bytes[seal.clone()] == *self.seal_for(&[&bytes[..seal.start], &bytes[seal.end..]])
-        };
+        let fits =
+            |seal: &Range<usize>| bytes[seal.clone()] == *self.seal_for(&[&bytes[..seal.start], &bytes[seal.end..]]);
         if found.as_ref().is_some_and(fits) {
             return FileState::Intact;
         }
@@ -117,7 +116,10 @@ impl Sealed {
             // The format has checksums of its own: what decodes was not damaged by chance.
             Sealed::Png => is_whole_png(bytes) || !self.is_recognisable(bytes),
             // Programs that write the picture anew leave out the seal or put it elsewhere.
-            Sealed::Jpeg => found.is_none() && (pixels::decode(bytes, &DecodeLimits::default()).is_ok() || !self.is_recognisable(bytes)),
+            Sealed::Jpeg => {
+                found.is_none()
+                    && (pixels::decode(bytes, &DecodeLimits::default()).is_ok() || !self.is_recognisable(bytes))
+            }
             // Text of a run that has lost its end is no whole one; any other may have been written by hand.
             Sealed::Xml => match str::from_utf8(bytes) {
                 Ok(text) => {
@@ -149,7 +151,9 @@ fn has_keyword(bytes: &[u8]) -> bool {
 fn is_whole_png(bytes: &[u8]) -> bool {
     let Some(mut rest) = bytes.strip_prefix(PNG_SIGNATURE) else { return false };
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let Some((chunk, after)) = after.split_at_checked(4 + u32::from_be_bytes(*length) as usize) else { return false };
+        let Some((chunk, after)) = after.split_at_checked(4 + u32::from_be_bytes(*length) as usize) else {
+            return false;
+        };
         let Some((checksum, after)) = after.split_first_chunk::<4>() else { return false };
         if crc32fast::hash(chunk) != u32::from_be_bytes(*checksum) {
             return false;

@@ -12,7 +12,8 @@ use crate::dataset::Record;
 use crate::manifest::Made;
 use crate::method::Segmentation;
 use crate::output::{
-    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, FileState, JsonLines, OutputConfig, OutputFolder, Sealed,
+    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, FileState, JsonLines, OutputConfig, OutputFolder,
+    Sealed,
 };
 use crate::raster::{Rectangle, RgbImage};
 use crate::segment::{Label, Legend};
@@ -107,7 +108,9 @@ impl Results {
             let path = kind.path(&self.folder, &record.output);
             let look = || -> io::Result<bool> {
                 match path.symlink_metadata() {
-                    Ok(metadata) if metadata.is_file() && kind.sealed().is_some() && Sealed::is_marked(&path)? => Ok(false),
+                    Ok(metadata) if metadata.is_file() && kind.sealed().is_some() && Sealed::is_marked(&path)? => {
+                        Ok(false)
+                    }
                     Ok(_) => Ok(self.state(kind, record)? == FileState::Changed),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
                     Err(error) => Err(error),

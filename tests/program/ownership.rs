@@ -61,7 +61,7 @@ fn files_that_no_run_made_are_named_and_never_touched() {
         let before = listing(&out);
         for further in [&[][..], &["--overwrite"]] {
             let said = expect_error(2, &[&infer(&ckpt, &data, &out)[..], further].concat());
-            assert!(said.contains(path_text(&out)) && said.contains("not made by deepcut"), "{name}: {said}");
+            assert!(said.contains(path_text(&out)) && said.contains("not known to be deepcut's"), "{name}: {said}");
         }
         assert_eq!(listing(&out), before, "{name}");
     }
@@ -79,7 +79,7 @@ fn files_that_no_run_made_are_named_and_never_touched() {
                 arguments.push("--link");
             }
             let said = expect_error(2, &arguments);
-            assert!(said.contains("not made by deepcut"), "{name}: {said}");
+            assert!(said.contains("not known to be deepcut's"), "{name}: {said}");
             assert_eq!(listing(&out), before, "{name}");
         }
     }

@@ -417,7 +417,8 @@ impl Run<'_> {
                 .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
             kind.lay_out(self.folder, files)?;
         }
-        let write_report = || report::write(self.folder, &out.join(REPORT), self.request, config, summary, images, curve);
+        let write_report =
+            || report::write(self.folder, &out.join(REPORT), self.request, config, summary, images, curve);
         self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
         self.folder.write(&out.join(SUMMARY), |writer| {
