@@ -11,4 +11,6 @@ mod kept_checkpoints;
 mod names;
 mod objects;
 mod real_data;
+#[cfg(target_os = "linux")]
+mod special_files;
 mod words;
