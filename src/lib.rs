@@ -45,7 +45,7 @@
 //!
 //! Collections have a story of their own: `cluster` groups their images, one vector each. `evaluate` holds results against
 //! ground truth, and `metrics` says how good masks, boxes and clusterings are. `config` is every room's settings in one place, `pipeline` adds
-//! files, threads and progress, and every room reports through [`event`]. `error`, `names`, `raster`, `numerics`, `parallel`
+//! files, threads and progress, and every room reports through [`event`]. `error`, `files`, `names`, `raster`, `numerics`, `parallel`
 //! and `tensor` are foundations that any room may stand on.
 
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used))]
@@ -63,6 +63,8 @@ pub mod evaluate;
 pub mod event;
 #[doc(hidden)]
 pub mod features;
+#[doc(hidden)]
+pub mod files;
 #[doc(hidden)]
 pub mod graph;
 #[doc(hidden)]

@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 11] = [
+const FLAGS: [(&str, &str); 12] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -16,6 +16,7 @@ const FLAGS: [(&str, &str); 11] = [
     ("`segment.seed`", "--seed"),
     ("`segment.method` = \"spectral\"", "--method spectral"),
     ("`device`", "--device"),
+    ("`memory`", "--memory"),
     ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
 ];

@@ -96,6 +96,10 @@ struct MachineArguments {
     /// Threads on the processor; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// Memory for images that are read and decoded at a time, such as 4GiB or 512MiB; a number alone means MiB [default: a
+    /// quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    memory: Option<u64>,
     /// What a vision transformer's products are computed in [default: f32, or what the configuration or the checkpoint at
     /// hand says]
     #[arg(long, value_enum)]
@@ -107,6 +111,7 @@ impl From<&MachineArguments> for Machine {
         Machine {
             device: arguments.device.into(),
             threads: arguments.threads,
+            memory: arguments.memory,
             precision: arguments.precision.map(|precision| match precision {
                 PrecisionArgument::F32 => Precision::F32,
                 PrecisionArgument::Bf16 => Precision::Bf16,
@@ -193,6 +198,21 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         Some(ErrorKind::Interrupted) => report::interrupt_exit_code(),
         _ => 5,
     }
+}
+
+/// Bytes in a size such as `4GiB`, `512MiB` or `512`.
+fn memory_size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "mib" | "m" => 20,
+        "kib" | "k" => 10,
+        "gib" | "g" => 30,
+        "tib" | "t" => 40,
+        _ => return Err("write it as 4GiB, 512MiB or 512".into()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "write it as 4GiB, 512MiB or 512".into())
 }
 
 /// Prints a line to standard output. A reader that has heard enough and closed its end is no failure.

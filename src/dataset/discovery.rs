@@ -9,6 +9,7 @@ use ignore::{DirEntry, WalkBuilder};
 
 use super::own_results::OwnResults;
 use super::{DatasetError, Found, is_image};
+use crate::files;
 
 /// Walks through `root`, depth first, every folder's entries sorted by the bytes of their names.
 pub(super) fn walk(
@@ -47,8 +48,12 @@ fn found(root: &Path, entry: DirEntry) -> Option<Result<Found, DatasetError>> {
         let (path, reason) = (entry.path().to_path_buf(), error.to_string());
         return Some(Err(DatasetError::IgnoreFile { path, reason }));
     }
-    if !entry.file_type().is_some_and(|kind| kind.is_file()) || !is_image(entry.path()) {
+    if !is_image(entry.path()) || entry.depth() == 0 {
         return None;
+    }
+    if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+        let kind = entry.path().metadata().ok().and_then(|metadata| files::kind(&metadata));
+        return Some(Err(DatasetError::NoFile { path: entry.into_path(), kind: kind? }));
     }
     let path = entry.into_path();
     let relative = path.strip_prefix(root).ok()?.to_path_buf();

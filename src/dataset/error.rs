@@ -28,6 +28,9 @@ pub enum DatasetError {
     #[error("line {line} of {} names no file: {entry}; put the path of an image there", shown(path))]
     NoFileName { path: PathBuf, line: usize, entry: String },
 
+    #[error("{} has the name of an image and is {kind}; rename or remove it", shown(path))]
+    NoFile { path: PathBuf, kind: &'static str },
+
     #[error("cannot use all ignore files of {}: {reason}; correct the pattern", shown(path))]
     IgnoreFile { path: PathBuf, reason: String },
 }
@@ -47,6 +50,7 @@ impl DatasetError {
             | Self::BrokenLink { path }
             | Self::NotAList { path, .. }
             | Self::NoFileName { path, .. }
+            | Self::NoFile { path, .. }
             | Self::IgnoreFile { path, .. } => path,
         }
     }

@@ -1,12 +1,12 @@
 //! Text files that list images, one path per line.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::{DatasetError, Found, ordinary_components};
+use crate::files;
 
 /// More bytes than any system's paths have: what has a longer line is no list, and need not be read into memory.
 const MAX_LINE_BYTES: usize = 1 << 16;
@@ -34,7 +34,7 @@ impl ImageList {
 /// Reads the list at `path`. Spaces around an entry, a byte order mark and carriage returns do not count.
 pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
     let unreadable = |source| DatasetError::reading(path, source);
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut reader = BufReader::new(files::open(path).map_err(unreadable)?);
     let folder = Folder::of(path);
     let mut list = ImageList { list: path.to_path_buf(), found: Vec::new(), nameless: Vec::new() };
     let mut bytes = Vec::new();

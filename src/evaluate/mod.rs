@@ -21,6 +21,7 @@ use serde::{Serialize, Serializer};
 
 use crate::dataset::truth::{Annotated, Truth};
 use crate::event::{Event, Observer, Phase};
+use crate::files;
 use crate::output::write_atomically;
 use crate::parallel::thread_pool;
 use crate::pixels::decode_label_map;
@@ -31,6 +32,9 @@ use matching::Matches;
 
 /// Images that are decoded and scored at a time; bounds the memory.
 const CHUNK: usize = 32;
+
+/// No map that can be decoded has a larger file.
+const MOST_BYTES_OF_MAP: u64 = 1 << 30;
 
 /// What to score, against what.
 #[derive(Debug, Clone)]
@@ -320,7 +324,8 @@ struct Compared<R> {
 
 /// Reads a label map, of results or of ground truth.
 fn read_map(path: &Path) -> Result<LabelMap, EvaluateError> {
-    let bytes = std::fs::read(path).map_err(|source| EvaluateError::Unreadable { path: path.to_path_buf(), source })?;
+    let bytes = files::read(path, MOST_BYTES_OF_MAP)
+        .map_err(|source| EvaluateError::Unreadable { path: path.to_path_buf(), source })?;
     decode_label_map(&bytes).map_err(|source| EvaluateError::BrokenMap { path: path.to_path_buf(), source })
 }
 

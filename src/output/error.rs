@@ -63,6 +63,16 @@ impl OutputError {
         }
     }
 
+    /// Whether the system takes no file of such a name, however often it is tried.
+    pub fn is_of_name(&self) -> bool {
+        match self {
+            Self::CreateFolder { source, .. } | Self::Write { source, .. } | Self::Remove { source, .. } => {
+                source.kind() == io::ErrorKind::InvalidFilename
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn write(path: &Path, source: io::Error) -> Self {
         Self::Write { path: path.to_path_buf(), source }
     }

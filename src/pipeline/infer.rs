@@ -75,7 +75,7 @@ mod tests {
         let data = folder.path().join("data");
         std::fs::create_dir(&data).unwrap();
         test_pictures::write(&data);
-        let machine = Machine { device: DeviceChoice::Cpu, threads: 2, precision: None };
+        let machine = Machine { device: DeviceChoice::Cpu, threads: 2, ..Machine::default() };
         for (name, parts, kind) in [("association", 0, "association"), ("parts", 2, "association"), ("cc", 0, "cc")] {
             let mut settings = test_pictures::SETTINGS.map(str::to_string).to_vec();
             settings.extend([

@@ -45,6 +45,11 @@ pub enum ResultsError {
 }
 
 impl ResultsError {
+    /// Whether the system takes no file of the name that results would have, however often it is tried.
+    pub fn is_of_name(&self) -> bool {
+        matches!(self, ResultsError::Output(error) if error.is_of_name())
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {

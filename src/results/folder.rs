@@ -8,8 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{ResultsError, SaveKinds, TableLine};
 use crate::dataset::truth::{files_below, image_key};
+use crate::files;
 use crate::output::Claim;
 use crate::segment::Label;
+
+/// Tables of ten million images with all their objects are larger, and are not read into memory.
+const MOST_BYTES: u64 = 16 << 30;
 
 const MASKS: &str = "masks";
 const OVERLAYS: &str = "overlays";
@@ -124,14 +128,14 @@ impl ResultsFolder {
 
     pub(super) fn read_label_table(&self) -> Result<Option<LabelTable>, ResultsError> {
         let path = self.labels();
-        let Some(bytes) = read_if_there(&path, std::fs::read)? else { return Ok(None) };
+        let Some(bytes) = read_if_there(&path, files::read)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| ResultsError::BrokenLabels { path, source })
     }
 
     /// The lines of the table by the images' keys (see [`image_key`]); none without a table.
     pub fn read_table(&self) -> Result<Option<BTreeMap<String, TableLine>>, ResultsError> {
         let path = self.table();
-        let Some(text) = read_if_there(&path, std::fs::read_to_string)? else { return Ok(None) };
+        let Some(text) = read_if_there(&path, files::read_text)? else { return Ok(None) };
         let mut lines: BTreeMap<String, TableLine> = BTreeMap::new();
         for (index, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
             let (path, number) = (path.clone(), index + 1);
@@ -186,8 +190,8 @@ fn pictures_below(folder: &Path) -> Result<Vec<(String, PathBuf)>, ResultsError>
 }
 
 /// What `read` gives; none if the file is not there.
-fn read_if_there<'a, T>(path: &'a Path, read: fn(&'a Path) -> io::Result<T>) -> Result<Option<T>, ResultsError> {
-    match read(path) {
+fn read_if_there<'a, T>(path: &'a Path, read: fn(&'a Path, u64) -> io::Result<T>) -> Result<Option<T>, ResultsError> {
+    match read(path, MOST_BYTES) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ResultsError::Unreadable { path: path.to_path_buf(), source }),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms that anyone may use; they use only each other.
-const FOUNDATIONS: [&str; 8] = ["error", "event", "manifest", "names", "numerics", "parallel", "raster", "tensor"];
+const FOUNDATIONS: [&str; 9] =
+    ["error", "event", "files", "manifest", "names", "numerics", "parallel", "raster", "tensor"];
 
 /// For every other room, the rooms it may use besides itself and the foundations.
 const MAY_USE: &[(&str, &[&str])] = &[

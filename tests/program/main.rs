@@ -13,4 +13,6 @@ mod objects;
 #[cfg(unix)]
 mod ownership;
 mod real_data;
+#[cfg(target_os = "linux")]
+mod special_files;
 mod words;

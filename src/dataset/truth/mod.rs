@@ -104,10 +104,9 @@ impl TruthError {
 
 /// The text of a file of at most `max_mebibytes`.
 fn read_text(path: &Path, max_mebibytes: u64) -> Result<String, TruthError> {
-    let unreadable = |source| TruthError::Unreadable { path: path.to_path_buf(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > max_mebibytes << 20 {
-        return Err(TruthError::TooLarge { path: path.to_path_buf(), mebibytes: max_mebibytes });
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    String::from_utf8(bytes).map_err(|error| TruthError::malformed(path, format!("it is no UTF-8 text ({error})")))
+    crate::files::read_text(path, max_mebibytes << 20).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => TruthError::TooLarge { path: path.to_path_buf(), mebibytes: max_mebibytes },
+        io::ErrorKind::InvalidData => TruthError::malformed(path, source),
+        _ => TruthError::Unreadable { path: path.to_path_buf(), source },
+    })
 }

@@ -20,6 +20,7 @@ use crate::config::{Purpose, Settings, with_overrides};
 use crate::dataset::{self, Collection, truth};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
+use crate::files;
 use crate::method::{installed_weights, open_backbone};
 use crate::names;
 use crate::output::{Claim, LayOut, OutputFolder};
@@ -100,6 +101,9 @@ pub struct ClusterSummary {
     pub out: PathBuf,
 }
 
+/// Clusters have a vector each, and there are no millions of them.
+const MOST_BYTES: u64 = 4 << 30;
+
 const ASSIGNMENTS: &str = "assignments.csv";
 const REPORT: &str = "report.html";
 const SUMMARY: &str = "summary.json";
@@ -116,7 +120,7 @@ pub fn cluster(
     observer: &dyn Observer,
 ) -> Result<ClusterResult, PipelineError> {
     let pool = thread_pool(request.machine.threads)?;
-    let device = request.machine.device.open()?;
+    let device = request.machine.open()?;
     let device_name = tensor::name(&device);
     let collection = request.data.as_deref().map(dataset::open).transpose()?;
     if collection.is_none() && (request.features.is_none() || request.lay_out.is_some()) {
@@ -245,7 +249,8 @@ impl Run<'_> {
             return Err(ClusterRunError::SweepOfClusters.into());
         }
         let at = || path.to_path_buf();
-        let bytes = std::fs::read(path).map_err(|source| ClusterRunError::Unreadable { path: at(), source })?;
+        let bytes =
+            files::read(path, MOST_BYTES).map_err(|source| ClusterRunError::Unreadable { path: at(), source })?;
         let model =
             ClusterModel::from_bytes(&bytes).map_err(|source| ClusterRunError::Unusable { path: at(), source })?;
         let header = model.header();

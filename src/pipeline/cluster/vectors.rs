@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{CACHE, ClusterRequest, ClusterRunError};
 use crate::config::Settings;
-use crate::dataset::{Collection, Record};
+use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer};
 use crate::features::{Backbone, BatchExtractor, Prepared, read_vectors};
 use crate::nodes::Layout;
@@ -109,11 +109,13 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     let images: Vec<GatheredImage> = match collection {
         None => (0..count).map(|row| GatheredImage { name: row.to_string(), file: None }).collect(),
         Some(collection) => {
-            let records = collection.records().map(|record| {
+            // A file that is left out would shift all rows after it: here no error may be passed over but that of what is
+            // no file at all, and had no row.
+            let records = collection.records().filter(|record| !matches!(record, Err(DatasetError::NoFile { .. })));
+            let records = records.map(|record| {
                 let record = record?;
                 Ok(GatheredImage { name: portable(&record.relative), file: Some(record.path) })
             });
-            // A file that is left out would shift all rows after it: here no error may be passed over.
             records.collect::<Result<_, PipelineError>>()?
         }
     };

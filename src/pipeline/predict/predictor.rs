@@ -180,7 +180,12 @@ impl Predictor<'_> {
         .of(&record);
         let drawn = results.draw(&record, &image, &segmentation, &prediction, &earlier)?;
         timings.end_computing();
-        results.write(&record, &drawn)?;
+        match results.write(&record, &drawn) {
+            Err(error) if error.is_of_name() => {
+                return Ok(Some(skipped_image(record, format!("its name is too long for its results: {error}"))));
+            }
+            result => result?,
+        }
         timings.lap(|spent| &mut spent.write);
         Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::Segmented(timings.spent()) }))
     }

@@ -234,7 +234,7 @@ impl<'a> Training<'a> {
         machine: &Machine,
         observer: &'a dyn Observer,
     ) -> Result<Training<'a>, PipelineError> {
-        let device = machine.device.open()?;
+        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         let resolved = settings.resolve(Purpose::Train, has_weights, machine.precision).map_err(MethodError::from)?;
         let backbone = open_backbone(&resolved, weights, None, &device)?;
