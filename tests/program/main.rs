@@ -10,4 +10,6 @@ mod face;
 mod kept_checkpoints;
 mod objects;
 mod real_data;
+#[cfg(target_os = "linux")]
+mod torture;
 mod words;
