@@ -46,19 +46,24 @@ fn continuous_integration_checks_the_oldest_supported_compiler() {
     assert!(read(".github/workflows/ci.yml").contains(&format!("toolchain: \"{oldest}\"")), "{oldest}");
 }
 
+/// The names of the modules in a folder: of its files but for the one that lists them, and of its folders that have one.
+fn modules_in(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(project().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let modules = entries.filter(|path| path.is_file() || path.join("mod.rs").is_file());
+    let names = modules.map(|path| path.file_stem().unwrap().to_str().unwrap().to_string());
+    names.filter(|name| !["main", "mod"].contains(&name.as_str())).collect()
+}
+
 #[test]
 fn every_test_file_belongs_to_a_program() {
-    for program in ["house", "numerics", "program"] {
-        let main = read(format!("tests/{program}/main.rs"));
+    // Every folder with the file that lists its modules.
+    let roots = ["house/main.rs", "numerics/main.rs", "program/main.rs", "program/torture/mod.rs"];
+    for root in roots.map(|root| Path::new("tests").join(root)) {
+        let (text, folder) = (read(&root), root.parent().unwrap());
         let modules: BTreeSet<&str> =
-            main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
-        let files = files(&format!("tests/{program}"));
-        let stems: BTreeSet<&str> = files.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
-        assert_eq!(
-            stems.into_iter().filter(|stem| *stem != "main").collect::<BTreeSet<_>>(),
-            modules,
-            "tests/{program}"
-        );
+            text.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+        let files = modules_in(folder);
+        assert_eq!(files.iter().map(String::as_str).collect::<BTreeSet<_>>(), modules, "{}", folder.display());
     }
     assert!(files("tests").is_empty(), "{:?} belong to no test program", files("tests"));
 }

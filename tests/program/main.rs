@@ -15,4 +15,5 @@ mod ownership;
 mod real_data;
 #[cfg(target_os = "linux")]
 mod special_files;
+mod torture;
 mod words;

@@ -1,0 +1,63 @@
+//! The process is killed without warning, as by a power cut or a scheduler.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::ground::{Scenario, fresh, random, verify};
+use super::process::Process;
+use super::{Row, settle, tries};
+
+/// Kills the command at random moments, once or twice before it may complete.
+fn kill(name: &'static str, seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = Scenario::prepare(folder.path(), name);
+    let random = &mut random(seed);
+    let mut row = Row::new("kills", format!("SIGKILL at a random moment of {name}; the same command again"));
+    let mut verified = Row::new("kills", format!("`verify` after a killed and completed {name}"));
+    let (mut hit, mut kills) = (0, 0);
+    for number in 0..tries(4, 200) {
+        let out = folder.path().join("attacked");
+        fresh(&out);
+        let mut moments = Vec::new();
+        for _ in 0..random.random_range(1..=2) {
+            let moment = scenario.moment(random.random_range(0.0..1.0));
+            let mut process = Process::start(&mut scenario.command(&out));
+            hit += usize::from(process.until(moment));
+            process.kill();
+            process.wait_at_most(Duration::from_secs(10));
+            kills += 1;
+            moments.push(format!("{:.0} ms", 1000.0 * moment.as_secs_f64()));
+        }
+        let what = format!("try {number}, killed after {}", moments.join(" and "));
+        row.attempt(&what, scenario.completes(&out));
+        verified.attempt(&what, verify(&out).ended_with(&[0]));
+    }
+    row.needs(hit * 2 >= kills, format_args!("{hit} of {kills} kills met a live process"));
+    settle([row, verified]);
+}
+
+#[test]
+fn a_killed_training_completes_as_if_it_had_not_been_killed() {
+    kill("train", 1);
+}
+
+#[test]
+fn a_killed_inference_completes_as_if_it_had_not_been_killed() {
+    kill("infer", 2);
+}
+
+#[test]
+fn a_killed_inference_with_everything_saved_completes_as_if_it_had_not_been_killed() {
+    kill("infer with everything saved", 3);
+}
+
+#[test]
+fn a_killed_segmentation_completes_as_if_it_had_not_been_killed() {
+    kill("segment", 4);
+}
+
+#[test]
+fn a_killed_clustering_completes_as_if_it_had_not_been_killed() {
+    kill("cluster", 5);
+}
