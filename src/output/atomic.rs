@@ -39,6 +39,7 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
 pub(super) struct TemporaryFile {
     pub(super) writer: BufWriter<File>,
     path: PathBuf,
+    synced: bool,
     renamed: bool,
 }
 
@@ -57,7 +58,7 @@ impl TemporaryFile {
                     // locks, nobody takes any.
                     let taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !path.exists();
                     if !taken {
-                        return Ok(TemporaryFile { writer: BufWriter::new(file), path, renamed: false });
+                        return Ok(TemporaryFile { writer: BufWriter::new(file), path, synced: false, renamed: false });
                     }
                 }
                 // Left by a killed process that had the same number, or in use by one on another machine.
@@ -67,10 +68,14 @@ impl TemporaryFile {
         }
     }
 
-    /// Makes the bytes durable, so that the file can get its name.
+    /// Makes the bytes durable, so that the file can get its name; nothing may be written afterwards.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.writer.flush()?;
-        self.writer.get_ref().sync_all()
+        if !self.synced {
+            self.writer.flush()?;
+            self.writer.get_ref().sync_all()?;
+            self.synced = true;
+        }
+        Ok(())
     }
 
     /// blake3 of the bytes so far, which must be synced.

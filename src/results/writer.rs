@@ -296,6 +296,8 @@ impl Collected<'_> {
 
     /// Writes what holds all images, the table last.
     pub fn finish(self) -> Result<(), ResultsError> {
+        // Nothing may say that an image is done before that outlasts a power cut.
+        self.results.out.sync()?;
         if let Some(coco) = self.coco {
             coco.finish()?;
         }

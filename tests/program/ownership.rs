@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::drive::{disc, expect, expect_error, path_text, predictions, program, project, run, text, write_png};
@@ -212,4 +212,65 @@ fn done_means_intact_and_a_rerun_mends_just_what_is_damaged() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("voc/b.xml"), "{}", text(&output.stderr));
     assert_eq!(fs::read_to_string(out.join("voc/b.xml")).unwrap(), edited);
+}
+
+#[test]
+fn a_file_gets_its_name_when_it_is_on_the_disk_and_then_the_name_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, ckpt, out) = (images(folder.path()), checkpoint(), folder.path().join("out"));
+    let log = folder.path().join("log");
+    let traced = Command::new("strace")
+        .args([
+            "-f",
+            "-y",
+            "-qq",
+            "-e",
+            "trace=fsync,rename,unlink",
+            "-o",
+            path_text(&log),
+            env!("CARGO_BIN_EXE_deepcut"),
+        ])
+        .args(["infer", "--threads", "1", "--save", "masks", "--ckpt", path_text(&ckpt), "--data", path_text(&data)])
+        .args(["--out", path_text(&out)])
+        .env("DEEPCUT_HOME", "/nonexistent")
+        .output();
+    if !traced.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: strace is not at hand or may not trace; it shows in which order files are synced");
+        return;
+    }
+    let calls = fs::read_to_string(log).unwrap();
+    let calls: Vec<&str> = calls.lines().filter(|call| !call.contains("resumed")).collect();
+    let place = |what: &str, from: usize| {
+        let found = calls[from..].iter().position(|call| what.split('*').all(|part| call.contains(part)));
+        from + found.unwrap_or_else(|| panic!("no {what} after call {from} in\n{}", calls.join("\n")))
+    };
+    let table = place("rename(*predictions.jsonl", 0);
+    for (name, inner) in [("masks/a.png", "/out/masks>"), ("masks/sub/c.png", "/out/masks/sub>")] {
+        let renamed = place(&format!("rename(*{name}"), 0);
+        let temporary = calls[renamed].split('"').nth(1).unwrap().rsplit('/').next().unwrap();
+        assert!(place(&format!("fsync(*{temporary}>"), 0) < renamed, "{name} got its name before its bytes");
+        assert!(
+            place(&format!("fsync(*{inner}"), renamed) < table,
+            "the table names {name} before it is there for good"
+        );
+    }
+    place("fsync(*/out>", table);
+
+    let out = folder.path().join("run");
+    let log = folder.path().join("training");
+    let train = ["train", "--data", path_text(&data), "--out", path_text(&out), "--epochs", "2", "--threads", "1"];
+    let program =
+        ["-f", "-y", "-qq", "-e", "trace=fsync,rename,unlink", "-o", path_text(&log), env!("CARGO_BIN_EXE_deepcut")];
+    let traced = Command::new("strace").args(program).args(train).env("DEEPCUT_HOME", "/nonexistent").output().unwrap();
+    assert!(traced.status.success(), "{}", text(&traced.stderr));
+    let calls = fs::read_to_string(log).unwrap();
+    let calls: Vec<&str> = calls.lines().filter(|call| !call.contains("resumed")).collect();
+    let position = |word: &str, path: &str| calls.iter().rposition(|call| call.contains(word) && call.contains(path));
+    let named = position("rename(", "best.safetensors\"").unwrap();
+    let synced =
+        named + calls[named..].iter().position(|call| call.contains("fsync(") && call.contains("/run>")).unwrap();
+    assert!(
+        synced < position("unlink(", "resume-objects.safetensors").unwrap(),
+        "the state went before the checkpoint stayed"
+    );
 }

@@ -430,10 +430,7 @@ impl Run<'_> {
                 .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
             kind.lay_out(out, files)?;
         }
-        let write_report = || {
-            let path = out.root().join(REPORT);
-            report::write(out, &path, self.request, config, summary, images, curve, self.observer)
-        };
+        let write_report = || report::write(out, self.request, config, summary, images, curve, self.observer);
         self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
         out.write(&out.root().join(SUMMARY), |writer| {

@@ -1,9 +1,8 @@
 //! The run as one page for people.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use super::{ClusterRequest, ClusterSummary, ClusteredImage};
+use super::{ClusterRequest, ClusterSummary, ClusteredImage, REPORT};
 use crate::config::Settings;
 use crate::event::{Event, Observer};
 use crate::output::{OutputError, OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
@@ -11,10 +10,9 @@ use crate::parallel::parallel_map;
 use crate::pixels::ImageContent;
 use crate::report::ClusterReport;
 
-/// Writes the report to `path`. An image that cannot be read again has no picture in it.
+/// Writes the report. An image that cannot be read again has no picture in it.
 pub fn write(
-    folder: &OutputFolder,
-    path: &Path,
+    out: &OutputFolder,
     request: &ClusterRequest,
     config: &Settings,
     summary: &ClusterSummary,
@@ -57,7 +55,7 @@ pub fn write(
         Ok::<(), OutputError>(())
     })?;
     let page = report.html(|index| pictures.remove(&index));
-    folder.write(path, |writer| writer.write_all(page.as_bytes()))
+    out.write(&out.root().join(REPORT), |writer| writer.write_all(page.as_bytes()))
 }
 
 /// How the clusters came to be, for the reader.
