@@ -65,7 +65,11 @@ impl Predictor<'_> {
         };
         let own_results = self.own_results();
         let records = collection.records().filter(|record| {
-            !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
+            let place = match record {
+                Ok(record) => &record.relative,
+                Err(error) => self.place(error),
+            };
+            !own_results.iter().any(|own| place.starts_with(own))
         });
         parallel_map(records, 2 * workers + waiting, process, |outcome| {
             let outcome = outcome.ok_or(PipelineError::Interrupted(Run::Segmenting))??;
@@ -108,6 +112,11 @@ impl Predictor<'_> {
         inside.map_or_else(|_| Vec::new(), |out| ResultsFolder::new(out).pictures().to_vec())
     }
 
+    /// Where in the collection something is wrong.
+    fn place<'e>(&self, error: &'e DatasetError) -> &'e Path {
+        error.path().strip_prefix(&self.request.data).unwrap_or(error.path())
+    }
+
     /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
     /// result an error.
     fn process(
@@ -122,8 +131,7 @@ impl Predictor<'_> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let relative = error.path().strip_prefix(&self.request.data).unwrap_or(error.path());
-                return Ok(Some(skipped(portable(relative), error.path(), error.to_string())));
+                return Ok(Some(skipped(portable(self.place(&error)), error.path(), error.to_string())));
             }
         };
         let content = match ImageContent::read(&record.path, &self.settings.pixels) {
