@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use deepcut::cluster::{ClusterConfig, ClusterModel, ClusterNetwork, Method, Provenance, Scaling, Vectors};
 use deepcut::config::{self, Settings};
-use deepcut::dataset::truth::{image_key, labels};
+use deepcut::dataset::truth::{image_key, labels, name_key};
 use deepcut::event::Silent;
 use deepcut::features::vit::VitExtractor;
 use deepcut::features::{Extractor, SuperpixelExtractor};
@@ -115,7 +115,7 @@ fn by_class(labels: Vec<(String, String)>, images: &[PathBuf], chosen: Option<&s
     let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (name, class) in labels {
         let wanted = chosen.is_none_or(|chosen| chosen.split(',').any(|wanted| wanted == class));
-        if let Some(&row) = places.get(&image_key(Path::new(&name))).filter(|_| wanted) {
+        if let Some(&row) = places.get(&name_key(&name)).filter(|_| wanted) {
             classes.entry(class).or_default().push(row);
         }
     }

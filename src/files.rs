@@ -58,7 +58,6 @@ pub fn read_rest(file: impl Read, most_bytes: u64, expected: u64) -> io::Result<
 const FOLDER: &str = "a folder";
 const NAMED_PIPE: &str = "a named pipe";
 const CHARACTER_DEVICE: &str = "a device";
-const BLOCK_DEVICE: &str = "a disk";
 
 /// What a path leads to if that is no ordinary file.
 pub fn kind(metadata: &Metadata) -> Option<&'static str> {
@@ -76,7 +75,7 @@ pub fn kind(metadata: &Metadata) -> Option<&'static str> {
             (kind.is_fifo(), NAMED_PIPE),
             (kind.is_socket(), "a socket"),
             (kind.is_char_device(), CHARACTER_DEVICE),
-            (kind.is_block_device(), BLOCK_DEVICE),
+            (kind.is_block_device(), "a disk"),
         ] {
             if is {
                 return Some(name);

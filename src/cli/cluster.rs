@@ -19,7 +19,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, coun
 /// images are kept in OUT/cache, so that a repeated run is quick.
 #[derive(Debug, Args)]
 pub struct ClusterArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line, or one image
+    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
+    /// that starts so), or one image
     #[arg(long, value_name = "PATH", required_unless_present = "features")]
     data: Option<PathBuf>,
     /// Where the results go

@@ -9,7 +9,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, coun
 
 #[derive(Debug, Args)]
 pub struct PredictArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line, or one image
+    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
+    /// that starts so), or one image
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Where the results go

@@ -14,7 +14,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, coun
 /// run continues with --resume and gives the same checkpoint as an uninterrupted one.
 #[derive(Debug, Args)]
 pub struct TrainArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line, or one image
+    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
+    /// that starts so), or one image
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Where the checkpoint goes [default: checkpoints/<name of PATH>]

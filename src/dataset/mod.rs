@@ -139,7 +139,7 @@ impl Collection {
     /// What runs have written into the folder or one below it is no part of the collection: see [`crate::manifest`].
     ///
     /// Lists: every line that is not blank, relative to the list's folder or absolute, each image once. A line that starts
-    /// with `#` is a comment; `\\#` at its start stands for a name that does. Whether the images exist shows when they are
+    /// with `#` is a comment; `\#` at its start stands for a name that does. Whether the images exist shows when they are
     /// read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before their extension.
     ///
     /// An error concerns one file or folder and never ends the iteration.

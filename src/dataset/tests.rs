@@ -47,8 +47,18 @@ fn folders_are_walked_in_order_without_hidden_and_ignored_files() {
     write(&root, ".ignore", "out\n");
     write(&root, "a/.deepcutignore", "skipped.*\n");
     let collection = open(&root).unwrap();
-    let expected =
-        ["Z.jpg", "a/10.png", "a/2.jpeg", "a/x/1.webp", "a-.gif", "a.bmp", "b.JPG", "name.jpg/inner.png", "é ü.jpg"];
+    let expected = [
+        "Z.jpg",
+        "a/10.png",
+        "a/2.jpeg",
+        "a/x/1.webp",
+        "a-.gif",
+        "a.bmp",
+        "b.JPG",
+        "name.jpg has the name of an image and is a folder; rename or remove it",
+        "name.jpg/inner.png",
+        "é ü.jpg",
+    ];
     assert_eq!(listing(&collection, &root), expected);
     assert_eq!(listing(&collection, &root), expected, "a second pass");
     let first = collection.records().nth(1).unwrap().unwrap();

@@ -83,15 +83,17 @@ impl MemoryBudget {
         self.changed.notify_all();
     }
 
-    /// Waits until `bytes` are free and takes them.
-    pub fn acquire(self: &Arc<Self>, bytes: u64) -> Result<Reservation, NeverFits> {
+    /// Waits until there is room and takes what is `wished`, or all there is if that is less. What is `needed` must fit into
+    /// the whole budget.
+    pub fn acquire(self: &Arc<Self>, needed: u64, wished: u64) -> Result<Reservation, NeverFits> {
         let of_thread = OF_THREAD.with(Arc::clone);
         let in_pool = rayon::current_thread_index().is_some() && rayon::current_num_threads() > 1;
         let may_wait = of_thread.load(Ordering::Relaxed) == 0 && !in_pool;
         let mut state = lock(&self.state);
-        if bytes > state.total {
-            return Err(NeverFits { needed: bytes, total: state.total });
+        if needed > state.total {
+            return Err(NeverFits { needed, total: state.total });
         }
+        let bytes = wished.max(needed).min(state.total);
         if may_wait {
             let number = state.next;
             state.next += 1;
@@ -184,31 +186,34 @@ mod tests {
         let sizes = (0..200u64).map(|item| if item % 10 == 0 { 100 } else { 7 * (item % 5) });
         let most = Mutex::new(0);
         let hold = |bytes: u64| {
-            let mut reservation = budget.acquire(bytes).unwrap();
+            let mut reservation = budget.acquire(bytes, bytes).unwrap();
             let held = lock(&budget.state).held;
-            *lock(&most) = held.max(*lock(&most));
+            let mut most = lock(&most);
+            *most = held.max(*most);
+            drop(most);
             std::thread::sleep(Duration::from_micros(50));
             reservation.resize(bytes / 2);
         };
         parallel_map(sizes, 6, hold, |()| Ok::<(), ()>(())).unwrap();
         assert_eq!((*lock(&most), lock(&budget.state).held), (100, 0));
-        let refused = budget.acquire(101).unwrap_err().to_string();
+        let refused = budget.acquire(101, 101).unwrap_err().to_string();
         assert!(refused.contains("`memory`"), "{refused}");
     }
 
     #[test]
     fn who_holds_memory_never_waits_for_more() {
         let budget = MemoryBudget::new(10);
-        let first = budget.acquire(8).unwrap();
-        let second = budget.acquire(8).unwrap();
+        let first = budget.acquire(8, 8).unwrap();
+        let second = budget.acquire(8, 0).unwrap();
         assert_eq!(lock(&budget.state).held, 16);
         let waiting = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| budget.acquire(1).map(drop));
+            let waiting = scope.spawn(|| budget.acquire(1, 1).map(drop));
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished());
             drop((first, second));
             waiting.join().unwrap()
         });
         assert!(waiting.is_ok() && lock(&budget.state).held == 0);
+        assert_eq!(budget.acquire(5, 50).unwrap().bytes(), 10, "a wish is granted as far as possible");
     }
 }

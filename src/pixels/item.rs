@@ -24,6 +24,10 @@ pub trait ImageItem: Send {
     }
 }
 
+/// What a pixel takes while its image is segmented, the image included: masks, probabilities, and pictures of both before
+/// they are encoded. Measured over whole runs on images of 36 and of 99 megapixels: 8 to 13 bytes.
+const WORKING_BYTES_PER_PIXEL: u64 = 12;
+
 /// What an image is made of, not yet decoded.
 #[derive(Debug)]
 pub struct ImageContent {
@@ -57,12 +61,13 @@ impl ImageContent {
         if length > limit {
             return Err(too_large(length));
         }
-        let decoding = declared.size.map_or(Ok(0), |size| size.check(limits).map(|()| size.bytes()));
-        let decoding = decoding.map_err(|error| error.to_string())?.min(limit);
+        declared.size.map_or(Ok(()), |size| size.check(limits)).map_err(|error| error.to_string())?;
+        let decoding = declared.size.map_or(0, |size| size.bytes()).min(limit);
+        let working = declared.size.map_or(0, |size| size.pixels().saturating_mul(WORKING_BYTES_PER_PIXEL));
         // The decoder of JPEG copies the file.
         let copies = if declared.format == ImageFormat::Jpeg { 2 } else { 1 };
         let needed = length.saturating_mul(copies).saturating_add(decoding);
-        let mut reservation = MemoryBudget::of_process().acquire(needed).map_err(|error| error.to_string())?;
+        let mut reservation = MemoryBudget::of_process().acquire(needed, working).map_err(|error| error.to_string())?;
         file.rewind().map_err(unreadable)?;
         let bytes = files::read_rest(file, limit, length).map_err(|error| match error.kind() {
             std::io::ErrorKind::FileTooLarge => too_large(limit),
@@ -81,7 +86,8 @@ impl ImageContent {
                 let announce = |needed: u64| reservation.grow((of_file + needed).saturating_sub(reservation.bytes()));
                 let image = decode_announced(&bytes, limits, announce).map_err(|error| error.to_string())?;
                 drop(bytes);
-                reservation.resize(size_of_val(&*image.values) as u64);
+                let working = WORKING_BYTES_PER_PIXEL * image.values.len() as u64;
+                reservation.resize(working.min(reservation.bytes()));
                 Ok(Held::new(image, Some(reservation)))
             }
             Source::Image(image) => Ok(Held::new(image, None)),

@@ -123,6 +123,11 @@ impl Predictor<'_> {
         })
     }
 
+    /// Where in the collection something is wrong.
+    fn place<'e>(&self, error: &'e DatasetError) -> &'e Path {
+        error.path().strip_prefix(&self.request.data).unwrap_or(error.path())
+    }
+
     /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
     /// result an error.
     fn process(
@@ -137,8 +142,7 @@ impl Predictor<'_> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let relative = error.path().strip_prefix(&self.request.data).unwrap_or(error.path());
-                return Ok(Some(skipped(portable(relative), error.path(), error.to_string())));
+                return Ok(Some(skipped(portable(self.place(&error)), error.path(), error.to_string())));
             }
         };
         let content = match ImageContent::read(&record.path, &self.settings.pixels) {
