@@ -255,6 +255,7 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
         out: out.clone(),
         save: SaveKinds { masks: true, ..Default::default() },
         overwrite: false,
+        wait: None,
     };
     let summary = if mode.how == PerImage {
         let mut config = resolve(arguments, mode, seed)?;
@@ -317,6 +318,7 @@ fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<Pa
         weights: arguments.weights.clone(),
         machine: Machine::default(),
         resume: true,
+        wait: None,
     };
     Ok(pipeline::train(resolve(arguments, mode, seed)?, &request, &Warnings)?.checkpoint)
 }

@@ -113,7 +113,7 @@ fn scenes(folder: &Path) -> Result<Vec<Scene>, Box<dyn Error>> {
             is_crowd: found.is_crowd,
         };
         let truth = annotated.content.draw()?.into_iter().map(instance).collect();
-        scenes.push(Scene { image: ImageContent::read(&path, &limits)?.decode(&limits)?, truth });
+        scenes.push(Scene { image: ImageContent::read(&path, &limits)?.decode(&limits)?.into_value(), truth });
     }
     Ok(scenes)
 }
@@ -134,6 +134,7 @@ fn train(arguments: &Arguments, seed: u64) -> Result<PathBuf, Box<dyn Error>> {
         weights: Some(arguments.weights.clone()),
         machine: Machine::default(),
         resume: true,
+        wait: None,
     };
     Ok(pipeline::train(settings, &request, &Silent)?.checkpoint)
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::names;
+
 /// A step of a run that takes long enough to show progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -19,6 +21,8 @@ pub enum Phase {
     Inference,
     /// Holding results against ground truth, counted in images.
     Evaluation,
+    /// Holding results against their checksums, counted in images.
+    Verification,
 }
 
 /// Something that happened during a run.
@@ -64,7 +68,7 @@ impl std::fmt::Display for Plan {
 /// One input that was left out of a run, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SkippedFile {
-    #[serde(serialize_with = "lossy_path")]
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     pub reason: String,
 }
@@ -76,9 +80,9 @@ impl SkippedFile {
     }
 }
 
-/// Paths in reports are text: what is not Unicode in them is replaced.
-pub(crate) fn lossy_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
+/// Paths in reports are text: what is none in them is escaped.
+pub(crate) fn path_as_text<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&names::text(path.as_os_str()))
 }
 
 /// 3 images, 1 image.

@@ -45,8 +45,8 @@
 //!
 //! Collections have a story of their own: `cluster` groups their images, one vector each. `evaluate` holds results against
 //! ground truth, and `metrics` says how good masks, boxes and clusterings are. `config` is every room's settings in one place, `pipeline` adds
-//! files, threads and progress, and every room reports through [`event`]. `error`, `raster`, `numerics`, `parallel` and
-//! `tensor` are foundations that any room may stand on.
+//! files, threads and progress, and every room reports through [`event`]. `error`, `files`, `names`, `raster`, `numerics`, `parallel`
+//! and `tensor` are foundations that any room may stand on.
 
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used))]
 
@@ -64,13 +64,19 @@ pub mod event;
 #[doc(hidden)]
 pub mod features;
 #[doc(hidden)]
+pub mod files;
+#[doc(hidden)]
 pub mod graph;
+#[doc(hidden)]
+pub mod manifest;
 #[doc(hidden)]
 pub mod method;
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]
 pub mod model;
+#[doc(hidden)]
+pub mod names;
 #[doc(hidden)]
 pub mod nodes;
 #[doc(hidden)]

@@ -5,6 +5,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
 use crate::error::ErrorKind;
 
+mod memory;
+
+pub use memory::{Held, MemoryBudget, NeverFits, Reservation};
+
 /// More threads than any processor has cores only cost memory.
 const MOST_THREADS: usize = 1024;
 

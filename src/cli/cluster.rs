@@ -9,7 +9,7 @@ use deepcut::features::BackboneChoice;
 use deepcut::pipeline::{self, ClusterRequest, ClusterSummary, LayOut, PipelineError};
 
 use super::settings::{ResizeOverrides, name, resize_overrides};
-use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
+use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 /// Group a collection of images without saying into how many groups
 ///
@@ -81,6 +81,8 @@ pub struct ClusterArguments {
     #[arg(long)]
     copy: bool,
     #[command(flatten)]
+    wait: WaitArguments,
+    #[command(flatten)]
     machine: MachineArguments,
     #[command(flatten)]
     talk: TalkArguments,
@@ -134,6 +136,7 @@ pub fn run(arguments: &ClusterArguments) -> anyhow::Result<Done> {
             _ => None,
         },
         alpha_sweep: arguments.alpha_sweep,
+        wait: arguments.wait.duration(),
         machine: (&arguments.machine).into(),
     };
     let reporter = Reporter::new(&arguments.talk);

@@ -3,10 +3,10 @@
 use deepcut::config::ConfigError;
 use deepcut::method::MethodError;
 use deepcut::parallel::ThreadsError;
-use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
+use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 11] = [
+const FLAGS: [(&str, &str); 12] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -16,6 +16,7 @@ const FLAGS: [(&str, &str); 11] = [
     ("`segment.seed`", "--seed"),
     ("`segment.method` = \"spectral\"", "--method spectral"),
     ("`device`", "--device"),
+    ("`memory`", "--memory"),
     ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
 ];
@@ -38,10 +39,6 @@ fn worded(error: &PipelineError) -> String {
         PipelineError::Cluster(error) => cluster(error),
         PipelineError::ClusterRun(error) => cluster_run(error),
         PipelineError::Config(error) => config(error),
-        PipelineError::LayOut(LayOutError::Occupied { folder }) => format!(
-            "{} is there already and was not laid out by deepcut; remove it or choose another --out",
-            folder.display()
-        ),
         PipelineError::Method(error) => method(error),
         PipelineError::Evaluate(error) => evaluate(error),
         PipelineError::Interrupted(run) => format!(

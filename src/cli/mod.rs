@@ -13,8 +13,10 @@ mod report;
 mod segment;
 mod settings;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deepcut::error::ErrorKind;
@@ -50,6 +52,7 @@ enum Command {
     Segment(segment::SegmentArguments),
     Cluster(cluster::ClusterArguments),
     Eval(eval::EvalArguments),
+    Verify(verify::VerifyArguments),
     Inspect(inspect::InspectArguments),
     Backbone(backbone::BackboneArguments),
     Config(config::ConfigArguments),
@@ -70,6 +73,20 @@ struct TalkArguments {
     verbose: u8,
 }
 
+/// What a run does while another one writes to the same folder.
+#[derive(Debug, Clone, Args)]
+struct WaitArguments {
+    /// Wait so long for another run that writes to the same folder; 0 refuses at once [default: until it has finished]
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+impl WaitArguments {
+    fn duration(&self) -> Option<Duration> {
+        self.wait.map(Duration::from_secs)
+    }
+}
+
 /// Where a run computes.
 #[derive(Debug, Clone, Args)]
 struct MachineArguments {
@@ -79,6 +96,10 @@ struct MachineArguments {
     /// Threads on the processor; 0 means one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// Memory for images that are read and decoded at a time, such as 4GiB or 512MiB; a number alone means MiB [default: a
+    /// quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    memory: Option<u64>,
     /// What a vision transformer's products are computed in [default: f32, or what the configuration or the checkpoint at
     /// hand says]
     #[arg(long, value_enum)]
@@ -90,6 +111,7 @@ impl From<&MachineArguments> for Machine {
         Machine {
             device: arguments.device.into(),
             threads: arguments.threads,
+            memory: arguments.memory,
             precision: arguments.precision.map(|precision| match precision {
                 PrecisionArgument::F32 => Precision::F32,
                 PrecisionArgument::Bf16 => Precision::Bf16,
@@ -146,6 +168,7 @@ pub fn run() -> ExitCode {
         Command::Segment(arguments) => segment::run(arguments),
         Command::Cluster(arguments) => cluster::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Backbone(arguments) => backbone::run(arguments),
         Command::Config(arguments) => config::run(arguments),
@@ -166,12 +189,30 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<errors::WrongUsage>() {
         return 2;
     }
+    if error.is::<verify::FaultsFound>() {
+        return 4;
+    }
     match error.downcast_ref::<PipelineError>().map(PipelineError::kind) {
         Some(ErrorKind::Usage) => 2,
         Some(ErrorKind::Untrusted) => 4,
         Some(ErrorKind::Interrupted) => report::interrupt_exit_code(),
         _ => 5,
     }
+}
+
+/// Bytes in a size such as `4GiB`, `512MiB` or `512`.
+fn memory_size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "mib" | "m" => 20,
+        "kib" | "k" => 10,
+        "gib" | "g" => 30,
+        "tib" | "t" => 40,
+        _ => return Err("write it as 4GiB, 512MiB or 512".into()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "write it as 4GiB, 512MiB or 512".into())
 }
 
 /// Prints a line to standard output. A reader that has heard enough and closed its end is no failure.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use deepcut::pipeline::{PredictRequest, PredictSummary, SaveKinds};
 
-use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
+use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 #[derive(Debug, Args)]
 pub struct PredictArguments {
@@ -33,6 +33,8 @@ pub struct PredictArguments {
     /// Do again what is already done
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    wait: WaitArguments,
     #[command(flatten)]
     pub machine: MachineArguments,
     #[command(flatten)]
@@ -74,6 +76,7 @@ impl PredictArguments {
                 voc: saves(SaveArgument::Voc),
             },
             overwrite: self.overwrite,
+            wait: self.wait.duration(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deepcut::event::{EpochReport, Event, Observer, Phase, Plan};
+use deepcut::names;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::errors::with_flags;
@@ -88,6 +89,7 @@ impl Reporter {
             Phase::Teaching => "teaching",
             Phase::Inference => "images",
             Phase::Evaluation => "scores",
+            Phase::Verification => "checksums",
         });
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
@@ -101,9 +103,10 @@ impl Observer for Reporter {
             Event::Note(text) => self.line(&text),
             Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {}", with_flags(&text)))),
             Event::Skipped { path, reason } => {
-                let path = path.display().to_string();
+                let path = names::text(path.as_os_str());
                 // Some reasons are about a path and name it themselves.
                 let text = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
+                let text = with_flags(&text);
                 self.beside_bar(|| complain(&format!("skipped: {text}")));
             }
             Event::Epoch(report) => {

@@ -6,7 +6,7 @@ use clap::Args;
 use deepcut::pipeline::{self, StageSummary, TrainRequest, TrainSummary};
 
 use super::settings::SettingsArguments;
-use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
+use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 /// Train one network on a whole collection of images
 ///
@@ -29,6 +29,8 @@ pub struct TrainArguments {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    wait: WaitArguments,
+    #[command(flatten)]
     machine: MachineArguments,
     #[command(flatten)]
     talk: TalkArguments,
@@ -43,6 +45,7 @@ pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
         weights: arguments.settings.weights.clone(),
         machine: (&arguments.machine).into(),
         resume: arguments.resume,
+        wait: arguments.wait.duration(),
     };
     let reporter = Reporter::new(&arguments.talk);
     let summary = pipeline::train(config, &request, &reporter)?;

@@ -6,7 +6,11 @@ use toml::{Table, Value};
 
 use super::{Settings, config_rooms};
 use crate::error::ErrorKind;
+use crate::files;
 use crate::numerics::range::InvalidSetting;
+
+/// No configuration is larger.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ impl ConfigError {
 pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
     let mut table = Table::new();
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
+        let text = files::read_text(path, MOST_BYTES)
             .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
         let invalid = |reason: String| ConfigError::File { path: path.to_path_buf(), reason };
         table = text.parse::<Table>().map_err(|error| invalid(one_line(&error)))?;

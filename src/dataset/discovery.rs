@@ -3,14 +3,21 @@
 use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ignore::{DirEntry, WalkBuilder};
 
-use super::{DatasetError, Record, is_image};
+use super::own_results::OwnResults;
+use super::{DatasetError, Found, is_image};
+use crate::files;
 
 /// Walks through `root`, depth first, every folder's entries sorted by the bytes of their names.
-pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
+pub(super) fn walk(
+    root: &Path,
+    own_results: OwnResults,
+) -> impl Iterator<Item = Result<Found, DatasetError>> + Send + use<> {
     let root = root.to_path_buf();
+    let own_results = Mutex::new(own_results);
     WalkBuilder::new(&root)
         .hidden(true)
         .ignore(true)
@@ -23,26 +30,34 @@ pub(super) fn walk(root: &Path) -> impl Iterator<Item = Result<Record, DatasetEr
         .git_exclude(false)
         .follow_links(true)
         .sort_by_file_name(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()))
+        .filter_entry(move |entry| {
+            let mut own_results = own_results.lock().unwrap_or_else(PoisonError::into_inner);
+            entry.depth() == 0 || !own_results.include(entry.path())
+        })
         .build()
         .filter_map(move |entry| match entry {
-            Ok(entry) => record(&root, entry),
+            Ok(entry) => found(&root, entry),
             Err(error) => walk_error(&root, error).map(Err),
         })
 }
 
-/// The record of an entry, if it is an image.
-fn record(root: &Path, entry: DirEntry) -> Option<Result<Record, DatasetError>> {
+/// The entry, if it is an image.
+fn found(root: &Path, entry: DirEntry) -> Option<Result<Found, DatasetError>> {
     // A folder comes with what was wrong with the ignore files in it; that it cannot be read comes by itself.
     if let Some(error) = entry.error().filter(|error| error.io_error().is_none()) {
         let (path, reason) = (entry.path().to_path_buf(), error.to_string());
         return Some(Err(DatasetError::IgnoreFile { path, reason }));
     }
-    if !entry.file_type().is_some_and(|kind| kind.is_file()) || !is_image(entry.path()) {
+    if !is_image(entry.path()) || entry.depth() == 0 {
         return None;
+    }
+    if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+        let kind = entry.path().metadata().ok().and_then(|metadata| files::kind(&metadata));
+        return Some(Err(DatasetError::NoFile { path: entry.into_path(), kind: kind? }));
     }
     let path = entry.into_path();
     let relative = path.strip_prefix(root).ok()?.to_path_buf();
-    Some(Ok(Record { path, relative }))
+    Some(Ok(Found { path, relative }))
 }
 
 /// What an error of the walk means; none for what does not concern the collection.

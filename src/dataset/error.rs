@@ -4,33 +4,34 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::event::SkippedFile;
+use crate::names;
 
 /// A collection, or one file or folder of it, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    #[error("{} does not exist; check the spelling of the path", path.display())]
+    #[error("{} does not exist; check the spelling of the path", shown(path))]
     Missing { path: PathBuf },
 
-    #[error("cannot read {}: {source}; check its permissions", path.display())]
+    #[error("cannot read {}: {source}; check its permissions", shown(path))]
     Unreadable { path: PathBuf, source: io::Error },
 
-    #[error("{} is a link to nothing; mend or remove it", path.display())]
+    #[error("{} is a link to nothing; mend or remove it", shown(path))]
     BrokenLink { path: PathBuf },
 
     #[error(
         "{} is neither an image (jpg, png, webp, bmp, gif) nor a list of images in UTF-8 text: {reason} in line \
          {line}; name a folder, an image or a text file with one path per line",
-        path.display()
+        shown(path)
     )]
     NotAList { path: PathBuf, line: usize, reason: &'static str },
 
-    #[error("line {line} of {} names no file: {entry}; put the path of an image there", path.display())]
+    #[error("line {line} of {} names no file: {entry}; put the path of an image there", shown(path))]
     NoFileName { path: PathBuf, line: usize, entry: String },
 
-    #[error("the masks of {} and {} would be the same file; rename one of the images", path.display(), first.display())]
-    SameOutput { path: PathBuf, first: PathBuf },
+    #[error("{} has the name of an image and is {kind}; rename or remove it", shown(path))]
+    NoFile { path: PathBuf, kind: &'static str },
 
-    #[error("cannot use all ignore files of {}: {reason}; correct the pattern", path.display())]
+    #[error("cannot use all ignore files of {}: {reason}; correct the pattern", shown(path))]
     IgnoreFile { path: PathBuf, reason: String },
 }
 
@@ -49,7 +50,7 @@ impl DatasetError {
             | Self::BrokenLink { path }
             | Self::NotAList { path, .. }
             | Self::NoFileName { path, .. }
-            | Self::SameOutput { path, .. }
+            | Self::NoFile { path, .. }
             | Self::IgnoreFile { path, .. } => path,
         }
     }
@@ -61,4 +62,8 @@ impl DatasetError {
             _ => Self::Unreadable { path, source },
         }
     }
+}
+
+fn shown(path: &Path) -> String {
+    names::text(path.as_os_str())
 }

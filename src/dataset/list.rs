@@ -1,11 +1,12 @@
 //! Text files that list images, one path per line.
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DatasetError, Record, ordinary_components};
+use super::{DatasetError, Found, ordinary_components};
+use crate::files;
 
 /// More bytes than any system's paths have: what has a longer line is no list, and need not be read into memory.
 const MAX_LINE_BYTES: usize = 1 << 16;
@@ -14,18 +15,18 @@ const MAX_LINE_BYTES: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct ImageList {
     list: PathBuf,
-    records: Vec<Record>,
+    found: Vec<Found>,
     /// Lines that lead to no file name, such as `..`, with their numbers.
     nameless: Vec<(usize, String)>,
 }
 
 impl ImageList {
-    pub(super) fn records(list: Arc<Self>) -> impl Iterator<Item = Result<Record, DatasetError>> + Send {
-        (0..list.nameless.len() + list.records.len()).map(move |index| match list.nameless.get(index) {
+    pub(super) fn found(list: Arc<Self>) -> impl Iterator<Item = Result<Found, DatasetError>> + Send {
+        (0..list.nameless.len() + list.found.len()).map(move |index| match list.nameless.get(index) {
             Some((line, entry)) => {
                 Err(DatasetError::NoFileName { path: list.list.clone(), line: *line, entry: entry.clone() })
             }
-            None => Ok(list.records[index - list.nameless.len()].clone()),
+            None => Ok(list.found[index - list.nameless.len()].clone()),
         })
     }
 }
@@ -33,9 +34,9 @@ impl ImageList {
 /// Reads the list at `path`. Spaces around an entry, a byte order mark and carriage returns do not count.
 pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
     let unreadable = |source| DatasetError::reading(path, source);
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut reader = BufReader::new(files::open(path).map_err(unreadable)?);
     let folder = Folder::of(path);
-    let mut list = ImageList { list: path.to_path_buf(), records: Vec::new(), nameless: Vec::new() };
+    let mut list = ImageList { list: path.to_path_buf(), found: Vec::new(), nameless: Vec::new() };
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -54,15 +55,55 @@ pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
         if entry.is_empty() || entry.starts_with('#') {
             continue;
         }
-        match folder.record(Path::new(entry)) {
-            Some(record) => list.records.push(record),
+        let entry = entry.strip_prefix('\\').filter(|name| name.starts_with('#')).unwrap_or(entry);
+        match folder.found(Path::new(entry)) {
+            Some(found) => list.found.push(found),
             None => list.nameless.push((line, entry.to_owned())),
         }
     }
-    list.records.sort_unstable_by(|a, b| (&a.relative, &a.path).cmp(&(&b.relative, &b.path)));
-    list.records
-        .dedup_by(|later, earlier| later.relative == earlier.relative && is_same_file(&later.path, &earlier.path));
+    list.found = at_places_of_their_own(list.found);
     Ok(list)
+}
+
+/// The entries sorted by their relative paths, each file once and no two with one path: where entries from outside the
+/// list's folder have one that is taken, a number is put before their extension.
+fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
+    // The plainest way to a file first, so that an entry of the list's folder keeps its place.
+    let key = |entry: &Found| (entry.path.components().count(), entry.path.clone());
+    found.sort_by(|a, b| a.relative.cmp(&b.relative).then_with(|| key(a).cmp(&key(b))));
+    let mut kept: Vec<Found> = Vec::with_capacity(found.len());
+    let mut others = Vec::new();
+    // Files at one place: the first has been kept, the rest are among the others.
+    let (mut first, mut rest) = (0, 0);
+    for entry in found {
+        if kept.last().is_none_or(|last| last.relative != entry.relative) {
+            (first, rest) = (kept.len(), others.len());
+            kept.push(entry);
+        } else if !kept[first..].iter().chain(&others[rest..]).any(|known| is_same_file(&known.path, &entry.path)) {
+            others.push(entry);
+        }
+    }
+    if others.is_empty() {
+        return kept;
+    }
+    let mut taken: BTreeSet<PathBuf> = kept.iter().map(|entry| entry.relative.clone()).collect();
+    for Found { path, relative } in others {
+        let free = (2..).map(|number| numbered(&relative, number)).find(|place| taken.insert(place.clone()));
+        kept.push(Found { path, relative: free.unwrap_or(relative) });
+    }
+    kept.sort_by(|a, b| a.relative.cmp(&b.relative));
+    kept
+}
+
+/// `a/b-2.jpg` for `a/b.jpg` and 2.
+fn numbered(relative: &Path, number: u64) -> PathBuf {
+    let mut name = relative.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{number}"));
+    if let Some(extension) = relative.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    relative.with_file_name(name)
 }
 
 /// The folder that a list lies in.
@@ -81,8 +122,8 @@ impl Folder {
         Self { absolute: spellings.into_iter().flatten().collect(), given }
     }
 
-    /// The record of an entry; none if it has no file name.
-    fn record(&self, entry: &Path) -> Option<Record> {
+    /// An entry's file; none if it has no file name.
+    fn found(&self, entry: &Path) -> Option<Found> {
         // `..` is taken out of names by their text alone. Where links make that wrong, it is only the place of the
         // results that has an unexpected name, still unique and still below the output folder.
         let plain = without_dots(entry);
@@ -93,7 +134,7 @@ impl Folder {
         let relative: PathBuf = ordinary_components(&inside.unwrap_or(plain)).collect();
         relative.file_name()?;
         let entry: PathBuf = entry.components().filter(|component| *component != Component::CurDir).collect();
-        Some(Record { path: self.given.join(entry), relative })
+        Some(Found { path: self.given.join(entry), relative })
     }
 }
 
@@ -139,8 +180,8 @@ mod tests {
             ("/", "", None),
             ("a/..", "", None),
         ] {
-            let expected = relative.map(|relative| Record { path: path.into(), relative: relative.into() });
-            assert_eq!(folder.record(Path::new(entry)), expected, "{entry}");
+            let expected = relative.map(|relative| Found { path: path.into(), relative: relative.into() });
+            assert_eq!(folder.found(Path::new(entry)), expected, "{entry}");
         }
     }
 }

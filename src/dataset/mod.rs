@@ -7,12 +7,13 @@
 mod discovery;
 mod error;
 mod list;
-mod same_output;
+mod own_results;
+mod places;
 pub mod truth;
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
@@ -21,8 +22,12 @@ use serde::{Deserialize, Serialize};
 
 pub use error::DatasetError;
 
+use crate::names;
+pub use own_results::PassedOver;
+
 use list::ImageList;
-use same_output::UniqueOutputs;
+use own_results::OwnResults;
+use places::Places;
 
 /// The extensions of image files, in lower case; a file's own may be in any case.
 pub const IMAGE_EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
@@ -33,16 +38,18 @@ pub struct Record {
     /// Where the image is read from.
     pub path: PathBuf,
     /// The image's place within the collection: at least one component, all of them ordinary names, so that it stays
-    /// below any folder it is joined to.
+    /// below any folder it is joined to. No two images of a collection have one.
     pub relative: PathBuf,
+    /// The place of its results below an output folder, to which every kind of result adds its own extension: `relative`
+    /// without the extension, or where an image before it has that, with it. No two images of a collection have one.
+    pub output: PathBuf,
 }
 
-impl Record {
-    /// Where the image's mask goes, relative to an output folder: `relative` with the extension `png` in place of its
-    /// own (`a.b.jpg` gives `a.b.png`).
-    pub fn output_name(&self) -> PathBuf {
-        self.relative.with_extension("png")
-    }
+/// An image as it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    path: PathBuf,
+    relative: PathBuf,
 }
 
 /// Which images of a collection are used.
@@ -71,13 +78,15 @@ pub struct Collection {
     source: Source,
     /// The usable records, once somebody asks by number.
     index: OnceLock<Vec<Record>>,
+    /// What the last search passed over.
+    passed_over: Arc<Mutex<PassedOver>>,
 }
 
 #[derive(Debug, Clone)]
 enum Source {
     Folder(PathBuf),
     List(Arc<ImageList>),
-    Image(Record),
+    Image(Found),
 }
 
 /// Opens the collection at `path`: a folder, which is searched with its sub-folders; a file with an image's extension;
@@ -91,11 +100,17 @@ pub fn open(path: &Path) -> Result<Collection, DatasetError> {
     } else if is_image(path) {
         let relative = ordinary_components(path).next_back().map(PathBuf::from);
         let relative = relative.ok_or_else(|| DatasetError::reading(path, io::ErrorKind::InvalidFilename.into()))?;
-        Source::Image(Record { path: path.to_path_buf(), relative })
+        Source::Image(Found { path: path.to_path_buf(), relative })
     } else {
         Source::List(Arc::new(list::read(path)?))
     };
-    Ok(Collection { path: path.to_path_buf(), name: name_of(path, metadata.is_dir()), source, index: OnceLock::new() })
+    Ok(Collection {
+        path: path.to_path_buf(),
+        name: name_of(path, metadata.is_dir()),
+        source,
+        index: OnceLock::new(),
+        passed_over: Arc::default(),
+    })
 }
 
 impl Collection {
@@ -121,23 +136,26 @@ impl Collection {
     /// to a folder that contains it adds nothing and is passed over. At a time only the entries of one folder and its
     /// ancestors are in memory.
     ///
-    /// Lists: every line that is not blank and does not start with `#`, relative to the list's folder or absolute, each
-    /// image once. Whether the images exist shows when they are read.
+    /// What runs have written into the folder or one below it is no part of the collection: see [`crate::manifest`].
     ///
-    /// An error concerns one file or folder and never ends the iteration. Among them is every image whose mask would
-    /// replace that of an image before it.
+    /// Lists: every line that is not blank, relative to the list's folder or absolute, each image once. A line that starts
+    /// with `#` is a comment; `\\#` at its start stands for a name that does. Whether the images exist shows when they are
+    /// read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before their extension.
+    ///
+    /// An error concerns one file or folder and never ends the iteration.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
-        let mut outputs = UniqueOutputs::default();
-        self.all_records().map(move |candidate| candidate.and_then(|record| outputs.admit(record)))
+        let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match &self.source {
+            Source::Folder(root) => Box::new(discovery::walk(root, OwnResults::new(Arc::clone(&self.passed_over)))),
+            Source::List(list) => Box::new(ImageList::found(Arc::clone(list))),
+            Source::Image(found) => Box::new(iter::once(Ok(found.clone()))),
+        };
+        let mut places = Places::default();
+        found.map(move |found| found.map(|Found { path, relative }| places.record(path, relative)))
     }
 
-    /// As [`Collection::records`], with images of one name and different extensions too: for what writes no masks.
-    pub fn all_records(&self) -> Box<dyn Iterator<Item = Result<Record, DatasetError>> + Send> {
-        match &self.source {
-            Source::Folder(root) => Box::new(discovery::walk(root)),
-            Source::List(list) => Box::new(ImageList::records(Arc::clone(list))),
-            Source::Image(record) => Box::new(iter::once(Ok(record.clone()))),
-        }
+    /// What the search for [`Collection::records`] that began last has passed over so far because runs have written it.
+    pub fn passed_over(&self) -> PassedOver {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn index(&self) -> &[Record] {
@@ -153,11 +171,6 @@ impl Dataset<Record> for Collection {
     fn len(&self) -> usize {
         self.index().len()
     }
-}
-
-/// A relative path with `/` between its parts on every system.
-pub fn portable_path(path: &Path) -> String {
-    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Whether the file's extension is that of an image.
@@ -177,7 +190,7 @@ fn ordinary_components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
 fn name_of(path: &Path, is_folder: bool) -> String {
     let of = |path: &Path| {
         let name = if is_folder { path.file_name() } else { path.file_stem() };
-        name.map(|name| name.to_string_lossy().into_owned())
+        name.map(names::text)
     };
     of(path).or_else(|| of(&path.canonicalize().ok()?)).unwrap_or_else(|| "collection".to_owned())
 }

@@ -66,29 +66,21 @@ fn a_collection_is_a_dataset_of_its_usable_records() {
     }
     let collection = open(folder.path()).unwrap();
     let relative: Vec<PathBuf> = Dataset::iter(&collection).map(|record| record.relative).collect();
-    assert_eq!((collection.len(), relative), (2, vec!["a.jpg".into(), "b/c.jpg".into()]));
-    assert_eq!(collection.get(2), None);
-    let last = burn_dataset::transform::SelectionDataset::from_indices_checked(collection, vec![1]);
+    assert_eq!((collection.len(), relative), (3, ["a.jpg", "a.png", "b/c.jpg"].map(PathBuf::from).to_vec()));
+    assert_eq!(collection.get(3), None);
+    let last = burn_dataset::transform::SelectionDataset::from_indices_checked(collection, vec![2]);
     assert_eq!(last.get(0).unwrap().relative, Path::new("b/c.jpg"));
 }
 
 #[test]
-fn images_with_the_same_mask_are_refused_but_the_first() {
+fn images_of_one_stem_have_places_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.jpg", "a.k/1.jpg", "a.png", "b.c.jpg", "b.d.jpg"] {
         write(folder.path(), name, "");
     }
-    let expected = [
-        "a.jpg",
-        "a.k/1.jpg",
-        "the masks of a.png and a.jpg would be the same file; rename one of the images",
-        "b.c.jpg",
-        "b.d.jpg",
-    ];
     let collection = open(folder.path()).unwrap();
-    assert_eq!(listing(&collection, folder.path()), expected);
-    let names: Vec<_> = collection.records().flatten().map(|record| record.output_name()).collect();
-    assert_eq!(names, ["a.png", "a.k/1.png", "b.c.png", "b.d.png"].map(PathBuf::from));
+    let names: Vec<_> = collection.records().flatten().map(|record| record.output).collect();
+    assert_eq!(names, ["a", "a.k/1", "a.png", "b.c", "b.d"].map(PathBuf::from));
 }
 
 #[cfg(unix)]
@@ -137,40 +129,38 @@ fn names_need_not_be_text() {
     for name in names {
         fs::write(folder.path().join(name), "").unwrap();
     }
-    let records: Vec<_> = open(folder.path()).unwrap().records().collect();
-    assert_eq!(records[0].as_ref().unwrap().relative, Path::new(names[1]));
-    assert!(matches!(&records[1], Err(DatasetError::SameOutput { .. })));
-    assert_eq!(records[2].as_ref().unwrap().output_name(), Path::new(OsStr::from_bytes(b"\x80.png")));
+    let records: Vec<_> = open(folder.path()).unwrap().records().map(Result::unwrap).collect();
+    let outputs = [&b"a\xFF b\n"[..], b"a\xFF b\n.png", b"\x80"].map(|name| Path::new(OsStr::from_bytes(name)));
+    assert_eq!(records[0].relative, Path::new(names[1]));
+    assert_eq!(records.iter().map(|record| &*record.output).collect::<Vec<_>>(), outputs);
 }
 
 #[test]
 fn lists_are_sorted_and_hold_every_image_once() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    for name in ["data/b.jpg", "data/sub/a.png", "other/c.jpg", "other/x.jpg"] {
+    for name in ["b.jpg", "data/b.jpg", "data/sub/a.png", "other/c.jpg", "other/x.jpg"] {
         write(root, name, "");
     }
     let text = format!(
-        "\u{FEFF}# my images\r\n\r\nsub/a.png\r\n  b.jpg \nb.jpg\n./b.jpg\nsub/../b.jpg\n{}\nb.png\n../other/c.jpg\n..\nno extension",
+        "\u{FEFF}# my images\r\n\r\nsub/a.png\r\n  b.jpg \nb.jpg\n./b.jpg\nsub/../b.jpg\n{}\nb.png\n../other/c.jpg\n..\nno extension\n\\#1.jpg\n#2.jpg\n../b.jpg\n../data/../b.jpg\nb-2.jpg",
         root.join("data/b.jpg").display()
     );
     write(root, "data/train.lst", &text);
     let collection = open(&root.join("data/train.lst")).unwrap();
     let nameless = "line 11 of data/train.lst names no file: ..; put the path of an image there";
-    let same = "the masks of data/b.png and";
-    let result = listing(&collection, root);
-    assert_eq!(result.len(), 6, "{result:?}");
-    assert_eq!(
-        [&result[0], &result[1], &result[3], &result[4], &result[5]],
-        [nameless, "b.jpg", "no extension", "other/c.jpg", "sub/a.png"]
-    );
-    assert!(result[2].starts_with(same), "{}", result[2]);
+    let expected =
+        [nameless, "#1.jpg", "b-2.jpg", "b-3.jpg", "b.jpg", "b.png", "no extension", "other/c.jpg", "sub/a.png"];
+    assert_eq!(listing(&collection, root), expected);
+    let records: Vec<_> = collection.records().flatten().collect();
+    assert_eq!(records[2].path, root.join("data/../b.jpg"));
+    assert_eq!(records[4].output, Path::new("b.png"));
     assert_eq!(collection.name(), "train");
     assert!(
         collection
             .records()
             .flatten()
-            .filter(|record| record.relative != Path::new("no extension"))
+            .filter(|record| ["sub", "other"].iter().any(|folder| record.relative.starts_with(folder)))
             .all(|record| record.path.exists())
     );
 }
@@ -205,5 +195,5 @@ fn what_is_no_collection_is_named() {
     assert_eq!(open(&root.join("empty.txt")).unwrap().records().count(), 0);
     let one = open(&root.join("one.of.PNG")).unwrap();
     assert_eq!((one.name(), listing(&one, root)), ("one.of".to_owned(), vec!["one.of.PNG".to_owned()]));
-    assert_eq!(one.records().next().unwrap().unwrap().output_name(), Path::new("one.of.png"));
+    assert_eq!(one.records().next().unwrap().unwrap().output, Path::new("one.of"));
 }

@@ -53,8 +53,9 @@ fn read_truth(run: &mut Run) -> Result<Vec<Annotated<Vec<BoundingBox>>>, Evaluat
 }
 
 fn in_continuous_coordinates<B>(truth: Truth<Vec<B>>, turned: fn(&B) -> BoundingBox) -> Truth<Vec<BoundingBox>> {
-    let image = |Annotated { key, size, content }: Annotated<Vec<B>>| Annotated {
+    let image = |Annotated { key, file, size, content }: Annotated<Vec<B>>| Annotated {
         key,
+        file,
         size,
         content: content.iter().map(turned).collect(),
     };

@@ -1,6 +1,6 @@
 //! Which prediction belongs to which ground truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pair;
 use crate::dataset::truth::Annotated;
@@ -37,6 +37,21 @@ pub fn match_up<P, T>(predictions: Vec<(String, P)>, truth: Vec<Annotated<T>>) -
     matches
 }
 
+/// Gives ground truth that names its image's file the key of that file's prediction: images that differ in nothing but
+/// their extensions are told apart. Where another's prediction has the key of what is left, the file's name is the key.
+pub fn renamed<T>(mut truth: Vec<Annotated<T>>, keys: &BTreeMap<String, String>) -> Vec<Annotated<T>> {
+    let key = |image: &Annotated<T>| image.file.as_ref().and_then(|file| keys.get(file)).cloned();
+    let found: BTreeSet<String> = truth.iter().filter_map(key).collect();
+    for image in &mut truth {
+        match (key(image), &image.file) {
+            (Some(key), _) => image.key = key,
+            (None, Some(file)) if found.contains(&image.key) => image.key = file.clone(),
+            _ => {}
+        }
+    }
+    truth
+}
+
 /// For every prediction the index of its truth.
 fn partners(predictions: &[&str], truth: &[&str]) -> Vec<Option<usize>> {
     let by_key: BTreeMap<&str, usize> = truth.iter().enumerate().map(|(index, key)| (*key, index)).collect();
@@ -70,6 +85,21 @@ fn by_last_part<'a>(keys: &[&'a str]) -> BTreeMap<&'a str, Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_one_stem_have_the_truth_of_their_own() {
+        let keys = |truth: &[&str], predictions: &[(&str, &str)]| -> Vec<String> {
+            let image =
+                |file: &&str| Annotated { key: "a".into(), file: Some(file.to_string()), size: None, content: () };
+            let predictions = predictions.iter().map(|(file, key)| (file.to_string(), key.to_string())).collect();
+            renamed(truth.iter().map(image).collect(), &predictions).into_iter().map(|image| image.key).collect()
+        };
+        let both = [("a.jpg", "a"), ("a.png", "a.png")];
+        assert_eq!(keys(&["a.png"], &both), ["a.png"]);
+        assert_eq!(keys(&["a.jpg", "a.png"], &both), ["a", "a.png"]);
+        assert_eq!(keys(&["a.jpg", "a.png"], &[("a.png", "a")]), ["a.jpg", "a"]);
+        assert_eq!(keys(&["a.png"], &[("a.jpg", "a")]), ["a"]);
+    }
 
     #[test]
     fn whole_names_first_then_unique_last_parts() {

@@ -21,6 +21,7 @@ use serde::{Serialize, Serializer};
 
 use crate::dataset::truth::{Annotated, Truth};
 use crate::event::{Event, Observer, Phase};
+use crate::files;
 use crate::output::write_atomically;
 use crate::parallel::thread_pool;
 use crate::pixels::decode_label_map;
@@ -31,6 +32,9 @@ use matching::Matches;
 
 /// Images that are decoded and scored at a time; bounds the memory.
 const CHUNK: usize = 32;
+
+/// No map that can be decoded has a larger file.
+const MOST_BYTES_OF_MAP: u64 = 1 << 30;
 
 /// What to score, against what.
 #[derive(Debug, Clone)]
@@ -136,6 +140,7 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
         pool: thread_pool(request.threads)?,
         predicted_foreground: predictions::foreground_values(&folder)?,
         folder,
+        files: BTreeMap::new(),
         summary: EvaluateSummary {
             task: request.task,
             predictions: request.predictions.clone(),
@@ -199,6 +204,8 @@ struct Run<'a> {
     /// What is scored.
     folder: ResultsFolder,
     predicted_foreground: predictions::ForegroundValues,
+    /// The keys of predictions by their images' files, where a table names these.
+    files: BTreeMap<String, String>,
     summary: EvaluateSummary,
 }
 
@@ -216,7 +223,7 @@ impl<'a> Run<'a> {
     ) -> Result<Vec<Pair<P, T>>, EvaluateError> {
         let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
         let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only } =
-            matching::match_up(predictions, truth);
+            matching::match_up(predictions, matching::renamed(truth, &self.files));
         // An image without annotation has a ground truth; it is listed as what it is.
         let bare: BTreeSet<&String> = self.summary.without_annotation.iter().collect();
         unmatched_predictions.retain(|key| !bare.contains(key));
@@ -317,7 +324,8 @@ struct Compared<R> {
 
 /// Reads a label map, of results or of ground truth.
 fn read_map(path: &Path) -> Result<LabelMap, EvaluateError> {
-    let bytes = std::fs::read(path).map_err(|source| EvaluateError::Unreadable { path: path.to_path_buf(), source })?;
+    let bytes = files::read(path, MOST_BYTES_OF_MAP)
+        .map_err(|source| EvaluateError::Unreadable { path: path.to_path_buf(), source })?;
     decode_label_map(&bytes).map_err(|source| EvaluateError::BrokenMap { path: path.to_path_buf(), source })
 }
 

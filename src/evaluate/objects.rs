@@ -105,7 +105,7 @@ pub fn read_truth(run: &mut Run) -> Result<Vec<Annotated<ObjectTruth>>, Evaluate
 }
 
 fn as_objects<T>(images: Vec<Annotated<T>>, kind: fn(T) -> ObjectTruth) -> Vec<Annotated<ObjectTruth>> {
-    let image = |Annotated { key, size, content }| Annotated { key, size, content: kind(content) };
+    let image = |Annotated { key, file, size, content }| Annotated { key, file, size, content: kind(content) };
     images.into_iter().map(image).collect()
 }
 

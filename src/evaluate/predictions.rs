@@ -73,7 +73,7 @@ pub fn masks(run: &mut Run) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
                 folder.display()
             ));
         }
-        note_skipped(run, &lines);
+        note_lines(run, &lines);
     }
     if masks.is_empty() {
         return Err(EvaluateError::NoMask { folder: run.request.predictions.clone() });
@@ -95,7 +95,7 @@ pub fn boxes(run: &mut Run) -> Result<Vec<(String, PredictedBox)>, EvaluateError
     let Some(lines) = run.folder.read_table()? else {
         return Ok(masks(run)?.into_iter().map(|(key, path)| (key, PredictedBox::Mask(path))).collect());
     };
-    note_skipped(run, &lines);
+    note_lines(run, &lines);
     let table = run.folder.table();
     let mut boxes = Vec::new();
     for (key, line) in lines.into_iter().filter(|(_, line)| line.is_done()) {
@@ -115,7 +115,7 @@ pub fn boxes(run: &mut Run) -> Result<Vec<(String, PredictedBox)>, EvaluateError
 pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, EvaluateError> {
     let table = run.folder.table();
     let Some(lines) = run.folder.read_table()? else { return Err(EvaluateError::NoObjects { table }) };
-    note_skipped(run, &lines);
+    note_lines(run, &lines);
     let mut objects = Vec::new();
     for (key, line) in lines.into_iter().filter(|(_, line)| line.is_done()) {
         let Some(mut listed) = line.objects else { return Err(EvaluateError::NoObjects { table }) };
@@ -128,7 +128,10 @@ pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, Evalua
     Ok(objects)
 }
 
-fn note_skipped(run: &mut Run, lines: &BTreeMap<String, TableLine>) {
+/// Notes which line is of which file, and what was skipped.
+fn note_lines(run: &mut Run, lines: &BTreeMap<String, TableLine>) {
+    let done = lines.iter().filter(|(_, line)| line.is_done());
+    run.files = done.map(|(key, line)| (line.path.clone(), key.clone())).collect();
     let skipped: Vec<String> = lines.values().filter(|line| !line.is_done()).map(|line| line.path.clone()).collect();
     if !skipped.is_empty() {
         run.summary.remarks.push(format!(

@@ -4,6 +4,7 @@ use std::io;
 
 use super::EvaluateSummary;
 use crate::event::{Event, Observer, counted};
+use crate::names;
 
 /// Names that a warning writes out; the summary has them all.
 const SHOWN: usize = 8;
@@ -21,7 +22,7 @@ impl Table {
     /// Adds the line of an image; numbers are written with all their digits, none as an empty field.
     pub fn push(&mut self, image: &str, numbers: &[Option<f64>]) {
         let numbers = numbers.iter().map(|number| number.map_or(String::new(), |number| number.to_string()));
-        self.rows.push(std::iter::once(image.to_string()).chain(numbers).collect());
+        self.rows.push(std::iter::once(names::in_sheet(image).into_owned()).chain(numbers).collect());
     }
 
     pub fn write(&self, writer: impl io::Write) -> io::Result<()> {
@@ -64,12 +65,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_need_quotes_have_them() {
+    fn fields_have_the_quotes_they_need_and_none_is_a_formula() {
         let mut table = Table::new(&["image", "iou"]);
         table.push("a,\"b\"", &[Some(0.1)]);
         table.push("a\nb", &[None]);
+        table.push("=1+1", &[Some(-1.0)]);
         let mut written = Vec::new();
         table.write(&mut written).unwrap();
-        assert_eq!(written, b"image,iou\n\"a,\"\"b\"\"\",0.1\n\"a\nb\",\n");
+        assert_eq!(written, b"image,iou\n\"a,\"\"b\"\"\",0.1\n\"a\nb\",\n./=1+1,-1\n");
     }
 }

@@ -1,12 +1,12 @@
 //! Vectors that were computed elsewhere: `.npy` and `.safetensors` files with one matrix.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
+use crate::files;
 use crate::numerics::bytes::floats_from_bytes;
 
 /// The tensor that is read from a safetensors file with several.
@@ -49,7 +49,7 @@ struct Matrix {
 pub fn read_vectors(path: &Path) -> Result<VectorFile, VectorFileError> {
     let read = |source| VectorFileError::Read { path: path.to_path_buf(), source };
     let format = |reason| VectorFileError::Format { path: path.to_path_buf(), reason };
-    let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(read)?);
+    let mut file = BufReader::with_capacity(1 << 20, files::open(path).map_err(read)?);
     let mut start = Vec::new();
     file.by_ref().take(NPY_MAGIC.len() as u64).read_to_end(&mut start).map_err(read)?;
     let length = file.get_ref().metadata().map_err(read)?.len();

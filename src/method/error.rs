@@ -99,7 +99,8 @@ impl MethodError {
             MethodError::Config(error) => error.kind(),
             MethodError::Weights(error) => error.kind(),
             MethodError::Train(error) => error.kind(),
-            MethodError::DeviceStopped | MethodError::Output(_) | MethodError::Collection(_) => ErrorKind::InputOutput,
+            MethodError::Output(error) => error.kind(),
+            MethodError::DeviceStopped | MethodError::Collection(_) => ErrorKind::InputOutput,
             MethodError::Interrupted => ErrorKind::Interrupted,
         }
     }

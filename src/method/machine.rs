@@ -6,7 +6,8 @@ use super::MethodError;
 use crate::config::Resolved;
 use crate::features::Backbone;
 use crate::features::vit::{Precision, bfloat_available};
-use crate::tensor::{Device, DeviceChoice, is_cpu, supports_bfloat};
+use crate::parallel::MemoryBudget;
+use crate::tensor::{Device, DeviceChoice, DeviceError, is_cpu, supports_bfloat};
 use crate::weights::{self, WeightsFile};
 
 /// What of the machine a run uses.
@@ -15,8 +16,21 @@ pub struct Machine {
     pub device: DeviceChoice,
     /// 0 means one per processor.
     pub threads: usize,
+    /// Most bytes that images being read and decoded take at a time, of all runs in this process; none means a quarter of the
+    /// machine's memory, or what a run before has said.
+    pub memory: Option<u64>,
     /// What a transformer's products are computed in, where it differs from the configuration's or the checkpoint's.
     pub precision: Option<Precision>,
+}
+
+impl Machine {
+    /// Opens the device and lets the process have the memory.
+    pub(crate) fn open(&self) -> Result<Device, DeviceError> {
+        if let Some(bytes) = self.memory {
+            MemoryBudget::of_process().limit(bytes);
+        }
+        self.device.open()
+    }
 }
 
 /// The weights that runs use when none are given; see [`weights::installed`].

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Machine, Method, MethodError, Segmentation, SharedMethod, Timings, open_backbone};
 use crate::config::{Purpose, Settings, with_overrides};
 use crate::features::Backbone;
+use crate::files;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::parallel::{parallel_map, workers};
 use crate::raster::RgbImage;
@@ -42,6 +43,9 @@ pub struct ModelOptions {
     pub overrides: Vec<String>,
     pub machine: Machine,
 }
+
+/// No checkpoint is larger: its networks are small.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// The settings that a network does not depend on.
 const ADJUSTABLE: [&str; 4] = ["refine.", "objects.", "output.", "pixels."];
@@ -98,7 +102,7 @@ impl Model {
             return Err(MethodError::FixedByTraining { key: key.clone() });
         }
         let settings = with_overrides(&settings, &options.overrides)?;
-        let device = options.machine.device.open()?;
+        let device = options.machine.open()?;
         let resolved = settings.resolve(Purpose::Reuse, false, options.machine.precision)?;
         let expected = checkpoint.header.backbone_hash.as_deref();
         let backbone = open_backbone(&resolved, options.weights.as_deref(), expected, &device)?;
@@ -171,8 +175,8 @@ impl Model {
 
 /// Reads and checks a checkpoint; gives it with the blake3 of its file.
 pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), MethodError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| MethodError::CheckpointUnreadable { path: path.to_path_buf(), source })?;
+    let bytes = files::read(path, MOST_BYTES)
+        .map_err(|source| MethodError::CheckpointUnreadable { path: path.to_path_buf(), source })?;
     let checkpoint = Checkpoint::from_bytes(&bytes)
         .map_err(|source| MethodError::Checkpoint { name: path.display().to_string(), source })?;
     Ok((checkpoint, blake3::hash(&bytes)))

@@ -52,7 +52,7 @@ impl PerImage {
         machine: &Machine,
     ) -> Result<PerImage, MethodError> {
         settings.validate()?;
-        let device = machine.device.open()?;
+        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         let resolved = settings.resolve(Purpose::Segment, has_weights, machine.precision)?;
         let backbone = open_backbone(&resolved, weights, None, &device)?;

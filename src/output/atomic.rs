@@ -1,6 +1,6 @@
 //! Files that are either complete or not there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -8,71 +8,123 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::OutputError;
 
+const TEMPORARY_START: &str = ".deepcut-";
+const TEMPORARY_END: &str = ".tmp";
+
 /// Lets `write` fill the file `path`, which then appears at once and complete, replacing an older one.
 ///
-/// The bytes go to a dotted temporary file in the same folder, which is flushed, synced to the disk and renamed.
-/// Missing parent folders are created. If anything fails, the temporary file is removed and an older `path` stays as
-/// it was. The folder itself is not synced: a power cut can undo the newest renames but leaves no half-written file.
+/// The bytes go to a dotted temporary file in the same folder, which is flushed, synced to the disk and renamed; then the
+/// folder is synced. Missing parent folders are created. If anything fails, the temporary file is removed and an older
+/// `path` stays as it was. Temporary files that dead processes have left in the folder are removed.
+///
+/// For single files whose names the user gave; what runs write below their output folders goes through
+/// [`super::OutputFolder`].
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
-    let mut pending = PendingFile::create(path)?;
-    write(&mut pending.writer).map_err(|source| OutputError::write(path, source))?;
-    pending.commit()
-}
-
-/// Removes a file of an earlier run; it may not be there.
-pub fn remove_outdated(path: &Path) -> Result<(), OutputError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(OutputError::Remove { path: path.to_path_buf(), source })
-        }
-        _ => Ok(()),
+    // A rename would silently replace a device or pipe, such as /dev/stdout.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(OutputError::OccupiedTarget { path: path.to_path_buf() });
     }
+    let folder = create_parent(path)?;
+    remove_those_of_the_dead(folder);
+    let mut pending = TemporaryFile::create(folder).map_err(|source| OutputError::write(path, source))?;
+    write(&mut pending.writer)
+        .and_then(|()| pending.rename(path))
+        .and_then(|()| sync_folder(folder))
+        .map_err(|source| OutputError::write(path, source))
 }
 
-/// A temporary file on its way to becoming `target`; dropped before [`PendingFile::commit`] it is removed again.
+/// A file on its way to its name; dropped before [`TemporaryFile::rename`] it is removed again. It is locked, so that other
+/// processes see that its own is alive.
 #[derive(Debug)]
-pub(super) struct PendingFile {
+pub(super) struct TemporaryFile {
     pub(super) writer: BufWriter<File>,
-    target: PathBuf,
-    temporary: PathBuf,
-    committed: bool,
+    path: PathBuf,
+    renamed: bool,
 }
 
-impl PendingFile {
-    /// Opens a fresh temporary file beside `target`, with the permissions of an ordinary new file.
-    pub(super) fn create(target: &Path) -> Result<Self, OutputError> {
-        // A rename would silently replace a device or pipe, such as /dev/stdout.
-        if fs::metadata(target).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(OutputError::OccupiedTarget { path: target.to_path_buf() });
+impl TemporaryFile {
+    /// A new file in `folder` whose name starts with a dot, so that no listing of a collection takes it for a result.
+    ///
+    /// Plain `create_new` instead of a private temporary file: the result keeps the permissions that the umask grants.
+    pub(super) fn create(folder: &Path) -> io::Result<TemporaryFile> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!("{TEMPORARY_START}{}-{serial}{TEMPORARY_END}", process::id()));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    // Before the lock another process may have taken the file for a dead one's. Where a file system knows no
+                    // locks, nobody takes any.
+                    let taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !path.exists();
+                    if !taken {
+                        return Ok(TemporaryFile { writer: BufWriter::new(file), path, renamed: false });
+                    }
+                }
+                // Left by a killed process that had the same number, or in use by one on another machine.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
         }
-        let folder = create_parent(target)?;
-        let (temporary, file) = create_unique(folder).map_err(|source| OutputError::write(target, source))?;
-        Ok(Self { writer: BufWriter::new(file), target: target.to_path_buf(), temporary, committed: false })
     }
 
-    pub(super) fn target(&self) -> &Path {
-        &self.target
+    /// Makes the bytes durable, so that the file can get its name.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.writer.flush()?;
+        self.writer.get_ref().sync_all()
     }
 
-    /// Makes the bytes durable, then gives the file its final name.
-    pub(super) fn commit(mut self) -> Result<(), OutputError> {
-        self.writer
-            .flush()
-            .and_then(|()| self.writer.get_ref().sync_all())
-            .and_then(|()| fs::rename(&self.temporary, &self.target))
-            .map_err(|source| OutputError::write(&self.target, source))?;
-        self.committed = true;
+    /// blake3 of the bytes so far, which must be synced.
+    pub(super) fn hash(&self) -> io::Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new();
+        io::copy(&mut File::open(&self.path)?, &mut hasher)?;
+        Ok(hasher.finalize())
+    }
+
+    /// Makes the bytes durable, then gives the file its final name. The name itself is durable once the folder is synced.
+    pub(super) fn rename(mut self, target: &Path) -> io::Result<()> {
+        self.sync()?;
+        fs::rename(&self.path, target)?;
+        self.renamed = true;
         Ok(())
     }
 }
 
-impl Drop for PendingFile {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.renamed {
             // The failure that led here is reported by whoever caused it; a leftover dotted file harms nobody.
-            let _ = fs::remove_file(&self.temporary);
+            let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Removes what killed processes have left in a folder. What cannot be removed harms nobody.
+pub(super) fn remove_those_of_the_dead(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let named = name.to_str().is_some_and(|name| {
+            name.strip_prefix(TEMPORARY_START)
+                .and_then(|name| name.strip_suffix(TEMPORARY_END))
+                .is_some_and(|numbers| numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
+        });
+        if !named || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        let dead = match File::open(&path).map(|file| file.try_lock()) {
+            Ok(Ok(())) => true,
+            Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) | Err(_) => false,
+        };
+        if dead {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Creates the folders above `path` and returns the innermost.
@@ -83,23 +135,6 @@ pub(super) fn create_parent(path: &Path) -> Result<&Path, OutputError> {
     };
     fs::create_dir_all(folder).map_err(|source| OutputError::CreateFolder { path: folder.to_path_buf(), source })?;
     Ok(folder)
-}
-
-/// A new file whose name starts with a dot, so that no listing of a collection takes it for a result.
-///
-/// Plain `create_new` instead of a private temporary file: the result keeps the permissions that the umask grants.
-fn create_unique(folder: &Path) -> io::Result<(PathBuf, File)> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!(".deepcut-{}-{serial}.tmp", process::id()));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((path, file)),
-            // Left by a killed process that had the same number, or in use by one on another machine.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -162,6 +197,21 @@ mod tests {
         write_atomically(&atomic, |_| Ok(())).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&atomic), mode(&plain));
+    }
+
+    #[test]
+    fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_user = [".deepcut-notes.tmp", ".deepcut-1-2.txt", "note.tmp"];
+        of_user.iter().for_each(|name| fs::write(folder.path().join(name), "mine").unwrap());
+        fs::write(folder.path().join(".deepcut-1-2.tmp"), "half").unwrap();
+        let living = TemporaryFile::create(folder.path()).unwrap();
+        write_atomically(&folder.path().join("result"), |_| Ok(())).unwrap();
+        let left = names(folder.path());
+        assert!(of_user.iter().all(|name| left.contains(&name.to_string())), "{left:?}");
+        assert_eq!(left.len(), of_user.len() + 2, "{left:?}");
+        drop(living);
+        assert_eq!(names(folder.path()).len(), of_user.len() + 1);
     }
 
     #[test]

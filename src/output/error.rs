@@ -22,6 +22,27 @@ pub enum OutputError {
     #[error("{} exists and is not an ordinary file; choose another path for the output", path.display())]
     OccupiedTarget { path: PathBuf },
 
+    #[error("{} is there already and not known to be deepcut's; move it away or choose another output folder", path.display())]
+    Foreign { path: PathBuf },
+
+    #[error(
+        "{} was changed since deepcut wrote it; move it away to keep it, or remove it to have it made again",
+        path.display()
+    )]
+    Changed { path: PathBuf },
+
+    #[error(
+        "{} does not tell what in its folder is deepcut's: {source}; choose another output folder",
+        path.display()
+    )]
+    Manifest { path: PathBuf, source: io::Error },
+
+    #[error("process {process} is writing to {}; repeat the command when it has finished", path.display())]
+    InUse { path: PathBuf, process: String },
+
+    #[error("interrupted while waiting for the output folder")]
+    Interrupted,
+
     #[error("cannot read {}: {source}; check that the file exists and may be read", path.display())]
     Read { path: PathBuf, source: io::Error },
 
@@ -32,7 +53,24 @@ pub enum OutputError {
 impl OutputError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
-        ErrorKind::InputOutput
+        match self {
+            OutputError::Foreign { .. }
+            | OutputError::Changed { .. }
+            | OutputError::InUse { .. }
+            | OutputError::Manifest { .. } => ErrorKind::Usage,
+            OutputError::Interrupted => ErrorKind::Interrupted,
+            _ => ErrorKind::InputOutput,
+        }
+    }
+
+    /// Whether the system takes no file of such a name, however often it is tried.
+    pub fn is_of_name(&self) -> bool {
+        match self {
+            Self::CreateFolder { source, .. } | Self::Write { source, .. } | Self::Remove { source, .. } => {
+                source.kind() == io::ErrorKind::InvalidFilename
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn write(path: &Path, source: io::Error) -> Self {

@@ -1,6 +1,5 @@
 //! Masks as palette PNGs: the pixel value is the cluster, and text chunks tell where the mask comes from.
 
-use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -8,8 +7,12 @@ use png::{ColorType, Decoder};
 
 use super::palette::cluster_colour;
 use super::{EncodeError, MaskError, OutputError, eight_bit_png};
+use crate::files;
 use crate::pixels::decode_label_map;
 use crate::raster::Mask;
+
+/// No mask has a larger file.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// The chunk that ends every PNG: no data, and a check sum that is always the same.
 const END_CHUNK: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
@@ -38,7 +41,8 @@ pub fn decode_mask(bytes: &[u8]) -> Result<Mask, MaskError> {
 
 /// Reads the mask in the PNG file `path`; see [`decode_mask`].
 pub fn read_mask(path: &Path) -> Result<Mask, OutputError> {
-    let bytes = fs::read(path).map_err(|source| OutputError::Read { path: path.to_path_buf(), source })?;
+    let bytes =
+        files::read(path, MOST_BYTES).map_err(|source| OutputError::Read { path: path.to_path_buf(), source })?;
     decode_mask(&bytes).map_err(|source| OutputError::Mask { path: path.to_path_buf(), source })
 }
 
@@ -48,7 +52,7 @@ pub fn read_mask(path: &Path) -> Result<Mask, OutputError> {
 /// whole file was written. An error only if an existing file cannot be read.
 pub fn read_png_text(path: &Path, keyword: &str) -> Result<Option<String>, OutputError> {
     let read = || -> io::Result<Option<String>> {
-        let mut file = match File::open(path) {
+        let mut file = match files::open_ordinary(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -80,6 +84,8 @@ pub fn read_png_text(path: &Path, keyword: &str) -> Result<Option<String>, Outpu
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use std::io::Cursor;
 
     use super::*;

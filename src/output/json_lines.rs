@@ -7,25 +7,26 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::OutputError;
-use super::atomic::{PendingFile, create_parent};
+use super::atomic::create_parent;
+use super::folder::{OutputFolder, PendingFile};
 
 /// A file of JSON lines that appears under its name when it is finished; dropped before, it leaves nothing behind.
 #[derive(Debug)]
-pub struct JsonLines {
-    pending: PendingFile,
+pub struct JsonLines<'a> {
+    pending: PendingFile<'a>,
 }
 
-impl JsonLines {
-    /// Begins the file `path`, beside which a dotted temporary file holds the lines until [`JsonLines::finish`].
-    pub fn create(path: &Path) -> Result<Self, OutputError> {
-        Ok(Self { pending: PendingFile::create(path)? })
+impl<'a> JsonLines<'a> {
+    /// Begins the file `path` in `folder`; a temporary file holds the lines until [`JsonLines::finish`].
+    pub fn create(folder: &'a OutputFolder, path: &Path) -> Result<Self, OutputError> {
+        Ok(Self { pending: folder.begin(path)? })
     }
 
     /// Adds `value` as one line. JSON knows no infinity and no NaN: both become `null`.
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), OutputError> {
-        serde_json::to_writer(&mut self.pending.writer, value)
+        serde_json::to_writer(self.pending.writer(), value)
             .map_err(Into::into)
-            .and_then(|()| self.pending.writer.write_all(b"\n"))
+            .and_then(|()| self.pending.writer().write_all(b"\n"))
             .map_err(|source| OutputError::write(self.pending.target(), source))
     }
 
@@ -81,29 +82,37 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::event::Silent;
+    use crate::output::Claim;
+
+    fn open(root: &Path) -> OutputFolder {
+        OutputFolder::open(root, "test", &[Claim::folder("deep")], None, &Silent).unwrap()
+    }
 
     #[test]
     fn lines_appear_when_finished_and_only_then() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/records.jsonl");
-        let mut lines = JsonLines::create(&path).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let (folder, path) = (open(root.path()), root.path().join("deep/records.jsonl"));
+        let mut lines = JsonLines::create(&folder, &path).unwrap();
         lines.push(&("a\nb", 1)).unwrap();
         lines.push(&[f32::NAN, 0.5]).unwrap();
         assert!(!path.exists());
         lines.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "[\"a\\nb\",1]\n[null,0.5]\n");
 
-        let mut abandoned = JsonLines::create(&path).unwrap();
+        let mut abandoned = JsonLines::create(&folder, &path).unwrap();
         abandoned.push("half").unwrap();
         drop(abandoned);
         assert_eq!(fs::read_to_string(&path).unwrap(), "[\"a\\nb\",1]\n[null,0.5]\n");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.temporary()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_value_that_is_no_json_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut lines = JsonLines::create(&folder.path().join("records.jsonl")).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let folder = open(root.path());
+        let mut lines = JsonLines::create(&folder, &root.path().join("deep/records.jsonl")).unwrap();
         let unsupported = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert!(lines.push(&unsupported).unwrap_err().to_string().contains("records.jsonl"));
     }

@@ -1,11 +1,17 @@
 //! The images of every cluster in a folder of their own.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::{OutputError, write_atomically};
+use serde::{Deserialize, Serialize};
+
+use super::{Claim, FileState, OutputError, OutputFolder};
 use crate::error::ErrorKind;
+use crate::manifest;
 
 /// How images come into the folders of their clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +23,13 @@ pub enum LayOut {
 }
 
 const FOLDER: &str = "clusters";
-/// Keeps searches for images out of the folder, and shows that a run made it.
-const MARK: &str = ".deepcutignore";
-const MARK_TEXT: &str = "# Laid out by `deepcut cluster`: these images are results, no collection.\n*\n";
+/// What is in the folder, a line for every image, beside the manifest.
+const LIST: &str = "clusters.jsonl";
 
 /// Why images cannot be laid out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayOutError {
-    #[error("{} is there already and was not laid out by deepcut; remove it or choose another folder", folder.display())]
-    Occupied { folder: PathBuf },
     #[error("cannot lay out {}: {source}; check permissions and free space, then repeat the command", path.display())]
     Failed { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -37,34 +40,97 @@ impl LayOutError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            LayOutError::Occupied { .. } => ErrorKind::Usage,
-            LayOutError::Failed { .. } | LayOutError::Output(_) => ErrorKind::InputOutput,
+            LayOutError::Failed { .. } => ErrorKind::InputOutput,
+            LayOutError::Output(error) => error.kind(),
         }
     }
 }
 
+/// One image that was laid out; as it then was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Placed {
+    /// Where the link leads.
+    Link(OsString),
+    /// Length and time of change of the copy.
+    Copy(u64, SystemTime),
+}
+
+impl Placed {
+    /// What is at `path` now; none if that cannot have been laid out.
+    fn at(path: &Path) -> io::Result<Option<Placed>> {
+        let metadata = path.symlink_metadata()?;
+        Ok(if metadata.is_symlink() {
+            Some(Placed::Link(fs::read_link(path)?.into_os_string()))
+        } else if metadata.is_file() {
+            Some(Placed::Copy(metadata.len(), metadata.modified()?))
+        } else {
+            None
+        })
+    }
+}
+
 impl LayOut {
-    /// Refuses to replace a folder in `out` that no run made.
+    /// The name below an output folder that is written.
+    pub fn claim() -> Claim {
+        Claim::folder(FOLDER)
+    }
+
+    /// Refuses to replace a folder in `out` in which something is not as a run left it.
     pub fn check_folder(out: &Path) -> Result<(), LayOutError> {
         let folder = out.join(FOLDER);
-        let made_by_run = fs::read_to_string(folder.join(MARK)).is_ok_and(|text| text == MARK_TEXT);
-        if folder.symlink_metadata().is_ok() && !made_by_run {
-            return Err(LayOutError::Occupied { folder });
+        if folder.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let failed = |source| LayOutError::Failed { path: folder.clone(), source };
+        let placed = read_list(out).map_err(failed)?;
+        let mut folders = vec![folder.clone()];
+        while let Some(inner) = folders.pop() {
+            let mut entries = fs::read_dir(inner).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+            entries.sort_by_key(fs::DirEntry::file_name);
+            for entry in entries {
+                let path = entry.path();
+                if entry.file_type().map_err(failed)?.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let known = path.strip_prefix(&folder).ok().and_then(|inside| placed.get(inside.as_os_str()));
+                if known.is_none() || known != Placed::at(&path).map_err(failed)?.as_ref() {
+                    return Err(OutputError::Foreign { path }.into());
+                }
+            }
         }
         Ok(())
     }
 
-    /// Fills `OUT/clusters/<cluster>/` with images, given as their name, their file and their cluster, at their places
-    /// within the collection, so that no two have one name. The parts of names, with `/` between them, are ordinary ones.
+    /// The images that are not where they were laid out, or not as they then were; none where nothing was laid out.
+    pub fn faults(out: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
+        let mut faults = Vec::new();
+        for (place, placed) in read_list(out)? {
+            let place = Path::new(FOLDER).join(place);
+            match Placed::at(&out.join(&place)) {
+                Ok(found) if found.as_ref() == Some(&placed) => {}
+                Ok(_) => faults.push((place, FileState::Changed)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => faults.push((place, FileState::Absent)),
+                Err(error) => return Err(error),
+            }
+        }
+        faults.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(faults)
+    }
+
+    /// Fills `OUT/clusters/<cluster>/` with images, given as their place within the collection, their file and their
+    /// cluster. No two places are the same, and their parts are ordinary names.
     ///
-    /// The folder is built under another name and replaces an older one at once.
+    /// The folder is built under another name and replaces an older one at once, of which [`LayOut::check_folder`] must
+    /// have approved.
     pub fn lay_out<'a>(
         self,
-        out: &Path,
-        images: impl Iterator<Item = (&'a str, &'a Path, u32)>,
+        out: &OutputFolder,
+        images: impl Iterator<Item = (PathBuf, &'a Path, u32)>,
     ) -> Result<(), LayOutError> {
-        LayOut::check_folder(out)?;
-        let (folder, unfinished, old) = (out.join(FOLDER), out.join(".clusters-unfinished"), out.join(".clusters-old"));
+        LayOut::check_folder(out.root())?;
+        let folder = out.root().join(FOLDER);
+        let (unfinished, old) = (out.temporary().join(FOLDER), out.temporary().join("old-clusters"));
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source: io::Error| LayOutError::Failed { path, source }
@@ -73,9 +139,10 @@ impl LayOut {
             remove(left_over).map_err(failed(left_over))?;
         }
         fs::create_dir_all(&unfinished).map_err(failed(&unfinished))?;
-        write_atomically(&unfinished.join(MARK), |writer| writer.write_all(MARK_TEXT.as_bytes()))?;
-        for (name, file, cluster) in images {
-            let target = unfinished.join(cluster.to_string()).join(name.split('/').collect::<PathBuf>());
+        let mut list = String::new();
+        for (place, file, cluster) in images {
+            let place = Path::new(&cluster.to_string()).join(place);
+            let target = unfinished.join(&place);
             let parent = target.parent().unwrap_or(&unfinished);
             fs::create_dir_all(parent).map_err(failed(parent))?;
             match self {
@@ -83,13 +150,31 @@ impl LayOut {
                 LayOut::Link => fs::canonicalize(file).and_then(|file| link(&file, &target)),
             }
             .map_err(failed(&target))?;
+            let placed = Placed::at(&target).map_err(failed(&target))?;
+            list +=
+                &serde_json::to_string(&(place.as_os_str(), placed)).map_err(|error| failed(&target)(error.into()))?;
+            list.push('\n');
         }
-        if folder.exists() {
+        if folder.symlink_metadata().is_ok() {
             fs::rename(&folder, &old).map_err(failed(&folder))?;
         }
+        // Between the folders: killed here, the next run finds none, and no list of another one.
+        out.keep_beside(LIST, list.as_bytes())?;
         fs::rename(&unfinished, &folder).map_err(failed(&folder))?;
+        out.renamed(&folder)?;
         remove(&old).map_err(failed(&old))
     }
+}
+
+/// What was laid out in `out`, by the places in the folder.
+fn read_list(out: &Path) -> io::Result<HashMap<OsString, Placed>> {
+    let text = match fs::read_to_string(out.join(manifest::FOLDER).join(LIST)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    // A line that cannot be read is an image that is not known.
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Removes a folder with all its content, if it is there; links in it are removed and not followed.

@@ -1,27 +1,35 @@
 //! The forms that results have on disk: masks, pictures for people, annotations, and tables for machines.
 //!
 //! Every file appears under its final name only once it is complete, so a run may be killed at any moment and repeated.
+//! Runs write into an [`OutputFolder`], which is theirs alone while they last and in which they replace and remove only what
+//! runs have made.
 
 mod annotations;
 mod atomic;
 mod cache;
+mod claim;
 mod contact_sheet;
 mod eight_bit_png;
 mod error;
+mod folder;
 mod indexed_png;
 mod json_lines;
 mod lay_out;
 mod overlay;
 mod palette;
+mod seal;
 
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
-pub use atomic::{remove_outdated, write_atomically};
+pub use atomic::write_atomically;
 pub use cache::{Cache, CacheConfig};
+pub use claim::{Claim, FileState, file_state};
 pub use contact_sheet::contact_sheet;
 pub use eight_bit_png::encode_grey_png;
 pub use error::{EncodeError, MaskError, OutputError};
+pub use folder::OutputFolder;
 pub use indexed_png::{decode_mask, encode_indexed_png, read_mask, read_png_text};
 pub use json_lines::{JsonLines, JsonLog};
 pub use lay_out::{LayOut, LayOutError};
 pub use overlay::{OutputConfig, THUMBNAIL_SIDE_PX, encode_jpeg, overlay, thumbnail};
 pub use palette::cluster_colour;
+pub use seal::Sealed;

@@ -87,6 +87,7 @@ impl PipelineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             PipelineError::Method(error) => error.kind(),
+            PipelineError::Output(error) => error.kind(),
             PipelineError::Config(error) => error.kind(),
             PipelineError::Cluster(error) => error.kind(),
             PipelineError::ClusterRun(error) => error.kind(),
@@ -102,10 +103,9 @@ impl PipelineError {
             | PipelineError::NoHome
             | PipelineError::Vectors(VectorFileError::Read { .. }) => ErrorKind::Usage,
             PipelineError::NoUsableImage { .. } | PipelineError::Vectors(_) => ErrorKind::Untrusted,
-            PipelineError::Output(_)
-            | PipelineError::OutputFolder { .. }
-            | PipelineError::Cache(_)
-            | PipelineError::OldWeights { .. } => ErrorKind::InputOutput,
+            PipelineError::OutputFolder { .. } | PipelineError::Cache(_) | PipelineError::OldWeights { .. } => {
+                ErrorKind::InputOutput
+            }
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,
         }
     }

@@ -8,7 +8,7 @@ use crate::features::{BatchExtractor, Extractor, Prepared};
 use crate::method::{MethodError, images_per_batch, waiting_threads, with_batches};
 use crate::nodes::Layout;
 use crate::output::Cache;
-use crate::parallel::{Permit, Semaphore, parallel_map};
+use crate::parallel::{Held, Permit, Semaphore, parallel_map};
 use crate::pixels::{DecodeLimits, ImageItem};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
@@ -54,7 +54,7 @@ pub(super) struct ImageLoop<'a> {
 }
 
 /// From an image, and its place among those who compute, to its bytes.
-type Compute<'a> = dyn Fn(RgbImage, Permit) -> Result<Vec<u8>, MethodError> + Sync + 'a;
+type Compute<'a> = dyn Fn(Held<RgbImage>, Permit) -> Result<Vec<u8>, MethodError> + Sync + 'a;
 
 impl ImageLoop<'_> {
     /// Hands what `kind` says of every usable item to `consume`, in order; only as many images as threads are decoded at a
@@ -72,7 +72,7 @@ impl ImageLoop<'_> {
         let images = images_per_batch(extractor, self.device);
         let rows = |batch: &[Prepared]| kind.rows(extractor, batch, images);
         with_batches(extractor, images, rows, |batches| {
-            let compute = |image: RgbImage, permit: Permit| {
+            let compute = |image: Held<RgbImage>, permit: Permit| {
                 let input = batches.prepare(&image);
                 let layout = input.layout.clone();
                 // Neither the memory nor the place among those who decode is needed while waiting.
@@ -139,8 +139,9 @@ impl ImageLoop<'_> {
             Ok(content) => content,
             Err(reason) => return skip(&item, reason),
         };
-        if let Some(bytes) = kind.known(self.cache, &content.hash) {
-            return Ok(Ok((Computed { item, content: content.hash, bytes }, true)));
+        let hash = content.hash;
+        if let Some(bytes) = kind.known(self.cache, &hash) {
+            return Ok(Ok((Computed { item, content: hash, bytes }, true)));
         }
         let permit = semaphore.acquire();
         let image = match content.decode(self.limits) {
@@ -148,7 +149,7 @@ impl ImageLoop<'_> {
             Err(reason) => return skip(&item, reason),
         };
         let bytes = compute(image, permit)?;
-        let stored = self.cache.put(&content.hash, &bytes).map_err(PipelineError::Cache)?;
-        Ok(Ok((Computed { item, content: content.hash, bytes }, stored)))
+        let stored = self.cache.put(&hash, &bytes).map_err(PipelineError::Cache)?;
+        Ok(Ok((Computed { item, content: hash, bytes }, stored)))
     }
 }

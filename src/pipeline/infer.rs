@@ -48,6 +48,7 @@ fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) ->
     }));
     let predictor = Predictor {
         request: &request.predict,
+        command: "infer",
         settings,
         description: format!("{clusters} clusters{parts}, one shared network on {} features{verdict}", backbone.name),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision]),
@@ -74,7 +75,7 @@ mod tests {
         let data = folder.path().join("data");
         std::fs::create_dir(&data).unwrap();
         test_pictures::write(&data);
-        let machine = Machine { device: DeviceChoice::Cpu, threads: 2, precision: None };
+        let machine = Machine { device: DeviceChoice::Cpu, threads: 2, ..Machine::default() };
         for (name, parts, kind) in [("association", 0, "association"), ("parts", 2, "association"), ("cc", 0, "cc")] {
             let mut settings = test_pictures::SETTINGS.map(str::to_string).to_vec();
             settings.extend([
@@ -94,6 +95,7 @@ mod tests {
                 weights: Some(test_pictures::weights()),
                 machine,
                 resume: false,
+                wait: None,
             };
             train(settings.clone(), &training, &Silent).unwrap();
 
@@ -108,6 +110,7 @@ mod tests {
                     out: out.clone(),
                     save: SaveKinds { masks: true, ..SaveKinds::default() },
                     overwrite: false,
+                    wait: None,
                 };
                 let request =
                     InferRequest { checkpoint: path.clone(), predict, weights: None, overrides: vec![], machine };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::PipelineError;
 use crate::features::vit::VitShape;
+use crate::files;
 use crate::output::write_atomically;
 use crate::weights::{EXTENSIONS, INSTALLED_NAME, StateDict, installed};
 
@@ -23,7 +24,7 @@ pub fn install_weights(path: &Path) -> Result<PathBuf, PipelineError> {
     let folder = installed.folder.ok_or(PipelineError::NoHome)?;
     let target = folder.join(INSTALLED_NAME).with_extension(extension);
     write_atomically(&target, |writer| {
-        std::io::copy(&mut std::fs::File::open(path)?, writer)?;
+        std::io::copy(&mut files::open_ordinary(path)?, writer)?;
         Ok(())
     })?;
     if let Some(previous) = installed.found.filter(|previous| *previous != target) {

@@ -21,7 +21,9 @@ pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::model::{PositionShares, Restarts};
 pub use crate::output::{LayOut, LayOutError};
-pub use crate::results::{ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status};
+pub use crate::results::{
+    Fault, ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status, Verification,
+};
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
 pub use crate::weights::{Installed, installed};
@@ -36,11 +38,12 @@ pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, tr
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::portable_path as portable;
-use crate::event::{Observer, lossy_path};
+use crate::dataset::{Collection, PassedOver};
+use crate::event::{Event, Observer, counted, path_as_text};
 use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
-use crate::output::{CacheConfig, remove_outdated};
+use crate::names::portable;
+use crate::output::CacheConfig;
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
@@ -53,6 +56,22 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
     Ok(crate::evaluate::evaluate(request, observer)?)
 }
 
+/// Holds what runs have left in a folder against its checksums; see [`crate::results::verify()`].
+pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, PipelineError> {
+    Ok(crate::results::verify(out, observer)?)
+}
+
+/// Says once that results of earlier runs lie among the images of a collection that was listed.
+fn tell_of_own_results(collection: &Collection, observer: &dyn Observer) {
+    if let PassedOver { folders, first: Some(first) } = collection.passed_over() {
+        let more = if folders > 1 { format!(" and in {} more", counted(folders - 1, "folder")) } else { String::new() };
+        observer.observe(Event::Note(format!(
+            "passed over what earlier runs have written in {}{more}: results are no images",
+            first.display()
+        )));
+    }
+}
+
 /// A collection without images.
 fn no_images(data: &Path) -> PipelineError {
     PipelineError::NoImages { data: data.to_path_buf() }
@@ -61,7 +80,7 @@ fn no_images(data: &Path) -> PipelineError {
 /// What `inspect` shows of a checkpoint.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct CheckpointDescription {
-    #[serde(serialize_with = "lossy_path")]
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// blake3 of the file.
     pub blake3: String,

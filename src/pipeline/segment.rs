@@ -48,6 +48,7 @@ pub fn segment(
     }));
     let predictor = Predictor {
         request: &request.predict,
+        command: "segment",
         settings,
         description: format!("{clusters} clusters, every image by itself on {} features", backbone.name),
         origin: serde_json::json!([

@@ -8,6 +8,7 @@ use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limit
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::header::{self, Declared, DeclaredSize};
 use super::jpeg;
 use super::orientation::upright;
 use crate::raster::{Raster, RgbImage};
@@ -18,10 +19,13 @@ use crate::raster::{Raster, RgbImage};
 pub struct DecodeLimits {
     /// Largest width × height, in millions of pixels.
     pub max_megapixels: u64,
-    /// Most memory that the decoder may take for the pixels in the file's own layout and for what it works on them
-    /// with, in mebibytes. The result of 3 bytes per pixel is not counted when it is a buffer of its own.
+    /// Most memory that decoding may take, in mebibytes: for the pixels in the file's own layout, for what the decoder
+    /// works on them with, and for the result of 3 bytes per pixel. A larger file is not read.
     pub max_mebibytes: u64,
 }
+
+/// For what has no part in the picture's size, such as colour profiles.
+const SLACK_BYTES: u64 = 16 << 20;
 
 impl Default for DecodeLimits {
     fn default() -> Self {
@@ -56,6 +60,9 @@ pub enum DecodeError {
     )]
     TooMuchMemory { max_mebibytes: u64 },
 
+    #[error("decoding it takes more memory than its size explains; get it again or convert it anew")]
+    MoreThanDeclared,
+
     #[error("the file is cut off before the image ends; get it again")]
     Truncated,
 
@@ -72,38 +79,50 @@ pub enum DecodeError {
 ///
 /// A file that is cut off is an error, never a picture with a grey end.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    let format = match image::guess_format(bytes) {
-        Ok(
-            format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP | ImageFormat::Bmp | ImageFormat::Gif),
-        ) => format,
-        _ => return Err(DecodeError::UnknownFormat),
+    decode_announced(bytes, limits, |_| ())
+}
+
+/// The same; `announce` is told how many bytes it will take besides the file's own before they are taken.
+pub(super) fn decode_announced(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    announce: impl FnOnce(u64),
+) -> Result<RgbImage, DecodeError> {
+    let header =
+        header::declared(&mut Cursor::new(bytes)).map_err(|source| DecodeError::Broken { source: source.into() });
+    let Declared { format, size } = header??;
+    // Profiles and frames may ask for memory that the picture's size does not explain.
+    let explained = size.map_or(u64::MAX, |size| size.bytes().saturating_add(SLACK_BYTES));
+    let most = limits.max_mebibytes.saturating_mul(1 << 20);
+    let failed = |error| match DecodeError::from_image(error, limits) {
+        DecodeError::TooMuchMemory { .. } if explained < most => DecodeError::MoreThanDeclared,
+        other => other,
     };
-    let failed = |error| DecodeError::from_image(error, limits);
     let mut budget = Limits::default();
-    budget.max_alloc = Some(limits.max_mebibytes.saturating_mul(1 << 20));
+    budget.max_alloc = Some(most.min(explained));
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(budget.clone());
     let mut decoder = reader.into_decoder().map_err(failed)?;
 
     let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err(DecodeError::NoPixels { width, height });
-    }
-    if pixels > limits.max_megapixels.saturating_mul(1_000_000) {
-        return Err(DecodeError::TooManyPixels { width, height, max_megapixels: limits.max_megapixels });
-    }
+    let size = DeclaredSize { width, height, bytes_per_pixel: 3 };
+    size.check(limits)?;
+    let pixels = size.pixels();
     let uncounted_bytes = check_container(bytes, format)?.saturating_mul(pixels);
-    budget.reserve(decoder.total_bytes()).map_err(failed)?;
-    budget.reserve(uncounted_bytes).map_err(failed)?;
-    decoder.set_limits(budget).map_err(failed)?;
-
     // The decoders read orientation from EXIF; a file without a legible one is upright.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let color = decoder.color_type();
+    let result_bytes = if color == ColorType::Rgb8 { 0 } else { size.bytes() };
+    let stored_bytes = decoder.total_bytes().saturating_add(uncounted_bytes);
+    let turned_bytes = if orientation == Orientation::NoTransforms { 0 } else { size.bytes().saturating_mul(2) };
+    let needed = stored_bytes.saturating_add(result_bytes).max(turned_bytes);
+    if needed > most {
+        return Err(too_much_memory(limits));
+    }
+    // The decoder of JPEG copies the file.
+    announce(needed.saturating_add(if format == ImageFormat::Jpeg { bytes.len() as u64 } else { 0 }));
+    budget.reserve(decoder.total_bytes()).map_err(failed)?;
+    decoder.set_limits(budget).map_err(failed)?;
     let size = |side: u32| usize::try_from(side).map_err(|_| too_much_memory(limits));
     let (width, height) = (size(width)?, size(height)?);
     let count = usize::try_from(pixels).map_err(|_| too_much_memory(limits))?;

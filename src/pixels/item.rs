@@ -1,9 +1,16 @@
 //! What an image can be had from: a file of a collection, or an image that is in memory already.
 
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 
-use super::{DecodeLimits, decode};
+use image::ImageFormat;
+
+use super::DecodeLimits;
+use super::decode::decode_announced;
+use super::header;
 use crate::dataset::Record;
+use crate::files;
+use crate::parallel::{Held, MemoryBudget, Reservation};
 use crate::raster::RgbImage;
 
 /// An item of a dataset of images.
@@ -18,41 +25,66 @@ pub trait ImageItem: Send {
 }
 
 /// What an image is made of, not yet decoded.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ImageContent {
     /// blake3 of the file's bytes, or of an image's size and pixels.
     pub hash: blake3::Hash,
     source: Source,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Source {
-    File(Vec<u8>),
+    /// The reservation is for the bytes and for what decoding them takes.
+    File(Vec<u8>, Reservation),
     Image(RgbImage),
 }
 
 impl ImageContent {
     /// Reads a file; the error is the reason for which it is left out.
+    ///
+    /// Only ordinary files are opened. Of what is no image, or none within the limits, only the header is read. Where many
+    /// images are read at a time, waits for room in the process's [`MemoryBudget`] for the file and for what decoding it
+    /// takes, so that decoding need not wait.
     pub fn read(path: &Path, limits: &DecodeLimits) -> Result<ImageContent, String> {
-        // A file larger than any image within the limits is not read into memory at all.
+        let unreadable = |error: std::io::Error| format!("cannot read it: {error}");
+        let mut file = files::open_ordinary(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let declared = header::declared(&mut file).map_err(unreadable)?.map_err(|error| error.to_string())?;
         let limit = limits.max_mebibytes.saturating_mul(1 << 20);
-        let length = std::fs::metadata(path).map_err(|error| format!("cannot read it: {error}"))?.len();
+        let too_large = |length: u64| {
+            format!("the file has {} MiB, more than pixels.max_mebibytes = {}", length >> 20, limits.max_mebibytes)
+        };
         if length > limit {
-            return Err(format!(
-                "the file has {} MiB, more than pixels.max_mebibytes = {}",
-                length >> 20,
-                limits.max_mebibytes
-            ));
+            return Err(too_large(length));
         }
-        let bytes = std::fs::read(path).map_err(|error| format!("cannot read it: {error}"))?;
-        Ok(ImageContent { hash: blake3::hash(&bytes), source: Source::File(bytes) })
+        let decoding = declared.size.map_or(Ok(0), |size| size.check(limits).map(|()| size.bytes()));
+        let decoding = decoding.map_err(|error| error.to_string())?.min(limit);
+        // The decoder of JPEG copies the file.
+        let copies = if declared.format == ImageFormat::Jpeg { 2 } else { 1 };
+        let needed = length.saturating_mul(copies).saturating_add(decoding);
+        let mut reservation = MemoryBudget::of_process().acquire(needed).map_err(|error| error.to_string())?;
+        file.rewind().map_err(unreadable)?;
+        let bytes = files::read_rest(file, limit, length).map_err(|error| match error.kind() {
+            std::io::ErrorKind::FileTooLarge => too_large(limit),
+            _ => unreadable(error),
+        })?;
+        // It may have grown meanwhile.
+        reservation.grow((bytes.len() as u64).saturating_sub(length));
+        Ok(ImageContent { hash: blake3::hash(&bytes), source: Source::File(bytes, reservation) })
     }
 
-    /// The image; the error is the reason for which it is left out.
-    pub fn decode(&self, limits: &DecodeLimits) -> Result<RgbImage, String> {
-        match &self.source {
-            Source::File(bytes) => decode(bytes, limits).map_err(|error| error.to_string()),
-            Source::Image(image) => Ok(image.clone()),
+    /// The image, with the memory that it takes; the error is the reason for which it is left out.
+    pub fn decode(self, limits: &DecodeLimits) -> Result<Held<RgbImage>, String> {
+        match self.source {
+            Source::File(bytes, mut reservation) => {
+                let of_file = bytes.len() as u64;
+                let announce = |needed: u64| reservation.grow((of_file + needed).saturating_sub(reservation.bytes()));
+                let image = decode_announced(&bytes, limits, announce).map_err(|error| error.to_string())?;
+                drop(bytes);
+                reservation.resize(size_of_val(&*image.values) as u64);
+                Ok(Held::new(image, Some(reservation)))
+            }
+            Source::Image(image) => Ok(Held::new(image, None)),
         }
     }
 }

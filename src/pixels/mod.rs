@@ -1,6 +1,7 @@
 //! From the bytes of a picture to pixels: decode under limits, orient, resize, normalise, convert to L\*a\*b\*.
 
 mod decode;
+mod header;
 mod item;
 mod jpeg;
 mod lab;

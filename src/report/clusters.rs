@@ -10,6 +10,7 @@ use super::map::{self, Map};
 use super::{MOST_SKIPPED_LISTED, shortened_skip, skipped_section};
 use crate::cluster::{AlphaSweep, ClassScores, ClusteredImage, Reliance, SweepPoint};
 use crate::event::SkippedFile;
+use crate::names;
 use crate::output::cluster_colour;
 
 /// Pictures on the page: those of clusters, and with what is left those that the map alone shows.
@@ -99,7 +100,8 @@ impl ClusterReport<'_> {
         let map = selection.map.section(self.images, &self.legend(&selection), &pictures, &pictured);
         let script = map.is_some().then_some(SCRIPT);
         let skipped = self.skipped.iter().take(MOST_SKIPPED_LISTED);
-        let skipped: Vec<_> = skipped.map(|skip| shortened_skip(&skip.path.to_string_lossy(), &skip.reason)).collect();
+        let skipped: Vec<_> =
+            skipped.map(|skip| shortened_skip(&names::text(skip.path.as_os_str()), &skip.reason)).collect();
         Page {
             kind: "deepcut clusters",
             title: self.collection,

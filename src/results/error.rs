@@ -15,6 +15,9 @@ pub enum ResultsError {
     #[error(transparent)]
     Output(#[from] OutputError),
 
+    #[error("{}: no run of deepcut has written there; give the folder that was its output", out.display())]
+    NoRun { out: PathBuf },
+
     #[error("cannot draw {}: {source}", image.display())]
     Draw { image: PathBuf, source: EncodeError },
 
@@ -42,11 +45,17 @@ pub enum ResultsError {
 }
 
 impl ResultsError {
+    /// Whether the system takes no file of the name that results would have, however often it is tried.
+    pub fn is_of_name(&self) -> bool {
+        matches!(self, ResultsError::Output(error) if error.is_of_name())
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
             ResultsError::Output(error) => error.kind(),
             ResultsError::Listing(error) => error.kind(),
+            ResultsError::NoRun { .. } => ErrorKind::Usage,
             ResultsError::Draw { .. } | ResultsError::Unreadable { .. } => ErrorKind::InputOutput,
             _ => ErrorKind::Untrusted,
         }

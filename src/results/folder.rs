@@ -6,13 +6,25 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ResultsError, TableLine};
+use super::{ResultsError, SaveKinds, TableLine};
 use crate::dataset::truth::{files_below, image_key};
+use crate::files;
+use crate::output::Claim;
 use crate::segment::Label;
+
+/// Tables of ten million images with all their objects are larger, and are not read into memory.
+const MOST_BYTES: u64 = 16 << 30;
 
 const MASKS: &str = "masks";
 const OVERLAYS: &str = "overlays";
 const SALIENCY: &str = "saliency";
+const VOC: &str = "voc";
+const YOLO: &str = "yolo";
+const YOLO_DATA: &str = "yolo/data.yaml";
+const COCO: &str = "coco.json";
+const REPORT: &str = "report.html";
+const TABLE: &str = "predictions.jsonl";
+const LABELS: &str = "labels.json";
 
 /// What `labels.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,7 +36,7 @@ pub(super) struct LabelTable {
 
 /// The output folder of a segmenting run.
 ///
-/// `relative` is always an image's place within its collection, with its own extension.
+/// `output` is always the place of an image's results; see [`Record::output`](crate::dataset::Record::output).
 #[derive(Debug, Clone)]
 pub struct ResultsFolder {
     root: PathBuf,
@@ -39,57 +51,74 @@ impl ResultsFolder {
         &self.root
     }
 
-    pub fn mask(&self, relative: &Path) -> PathBuf {
-        self.masks_folder().join(relative.with_extension("png"))
+    pub fn mask(&self, output: &Path) -> PathBuf {
+        self.masks_folder().join(extended(output, "png"))
     }
 
-    pub fn overlay(&self, relative: &Path) -> PathBuf {
-        self.root.join(OVERLAYS).join(relative.with_extension("jpg"))
+    pub fn overlay(&self, output: &Path) -> PathBuf {
+        self.root.join(OVERLAYS).join(extended(output, "jpg"))
     }
 
-    pub fn saliency(&self, relative: &Path) -> PathBuf {
-        self.root.join(SALIENCY).join(relative.with_extension("png"))
+    pub fn saliency(&self, output: &Path) -> PathBuf {
+        self.root.join(SALIENCY).join(extended(output, "png"))
     }
 
     /// Where trainers look for it: beside a folder `images`, under the same name.
-    pub fn yolo(&self, relative: &Path) -> PathBuf {
-        self.root.join("yolo/labels").join(relative.with_extension("txt"))
+    pub fn yolo(&self, output: &Path) -> PathBuf {
+        self.root.join(YOLO).join("labels").join(extended(output, "txt"))
     }
 
     pub fn yolo_data(&self) -> PathBuf {
-        self.root.join("yolo/data.yaml")
+        self.root.join(YOLO_DATA)
     }
 
-    pub fn voc(&self, relative: &Path) -> PathBuf {
-        self.root.join("voc").join(relative.with_extension("xml"))
+    pub fn voc(&self, output: &Path) -> PathBuf {
+        self.root.join(VOC).join(extended(output, "xml"))
     }
 
     pub fn coco(&self) -> PathBuf {
-        self.root.join("coco.json")
+        self.root.join(COCO)
     }
 
     /// One page for people.
     pub fn report(&self) -> PathBuf {
-        self.root.join("report.html")
+        self.root.join(REPORT)
     }
 
     /// One line per image.
     pub fn table(&self) -> PathBuf {
-        self.root.join("predictions.jsonl")
+        self.root.join(TABLE)
     }
 
     /// What the mask values mean.
     pub fn labels(&self) -> PathBuf {
-        self.root.join("labels.json")
+        self.root.join(LABELS)
     }
 
     pub fn masks_folder(&self) -> PathBuf {
         self.root.join(MASKS)
     }
 
-    /// The folders with pictures, which a search for images has to pass over.
-    pub fn pictures(&self) -> [PathBuf; 3] {
-        [MASKS, OVERLAYS, SALIENCY].map(|kind| self.root.join(kind))
+    /// The names that a run writes which saves this.
+    pub fn claims(save: SaveKinds) -> Vec<Claim> {
+        let claims = [
+            (true, Claim::file(LABELS)),
+            (true, Claim::file(TABLE)),
+            (save.masks, Claim::folder(MASKS)),
+            (save.overlays, Claim::folder(OVERLAYS)),
+            (save.saliency, Claim::folder(SALIENCY)),
+            (save.report, Claim::file(REPORT)),
+            (save.coco, Claim::file(COCO)),
+            (save.yolo, Claim::folder(YOLO)),
+            (save.yolo, Claim::file(YOLO_DATA)),
+            (save.voc, Claim::folder(VOC)),
+        ];
+        claims.into_iter().filter_map(|(written, claim)| written.then_some(claim)).collect()
+    }
+
+    /// The names of what describes all images of a run but the meaning of masks.
+    pub(super) fn descriptions() -> [&'static str; 3] {
+        [TABLE, COCO, REPORT]
     }
 
     /// What the mask values mean; none without a table of labels.
@@ -99,14 +128,14 @@ impl ResultsFolder {
 
     pub(super) fn read_label_table(&self) -> Result<Option<LabelTable>, ResultsError> {
         let path = self.labels();
-        let Some(bytes) = read_if_there(&path, std::fs::read)? else { return Ok(None) };
+        let Some(bytes) = read_if_there(&path, files::read)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| ResultsError::BrokenLabels { path, source })
     }
 
     /// The lines of the table by the images' keys (see [`image_key`]); none without a table.
     pub fn read_table(&self) -> Result<Option<BTreeMap<String, TableLine>>, ResultsError> {
         let path = self.table();
-        let Some(text) = read_if_there(&path, std::fs::read_to_string)? else { return Ok(None) };
+        let Some(text) = read_if_there(&path, files::read_text)? else { return Ok(None) };
         let mut lines: BTreeMap<String, TableLine> = BTreeMap::new();
         for (index, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
             let (path, number) = (path.clone(), index + 1);
@@ -114,11 +143,11 @@ impl ResultsFolder {
                 Ok(line) => line,
                 Err(source) => return Err(ResultsError::BrokenLine { path, line: number, source }),
             };
-            let key = image_key(Path::new(&line.path));
+            let key = line.key();
             if line.is_done() && lines.get(&key).is_some_and(TableLine::is_done) {
                 return Err(ResultsError::SecondLine { path, line: number, image: key });
             }
-            // Of two images with the same mask only the first was segmented.
+            // A file that is no image may have the name of one that is.
             if line.is_done() || !lines.contains_key(&key) {
                 lines.insert(key, line);
             }
@@ -146,6 +175,14 @@ impl ResultsFolder {
     }
 }
 
+/// The extension is added and replaces none: an image's place may end in one.
+fn extended(output: &Path, extension: &str) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
+}
+
 /// The PNG files below a folder by their images' keys; none if it is not there.
 fn pictures_below(folder: &Path) -> Result<Vec<(String, PathBuf)>, ResultsError> {
     let files = if folder.is_dir() { files_below(folder, "png")? } else { Vec::new() };
@@ -153,8 +190,8 @@ fn pictures_below(folder: &Path) -> Result<Vec<(String, PathBuf)>, ResultsError>
 }
 
 /// What `read` gives; none if the file is not there.
-fn read_if_there<'a, T>(path: &'a Path, read: fn(&'a Path) -> io::Result<T>) -> Result<Option<T>, ResultsError> {
-    match read(path) {
+fn read_if_there<'a, T>(path: &'a Path, read: fn(&'a Path, u64) -> io::Result<T>) -> Result<Option<T>, ResultsError> {
+    match read(path, MOST_BYTES) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ResultsError::Unreadable { path: path.to_path_buf(), source }),

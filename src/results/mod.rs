@@ -9,16 +9,20 @@
 //! | `coco.json`, `yolo/`, `voc/` | annotations |
 //! | `report.html` | one page for people |
 //!
-//! [`Results`] writes them and recognises what an earlier run has done; [`ResultsFolder`] knows the names and reads.
+//! [`Results`] writes them and recognises what an earlier run has done; [`ResultsFolder`] knows the names and reads;
+//! [`verify()`] holds all of it against the checksums that the files carry.
 
 mod error;
 mod folder;
+mod kind;
 mod table;
+mod verify;
 mod writer;
 
 pub use error::ResultsError;
 pub use folder::ResultsFolder;
 pub use table::{ListedObject, Measures, Prediction, RunLengthText, Status, TableLine};
+pub use verify::{Fault, Verification, verify};
 pub use writer::{Collected, Drawn, Earlier, Results};
 
 /// What is written besides the table.

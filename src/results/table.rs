@@ -2,15 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Record;
+use crate::dataset::truth::name_key;
 use crate::method::Segmentation;
+use crate::names;
 use crate::raster::{RunLengthError, RunLengthMask};
 use crate::refine::FoundObject;
 
 /// One line of `predictions.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// Relative to the collection; `/` between folders.
+    /// Relative to the collection; `/` between folders and what is no text escaped as in [`names`](crate::names).
     pub path: String,
+    /// Where the image's results are, as [`Record::output`] in text, if that is not `path` without its extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     pub status: Status,
     /// Why the image was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +88,7 @@ pub struct RunLengthText {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct TableLine {
     pub path: String,
+    pub output: Option<String>,
     pub status: Status,
     pub width: Option<usize>,
     pub height: Option<usize>,
@@ -109,7 +116,22 @@ impl Measures {
     }
 }
 
+impl Prediction {
+    /// Names the image and the place of its results.
+    #[must_use]
+    pub fn of(self, record: &Record) -> Prediction {
+        let usual = record.output == record.relative.with_extension("");
+        let output = (!usual).then(|| names::portable(&record.output));
+        Prediction { path: names::portable(&record.relative), output, ..self }
+    }
+}
+
 impl TableLine {
+    /// The name of the image's results; see [`image_key`](crate::dataset::truth::image_key).
+    pub fn key(&self) -> String {
+        self.output.clone().unwrap_or_else(|| name_key(&self.path))
+    }
+
     /// Whether there are results, whatever they say.
     pub fn is_done(&self) -> bool {
         self.status != Status::Skipped
@@ -161,13 +183,16 @@ mod tests {
             objects: Some(Vec::new()),
         };
         let (path, result) = ("a/b.jpg".to_string(), Some(measures));
-        let written = Prediction { path, status: Status::Done, reason: None, content_hash: None, result };
+        let (output, reason, content_hash) = (Some("a/b.jpg".to_string()), None, None);
+        let written = Prediction { path, output, status: Status::Done, reason, content_hash, result };
         let read: TableLine = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
         assert_eq!((read.path.as_str(), read.is_done()), ("a/b.jpg", true));
+        assert_eq!(read.key(), "a/b.jpg");
         assert_eq!((read.width, read.height, read.confidence), (Some(9), Some(7), Some(0.75)));
         assert_eq!(read.bounding_box, Some([1.0, 2.0, 3.0, 4.0]));
         assert_eq!(read.objects, Some(Vec::new()));
         let skipped: TableLine = serde_json::from_str(r#"{"path":"c.jpg","status":"skipped"}"#).unwrap();
+        assert_eq!(skipped.key(), "c");
         assert!(!skipped.is_done() && skipped.bounding_box.is_none());
     }
 }

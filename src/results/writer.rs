@@ -1,16 +1,19 @@
 //! Writing results: what an image leaves on disk, and how it is known to be done.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::folder::LabelTable;
+use super::kind::{ImageFile, yolo_checksum};
 use super::{ListedObject, Prediction, ResultsError, ResultsFolder, SaveKinds};
-use crate::dataset::{Record, portable_path};
+use crate::dataset::Record;
+use crate::manifest::Made;
 use crate::method::Segmentation;
 use crate::output::{
-    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, JsonLines, OutputConfig, remove_outdated,
-    write_atomically,
+    self, AnnotatedImage, AnnotatedObject, Category, CocoWriter, FileState, JsonLines, OutputConfig, OutputFolder,
+    Sealed,
 };
 use crate::raster::{Rectangle, RgbImage};
 use crate::segment::{Label, Legend};
@@ -20,26 +23,32 @@ const OVERLAY_QUALITY: u8 = 90;
 
 /// The text chunk that a finished mask carries: it proves from what and in which way the mask was made.
 #[derive(Serialize, Deserialize)]
-struct Provenance {
+pub(super) struct Provenance {
     origin: String,
     /// How the overlay beside it was drawn, if there is one.
     overlay: Option<OutputConfig>,
+    /// The checksum of the YOLO labels beside it, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yolo: Option<String>,
     prediction: Prediction,
 }
 
 /// What lies at an image's place when its turn comes.
 pub enum Earlier {
-    /// All that is wanted, of the same origin and made from the same bytes.
+    /// All that is wanted, intact, of the same origin and made from the same bytes.
     Finished(Prediction),
     /// A mask of the same origin and bytes, and how the overlay beside it was drawn, if there is one; something is
-    /// missing or has to be done again.
+    /// missing or damaged or has to be done again.
     Own(Option<OutputConfig>),
     /// Nothing, or what another run or another image has left.
     Foreign,
+    /// This file would be replaced, and somebody has changed it.
+    Changed(PathBuf),
 }
 
 /// Where results go and what they follow from.
 pub struct Results {
+    out: OutputFolder,
     folder: ResultsFolder,
     save: SaveKinds,
     overwrite: bool,
@@ -50,9 +59,10 @@ pub struct Results {
 }
 
 impl Results {
-    /// `origin` is everything that masks follow from besides their images; with `overwrite` nothing counts as done.
+    /// Results in a folder that was opened with [`ResultsFolder::claims`] for `save`. `origin` is everything that masks follow
+    /// from besides their images; with `overwrite` nothing counts as done.
     pub fn new(
-        folder: ResultsFolder,
+        out: OutputFolder,
         save: SaveKinds,
         overwrite: bool,
         config: OutputConfig,
@@ -66,7 +76,8 @@ impl Results {
             supercategory: if label.role.is_foreground() { "foreground" } else { "background" }.to_string(),
         };
         Results {
-            folder,
+            folder: ResultsFolder::new(out.root()),
+            out,
             save,
             overwrite,
             config,
@@ -80,63 +91,105 @@ impl Results {
         &self.folder
     }
 
+    pub fn out(&self) -> &OutputFolder {
+        &self.out
+    }
+
+    /// Whether results of earlier runs can lie where those of this run go.
+    pub fn is_begun(&self) -> bool {
+        let folders = ResultsFolder::claims(self.save).into_iter().filter(|claim| claim.made == Made::Folder);
+        let mut entries = folders.filter_map(|claim| std::fs::read_dir(self.out.root().join(claim.name)).ok());
+        entries.any(|mut entries| entries.next().is_some())
+    }
+
+    /// A file that this run would replace and that is not from a run, as far as a short look can tell.
+    pub fn foreign_in_the_way(&self, record: &Record) -> Result<Option<PathBuf>, ResultsError> {
+        for kind in ImageFile::ALL.into_iter().filter(|kind| kind.is_saved(self.save)) {
+            let path = kind.path(&self.folder, &record.output);
+            let look = || -> io::Result<bool> {
+                match path.symlink_metadata() {
+                    Ok(metadata) if metadata.is_file() && kind.sealed().is_some() && Sealed::is_marked(&path)? => {
+                        Ok(false)
+                    }
+                    Ok(_) => Ok(self.state(kind, record)? == FileState::Changed),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                    Err(error) => Err(error),
+                }
+            };
+            if look().map_err(|source| ResultsError::Unreadable { path: path.clone(), source })? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The state of a file of an image.
+    fn state(&self, kind: ImageFile, record: &Record) -> io::Result<FileState> {
+        let yolo = match kind {
+            ImageFile::Yolo => provenance(&self.folder.mask(&record.output)).and_then(|mask| mask.yolo),
+            _ => None,
+        };
+        kind.state(&kind.path(&self.folder, &record.output), yolo.as_deref())
+    }
+
     /// Writes what does not depend on any image, and begins what collects all of them.
     pub fn begin(&self) -> Result<Collected<'_>, ResultsError> {
-        let folder = &self.folder;
-        let table = JsonLines::create(&folder.table())?;
+        let Results { folder, out, .. } = self;
+        let table = JsonLines::create(out, &folder.table())?;
         let before = folder.read_label_table().ok().flatten();
         if before.is_none_or(|before| before.origin != self.origin) {
-            // What describes a run of another origin would describe masks that this run replaces one by one.
-            [folder.table(), folder.coco(), folder.report()].iter().try_for_each(|path| remove_outdated(path))?;
+            // What describes a run of another origin would describe masks that this run replaces one by one. Those that
+            // somebody has changed since are somebody's.
+            out.set_images(None)?;
+            for name in ResultsFolder::descriptions() {
+                out.remove_outdated(name)?;
+            }
         }
         let labels = LabelTable { origin: self.origin.clone(), labels: self.labels.clone() };
         let labels = serde_json::to_string_pretty(&labels).unwrap_or_default();
-        write_atomically(&folder.labels(), |writer| writeln!(writer, "{labels}"))?;
+        out.write(&folder.labels(), |writer| writeln!(writer, "{labels}"))?;
         if self.save.yolo {
             let data = output::yolo_data(&self.categories, "images", "images");
-            write_atomically(&folder.yolo_data(), |writer| writer.write_all(data.as_bytes()))?;
+            out.write(&folder.yolo_data(), |writer| writer.write_all(data.as_bytes()))?;
         }
-        let coco = self.save.coco.then(|| CocoWriter::create(&folder.coco(), &self.categories)).transpose()?;
-        Ok(Collected { table, coco, folder })
+        let coco = self.save.coco.then(|| CocoWriter::create(out, &folder.coco(), &self.categories)).transpose()?;
+        Ok(Collected { table, coco, results: self })
     }
 
     /// What is there of an image whose file has the blake3 `content_hash`.
-    pub fn earlier(&self, record: &Record, content_hash: &str) -> Earlier {
-        let Some(Provenance { overlay, prediction, .. }) = self.own_mask(record, content_hash) else {
-            return Earlier::Foreign;
-        };
+    pub fn earlier(&self, record: &Record, content_hash: &str) -> Result<Earlier, ResultsError> {
+        let mask = self.folder.mask(&record.output);
+        let unreadable = |path: PathBuf| move |source| ResultsError::Unreadable { path, source };
+        let found = provenance(&mask).filter(|found| {
+            found.origin == self.origin && found.prediction.content_hash.as_deref() == Some(content_hash)
+        });
+        let mut all_intact = true;
+        for kind in ImageFile::ALL {
+            let path = kind.path(&self.folder, &record.output);
+            let wanted = kind.is_saved(self.save);
+            // What lies beside a mask of another run is removed with it.
+            if !wanted && (found.is_some() || !self.out.owns(&path)) {
+                continue;
+            }
+            let state = self.state(kind, record).map_err(unreadable(path.clone()))?;
+            if state == FileState::Changed {
+                return Ok(Earlier::Changed(path));
+            }
+            all_intact &= !wanted || state == FileState::Intact;
+        }
+        let Some(Provenance { overlay, prediction, .. }) = found else { return Ok(Earlier::Foreign) };
         let save = self.save;
-        let missing = self.beside_mask(record).iter().any(|(wanted, path)| *wanted && !path.exists());
         let listed = prediction.result.as_ref().is_some_and(|measures| measures.objects.is_some());
         if self.overwrite
             || !save.masks
-            || missing
+            || !all_intact
             || (save.annotations() && !listed)
             || (save.overlays && overlay.as_ref() != Some(&self.config))
         {
-            return Earlier::Own(overlay);
+            return Ok(Earlier::Own(overlay));
         }
         // The same image may have been moved within the collection.
-        Earlier::Finished(Prediction { path: portable_path(&record.relative), ..prediction })
-    }
-
-    /// What the mask of an image says of itself, if it was made from these bytes in this run's way.
-    fn own_mask(&self, record: &Record, content_hash: &str) -> Option<Provenance> {
-        let text = output::read_png_text(&self.folder.mask(&record.relative), PROVENANCE_KEYWORD).ok()??;
-        let found: Provenance = serde_json::from_str(&text).ok()?;
-        let same = found.origin == self.origin && found.prediction.content_hash.as_deref() == Some(content_hash);
-        same.then_some(found)
-    }
-
-    /// The files of an image besides its mask, and whether they are wanted.
-    fn beside_mask(&self, record: &Record) -> [(bool, PathBuf); 4] {
-        let (folder, save, relative) = (&self.folder, self.save, &record.relative);
-        [
-            (save.overlays, folder.overlay(relative)),
-            (save.saliency, folder.saliency(relative)),
-            (save.yolo, folder.yolo(relative)),
-            (save.voc, folder.voc(relative)),
-        ]
+        Ok(Earlier::Finished(prediction.of(record)))
     }
 
     /// Draws and encodes everything of one image, at whose place `earlier` was found.
@@ -149,38 +202,46 @@ impl Results {
         earlier: &Earlier,
     ) -> Result<Drawn, ResultsError> {
         let encoding = |source| ResultsError::Draw { image: record.path.clone(), source };
-        let (folder, save, relative) = (&self.folder, self.save, &record.relative);
+        let save = self.save;
         let mut drawn = Drawn { replaces: matches!(earlier, Earlier::Foreign), files: Vec::new() };
+        let mut add = |kind: ImageFile, bytes: Vec<u8>| {
+            let bytes = match kind.sealed() {
+                Some(format) => format.seal(bytes),
+                None => bytes,
+            };
+            drawn.files.push((kind.path(&self.folder, &record.output), bytes));
+        };
         if save.overlays {
             let overlay = output::overlay(image, &found.mask, self.config.overlay_side_px);
-            let bytes = output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?;
-            drawn.files.push((folder.overlay(relative), bytes));
+            add(ImageFile::Overlay, output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?);
         }
         if save.saliency {
             let grey = found.saliency.map(|probability| (255.0 * probability).round() as u8);
-            let bytes = output::encode_grey_png(&grey.resized_nearest(image.width, image.height)).map_err(encoding)?;
-            drawn.files.push((folder.saliency(relative), bytes));
+            let grey = grey.resized_nearest(image.width, image.height);
+            add(ImageFile::Saliency, output::encode_grey_png(&grey).map_err(encoding)?);
         }
+        let mut yolo = None;
         if save.yolo || save.voc {
-            let annotated = annotated(prediction, folder)?;
+            let annotated = annotated(prediction, &self.folder)?;
             if save.yolo {
-                drawn.files.push((folder.yolo(relative), output::yolo_labels(&annotated).into()));
+                let labels = output::yolo_labels(&annotated);
+                yolo = Some(yolo_checksum(&labels));
+                add(ImageFile::Yolo, labels.into());
             }
             if save.voc {
-                let text = output::voc_annotation(&annotated, &self.categories);
-                drawn.files.push((folder.voc(relative), text.into()));
+                add(ImageFile::Voc, output::voc_annotation(&annotated, &self.categories).into());
             }
         }
         if save.masks {
             let overlay = match earlier {
                 _ if save.overlays => Some(self.config.clone()),
                 Earlier::Own(overlay) => overlay.clone(),
-                Earlier::Finished(_) | Earlier::Foreign => None,
+                Earlier::Finished(_) | Earlier::Foreign | Earlier::Changed(_) => None,
             };
-            let provenance = Provenance { origin: self.origin.clone(), overlay, prediction: prediction.clone() };
+            let provenance = Provenance { origin: self.origin.clone(), overlay, yolo, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(&found.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
-            drawn.files.push((folder.mask(relative), bytes));
+            add(ImageFile::Mask, bytes);
         }
         Ok(drawn)
     }
@@ -189,14 +250,24 @@ impl Results {
     pub fn write(&self, record: &Record, drawn: &Drawn) -> Result<(), ResultsError> {
         if drawn.replaces {
             // First the old mask, so that nothing half done looks finished, then what would lie beside the new one.
-            remove_outdated(&self.folder.mask(&record.relative))?;
-            self.beside_mask(record).iter().try_for_each(|(_, path)| remove_outdated(path))?;
+            for kind in ImageFile::ALL {
+                let path = kind.path(&self.folder, &record.output);
+                if self.out.owns(&path) {
+                    self.out.remove(&path)?;
+                }
+            }
         }
         for (path, bytes) in &drawn.files {
-            write_atomically(path, |writer| writer.write_all(bytes))?;
+            self.out.write(path, |writer| writer.write_all(bytes))?;
         }
         Ok(())
     }
+}
+
+/// What the mask at `path` says of itself, if it says anything.
+pub(super) fn provenance(path: &Path) -> Option<Provenance> {
+    let text = output::read_png_text(path, PROVENANCE_KEYWORD).ok()??;
+    serde_json::from_str(&text).ok()
 }
 
 /// The files of one image, ready to be written in their order.
@@ -208,9 +279,9 @@ pub struct Drawn {
 
 /// Files that hold all images of a run; dropped before [`Collected::finish`] they leave nothing behind.
 pub struct Collected<'a> {
-    table: JsonLines,
-    coco: Option<CocoWriter>,
-    folder: &'a ResultsFolder,
+    table: JsonLines<'a>,
+    coco: Option<CocoWriter<'a>>,
+    results: &'a Results,
 }
 
 impl Collected<'_> {
@@ -218,7 +289,7 @@ impl Collected<'_> {
     pub fn push(&mut self, prediction: &Prediction) -> Result<(), ResultsError> {
         self.table.push(prediction)?;
         if let (Some(coco), Some(_)) = (&mut self.coco, &prediction.result) {
-            coco.push(&annotated(prediction, self.folder)?)?;
+            coco.push(&annotated(prediction, &self.results.folder)?)?;
         }
         Ok(())
     }
@@ -228,7 +299,11 @@ impl Collected<'_> {
         if let Some(coco) = self.coco {
             coco.finish()?;
         }
-        Ok(self.table.finish()?)
+        self.table.finish()?;
+        let save = self.results.save;
+        let kinds = ImageFile::ALL.into_iter().filter(|kind| kind.is_saved(save)).map(|kind| kind.name().to_string());
+        self.results.out.set_images(Some(kinds.collect()))?;
+        Ok(self.results.out.sync()?)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive;
 use crate::error::ErrorKind;
+use crate::files;
 
 /// Why weights cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ impl WeightsError {
     }
 }
 
+/// The largest published vision transformers have 24 GiB.
+const MOST_BYTES: u64 = 32 << 30;
+
 /// Most blocks of a model; the largest published transformers have 48.
 const MOST_BLOCKS: usize = 256;
 
@@ -45,7 +49,8 @@ pub struct WeightsFile {
 impl WeightsFile {
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: path.to_path_buf(), source })?;
+        let bytes =
+            files::read(path, MOST_BYTES).map_err(|source| WeightsError::Read { path: path.to_path_buf(), source })?;
         Ok(Self { path: path.to_path_buf(), hash: blake3::hash(&bytes), bytes })
     }
 

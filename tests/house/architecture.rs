@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms that anyone may use; they use only each other.
-const FOUNDATIONS: [&str; 6] = ["error", "event", "numerics", "parallel", "raster", "tensor"];
+const FOUNDATIONS: [&str; 9] =
+    ["error", "event", "files", "manifest", "names", "numerics", "parallel", "raster", "tensor"];
 
 /// For every other room, the rooms it may use besides itself and the foundations.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -81,7 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "weights",
         ],
     ),
-    ("cli", &["features", "method", "parallel", "pipeline", "config", "error", "event"]),
+    ("cli", &["features", "method", "parallel", "pipeline", "config", "error", "event", "names"]),
 ];
 
 /// For crates that must stay in one place, the places (as beginnings of paths below `src`) that may name them.

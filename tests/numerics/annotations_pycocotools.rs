@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
+use deepcut::event::Silent;
 use deepcut::numerics::random;
-use deepcut::output::{AnnotatedImage, AnnotatedObject, Category, CocoWriter};
+use deepcut::output::{AnnotatedImage, AnnotatedObject, Category, Claim, CocoWriter, OutputFolder};
 use deepcut::raster::{Raster, RunLengthMask};
 use serde_json::{Value, json};
 
@@ -73,7 +74,9 @@ fn pycocotools_reads_random_masks_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("annotations.json");
     let category = |(id, name): (u32, &str)| Category { id, name: name.into(), supercategory: "found".into() };
-    let mut writer = CocoWriter::create(&path, &(1..).zip(NAMES).map(category).collect::<Vec<_>>()).unwrap();
+    let claims = [Claim::file("annotations.json")];
+    let out = OutputFolder::open(folder.path(), "test", &claims, None, &Silent).unwrap();
+    let mut writer = CocoWriter::create(&out, &path, &(1..).zip(NAMES).map(category).collect::<Vec<_>>()).unwrap();
     let images: Vec<AnnotatedImage> = (0..200).map(random_image).collect();
     images.iter().try_for_each(|image| writer.push(image)).unwrap();
     writer.finish().unwrap();

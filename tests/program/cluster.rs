@@ -171,8 +171,13 @@ fn images_are_grouped_laid_out_and_joined_and_bad_ones_skipped() {
     assert_eq!(assignments(&out), lines);
     let copied = out.join("clusters").join(&clusters[0]).join(names[0]);
     assert!(copied.symlink_metadata().unwrap().is_file());
-    let error = expect(2, &["--data", &folder.text("in/out/clusters"), "--out", &folder.text("none")]);
-    assert!(error.contains("no image"), "{error}");
+    // Whoever names a folder of results as the collection means it.
+    expect(0, &["--data", &folder.text("in/out/clusters"), "--out", &folder.text("again")]);
+    assert_eq!(assignments(&folder.path("again")).len(), 4);
+    // What somebody has put into it is not replaced.
+    fs::write(out.join("clusters").join(&clusters[0]).join("notes.txt"), "mine").unwrap();
+    let error = expect(2, &["--data", &data, "--out", out.to_str().unwrap(), "--copy"]);
+    assert!(error.contains("notes.txt"), "{error}");
 
     // New images join; the wrong kind of input is told.
     let checkpoint = out.join("clusters.safetensors");
@@ -293,7 +298,7 @@ fn a_folder_that_no_run_laid_out_is_never_replaced() {
     fs::create_dir_all(folder.path("out/clusters")).unwrap();
     fs::write(folder.path("out/clusters/mine.txt"), "mine").unwrap();
     let error = expect(2, &["--data", &folder.text("in"), "--out", &folder.text("out"), "--copy"]);
-    assert!(error.contains("not laid out"), "{error}");
+    assert!(error.contains("not known to be deepcut's"), "{error}");
     assert_eq!(fs::read_to_string(folder.path("out/clusters/mine.txt")).unwrap(), "mine");
 }
 

@@ -405,8 +405,7 @@ fn what_cannot_be_scored_has_its_exit_code_and_names_the_file() {
     scene.text("list.txt", "a.png\n");
     let bare = json!({ "images": [{ "id": 1, "file_name": "a.jpg" }], "annotations": [{ "image_id": 1 }] });
     scene.text("bare.json", &bare.to_string());
-    let twins =
-        json!({ "images": [{ "id": 1, "file_name": "a.jpg" }, { "id": 2, "file_name": "a.png" }], "annotations": [] });
+    let twins = json!({ "images": [{ "id": 1, "file_name": "a.jpg" }, { "id": 2, "file_name": "./a.jpg" }], "annotations": [] });
     scene.text("twins.json", &twins.to_string());
     for (code, arguments, expected) in [
         (2, "--pred pred --truth truth --task objects", "matched by relative path"),

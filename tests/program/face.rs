@@ -42,7 +42,7 @@ fn folder_of(pictures: &[PathBuf], folder: &Path) -> PathBuf {
 
 fn predict(data: &Path, out: &Path) -> PredictRequest {
     let save = SaveKinds { masks: true, coco: true, ..SaveKinds::default() };
-    PredictRequest { data: data.to_path_buf(), out: out.to_path_buf(), save, overwrite: false }
+    PredictRequest { data: data.to_path_buf(), out: out.to_path_buf(), save, overwrite: false, wait: None }
 }
 
 fn mask_of(out: &Path, picture: &Path) -> deepcut::Mask {
@@ -72,6 +72,7 @@ fn a_model_gives_the_masks_that_the_program_writes() {
             weights: weights.clone(),
             machine,
             resume: false,
+            wait: None,
         };
         let checkpoint = pipeline::train(settings(&overrides), &training, &Silent).unwrap().checkpoint;
         let out = folder.path().join("out");
@@ -125,6 +126,7 @@ fn a_dataset_in_memory_trains_the_network_of_the_folder() {
         weights: None,
         machine: Machine::default(),
         resume: false,
+        wait: None,
     };
     let path = pipeline::train(chosen.clone(), &training, &Silent).unwrap().checkpoint;
     let of_folder = Model::open(path).unwrap();

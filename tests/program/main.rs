@@ -8,8 +8,12 @@ mod eval;
 mod eval_instances;
 mod face;
 mod kept_checkpoints;
+mod names;
 mod objects;
+#[cfg(unix)]
+mod ownership;
 mod real_data;
 #[cfg(target_os = "linux")]
+mod special_files;
 mod torture;
 mod words;

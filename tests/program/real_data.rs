@@ -56,6 +56,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
         weights: weights.clone(),
         machine: Machine { device: DeviceChoice::Cpu, ..Machine::default() },
         resume: false,
+        wait: None,
     };
     let trained = train(config, &request, &Silent).unwrap();
     assert!(!trained.objects.collapsed && trained.skipped.is_empty());
@@ -66,6 +67,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
             out: folder.path().join("out"),
             save: SaveKinds { masks: true, ..Default::default() },
             overwrite: false,
+            wait: None,
         },
         weights,
         overrides: Vec::new(),

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Annotated, Truth, TruthError, image_key, read_text};
+use super::{Annotated, Truth, TruthError, name_key, read_text};
+use crate::dataset::ordinary_components;
 use crate::raster::{Mask, RunLengthMask, mask_from_polygons};
 
 /// The annotations of all of COCO's training images have 450 MiB.
@@ -278,10 +279,20 @@ fn sized<C, T>(
         let (width, height) = image
             .size
             .ok_or_else(|| TruthError::malformed(path, format!("the image {} has no width and height", image.key)))?;
-        Ok(Annotated { key: image.key, size: image.size, content: content(image.content, width, height) })
+        Ok(Annotated {
+            key: image.key,
+            file: image.file,
+            size: image.size,
+            content: content(image.content, width, height),
+        })
     };
     let images = gathered.images.into_iter().map(sized).collect::<Result<_, TruthError>>()?;
     Ok(Truth { images, remarks: gathered.remarks })
+}
+
+/// The name without `.` and `..`, as [`name_key`] has it, but with its extension.
+fn plain_name(name: &str) -> String {
+    ordinary_components(Path::new(name)).filter_map(|part| part.to_str()).collect::<Vec<_>>().join("/")
 }
 
 /// Reads the file and calls `add` for every annotation of a known image, with its category where that is known; `add` says
@@ -325,7 +336,8 @@ fn gather<T: Default>(
     remark(&unknown_classes, "counted, though their classes are not in the file's list of categories");
     remark(&unused, "left out, for their classes are not in the file's list of categories");
     let annotated = |image: ImageEntry| Annotated {
-        key: image_key(Path::new(&image.file_name)),
+        key: name_key(&image.file_name),
+        file: Some(plain_name(&image.file_name)),
         size: image.width.zip(image.height).filter(|&(width, height)| width > 0 && height > 0),
         content: contents.remove(&image.id).unwrap_or_default(),
     };

@@ -8,11 +8,18 @@ use ignore::WalkBuilder;
 
 use super::{Annotated, Truth, TruthError};
 use crate::dataset::ordinary_components;
+use crate::names;
 
-/// The name of an image: its place within the collection without the extension, `/` between folders on every system.
+/// The name of an image: its place within the collection without the extension, `/` between folders on every system and
+/// what is no text escaped as in [`names`].
 pub fn image_key(relative: &Path) -> String {
-    let bare = relative.with_extension("");
-    ordinary_components(&bare).map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+    name_key(&names::portable(relative))
+}
+
+/// The same of an image that is named in text, as in a table of results or an annotation.
+pub fn name_key(name: &str) -> String {
+    let bare = Path::new(name).with_extension("");
+    ordinary_components(&bare).filter_map(|part| part.to_str()).collect::<Vec<_>>().join("/")
 }
 
 /// The files below `root` with the given extension (in any case), relative to it, sorted by the parts of their paths.
@@ -41,8 +48,12 @@ pub fn files_below(root: &Path, extension: &str) -> Result<Vec<PathBuf>, TruthEr
 /// The PNG label maps below `root`, one per image of the same name.
 pub fn label_maps(root: &Path) -> Result<Truth<PathBuf>, TruthError> {
     let files = files_below(root, "png")?;
-    let annotated =
-        |relative: PathBuf| Annotated { key: image_key(&relative), size: None, content: root.join(relative) };
+    let annotated = |relative: PathBuf| Annotated {
+        key: image_key(&relative),
+        file: None,
+        size: None,
+        content: root.join(relative),
+    };
     Truth::new(root, files.into_iter().map(annotated).collect(), Vec::new())
 }
 
@@ -65,7 +76,7 @@ pub fn region_maps(root: &Path) -> Result<Truth<Vec<PathBuf>>, TruthError> {
     }
     let annotated = |(key, mut maps): (String, Vec<(u32, PathBuf)>)| {
         maps.sort();
-        Annotated { key, size: None, content: maps.into_iter().map(|(_, path)| path).collect() }
+        Annotated { key, file: None, size: None, content: maps.into_iter().map(|(_, path)| path).collect() }
     };
     Truth::new(root, images.into_iter().map(annotated).collect(), remarks)
 }

@@ -19,7 +19,7 @@ pub mod voc;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use files::{files_below, image_key, label_maps, region_maps};
+pub use files::{files_below, image_key, label_maps, name_key, region_maps};
 pub use labels::labels;
 
 use crate::error::ErrorKind;
@@ -29,6 +29,8 @@ use crate::error::ErrorKind;
 pub struct Annotated<T> {
     /// See [`image_key`].
     pub key: String,
+    /// The image's own file with its extension, `/` between folders, where the ground truth names it.
+    pub file: Option<String>,
     /// Width and height in pixels, where the ground truth tells them.
     pub size: Option<(usize, usize)>,
     pub content: T,
@@ -43,8 +45,18 @@ pub struct Truth<T> {
 }
 
 impl<T> Truth<T> {
-    /// Sorts `images` and refuses two of the same name.
+    /// Sorts `images` and refuses two of the same name. Of files that differ in their extensions all but the first keep
+    /// theirs in the name.
     fn new(path: &Path, mut images: Vec<Annotated<T>>, remarks: Vec<String>) -> Result<Self, TruthError> {
+        images.sort_by(|a, b| (&a.key, &a.file).cmp(&(&b.key, &b.file)));
+        for later in (1..images.len()).rev() {
+            if images[later].key == images[later - 1].key
+                && images[later].file != images[later - 1].file
+                && let Some(file) = images[later].file.clone()
+            {
+                images[later].key = file;
+            }
+        }
         images.sort_by(|a, b| a.key.cmp(&b.key));
         if let Some(pair) = images.windows(2).find(|pair| pair[0].key == pair[1].key) {
             return Err(TruthError::SameName { path: path.to_path_buf(), key: pair[0].key.clone() });
@@ -92,10 +104,9 @@ impl TruthError {
 
 /// The text of a file of at most `max_mebibytes`.
 fn read_text(path: &Path, max_mebibytes: u64) -> Result<String, TruthError> {
-    let unreadable = |source| TruthError::Unreadable { path: path.to_path_buf(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > max_mebibytes << 20 {
-        return Err(TruthError::TooLarge { path: path.to_path_buf(), mebibytes: max_mebibytes });
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    String::from_utf8(bytes).map_err(|error| TruthError::malformed(path, format!("it is no UTF-8 text ({error})")))
+    crate::files::read_text(path, max_mebibytes << 20).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => TruthError::TooLarge { path: path.to_path_buf(), mebibytes: max_mebibytes },
+        io::ErrorKind::InvalidData => TruthError::malformed(path, source),
+        _ => TruthError::Unreadable { path: path.to_path_buf(), source },
+    })
 }

@@ -26,7 +26,7 @@ pub fn boxes(root: &Path) -> Result<Truth<Vec<VocBox>>, TruthError> {
         let path = root.join(relative);
         let (size, content) =
             parse(&read_text(&path, MAX_MEBIBYTES)?).map_err(|reason| TruthError::malformed(&path, reason))?;
-        Ok(Annotated { key: image_key(relative), size, content })
+        Ok(Annotated { key: image_key(relative), file: None, size, content })
     };
     let images = files_below(root, "xml")?.iter().map(read).collect::<Result<Vec<_>, TruthError>>()?;
     Truth::new(root, images, Vec::new())

@@ -19,6 +19,7 @@ use crate::method::MethodError;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
 use crate::model::{Diagnostics, Network, NetworkConfig, PositionShares};
 use crate::objective::Objective;
+use crate::parallel::Held;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
 use crate::tensor::{self, Device};
@@ -47,7 +48,7 @@ fn foreground_iou(nodes: impl Iterator<Item = (bool, bool, f32)>) -> Option<f64>
 /// The images of a collection as graphs, and what else the recipe asks of them.
 pub trait TrainingSet: GraphSource {
     /// The image at `index` < `len()`.
-    fn image(&self, index: usize) -> Result<RgbImage, LoadError>;
+    fn image(&self, index: usize) -> Result<Held<RgbImage>, LoadError>;
 
     /// blake3 of the image's content.
     fn content_hash(&self, index: usize) -> blake3::Hash;
@@ -259,7 +260,7 @@ impl Recipe<'_> {
         if !self.resolved.backbone().needs_weights() {
             return Ok(None);
         }
-        let images = spread(set.len(), MOST_PLACED).map(|index| set.image(index));
+        let images = spread(set.len(), MOST_PLACED).map(|index| set.image(index).map(Held::into_value));
         let images = images.collect::<Result<Vec<RgbImage>, _>>();
         let images = images.map_err(|error| MethodError::Collection(error.to_string()))?;
         let shares = self.pool.install(|| self.backbone.extractor.position_shares(&images));

@@ -89,7 +89,7 @@ impl<'a> TaughtGraphs<'a> {
     pub fn agreement_of_some(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {
         let of_one = |index| -> Result<_, LoadError> {
             let graph = self.set.load(index)?;
-            let targets = self.answer(&graph, &self.set.image(index)?);
+            let targets = self.answer(&graph, &*self.set.image(index)?);
             Ok(self.agreement(&Taught { graph, targets, kept: false }))
         };
         let mut found = Vec::new();
@@ -122,7 +122,7 @@ impl<'a> TaughtGraphs<'a> {
         {
             return Ok(Taught { graph, targets, kept: true });
         }
-        let targets = self.answer(&graph, &self.set.image(index)?);
+        let targets = self.answer(&graph, &*self.set.image(index)?);
         let kept = self.set.keep(&key, &bytes_from_floats(&targets))?;
         Ok(Taught { graph, targets, kept })
     }

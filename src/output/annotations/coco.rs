@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::{AnnotatedImage, AnnotatedObject, Category};
-use crate::output::OutputError;
-use crate::output::atomic::{PendingFile, create_parent};
+use crate::output::folder::PendingFile;
+use crate::output::{OutputError, OutputFolder};
 
 /// What comes before the categories. Nothing of the machine and no time: the same images give the same file.
 const HEAD: &str = concat!(
@@ -28,23 +28,23 @@ const HEAD: &str = concat!(
 /// Images and annotations have ids 1, 2, … in the order in which they come, so the same images in the same order make
 /// the same bytes. After an error the writer must be dropped.
 #[derive(Debug)]
-pub struct CocoWriter {
+pub struct CocoWriter<'a> {
     /// The file so far: everything up to the last image.
-    pending: PendingFile,
+    pending: PendingFile<'a>,
     /// The annotations, which follow the images in the file; a nameless file that vanishes with its handle.
     annotations: BufWriter<File>,
     image_count: u64,
     annotation_count: u64,
 }
 
-impl CocoWriter {
-    /// Begins the file `path`, beside which temporary files hold its parts until [`CocoWriter::finish`].
-    pub fn create(path: &Path, categories: &[Category]) -> Result<Self, OutputError> {
-        let mut pending = PendingFile::create(path)?;
-        // On the disk of the result, which is chosen to be large enough; folders for temporary files may be in memory.
-        let folder = create_parent(path)?;
-        let annotations = tempfile::tempfile_in(folder).map_err(|source| OutputError::write(path, source))?;
-        write_head(&mut pending.writer, categories).map_err(|source| OutputError::write(path, source))?;
+impl<'a> CocoWriter<'a> {
+    /// Begins the file `path` in `folder`; temporary files hold its parts until [`CocoWriter::finish`].
+    pub fn create(folder: &'a OutputFolder, path: &Path, categories: &[Category]) -> Result<Self, OutputError> {
+        let mut pending = folder.begin(path)?;
+        // On the disk of the result, which is chosen to be large enough; the system's folder may be in memory.
+        let annotations = tempfile::tempfile_in(folder.temporary());
+        let annotations = annotations.map_err(|source| OutputError::write(path, source))?;
+        write_head(pending.writer(), categories).map_err(|source| OutputError::write(path, source))?;
         Ok(Self { pending, annotations: BufWriter::new(annotations), image_count: 0, annotation_count: 0 })
     }
 
@@ -57,7 +57,7 @@ impl CocoWriter {
         self.image_count += 1;
         let entry =
             ImageEntry { id: self.image_count, file_name: &image.path, width: image.width, height: image.height };
-        write_element(&mut self.pending.writer, self.image_count, &entry)?;
+        write_element(self.pending.writer(), self.image_count, &entry)?;
         for object in &image.objects {
             self.annotation_count += 1;
             let annotation = Annotation::new(self.annotation_count, self.image_count, object);
@@ -76,7 +76,7 @@ impl CocoWriter {
             io::copy(&mut annotations, writer)?;
             writer.write_all(b"\n]}\n")
         };
-        join(&mut pending.writer).map_err(|source| OutputError::write(pending.target(), source))?;
+        join(pending.writer()).map_err(|source| OutputError::write(pending.target(), source))?;
         pending.commit()
     }
 }
@@ -178,10 +178,17 @@ mod tests {
 
     use super::*;
     use crate::dataset::truth::coco;
+    use crate::event::Silent;
+    use crate::output::Claim;
     use crate::output::annotations::tests::{categories, image, nothing};
 
-    fn write(path: &Path, categories: &[Category], images: &[AnnotatedImage]) {
-        let mut writer = CocoWriter::create(path, categories).unwrap();
+    fn open(root: &Path) -> OutputFolder {
+        OutputFolder::open(root, "test", &[Claim::file("annotations.json")], None, &Silent).unwrap()
+    }
+
+    fn write(root: &Path, categories: &[Category], images: &[AnnotatedImage]) {
+        let (folder, path) = (open(root), root.join("annotations.json"));
+        let mut writer = CocoWriter::create(&folder, &path, categories).unwrap();
         images.iter().try_for_each(|image| writer.push(image)).unwrap();
         assert!(!path.exists());
         writer.finish().unwrap();
@@ -189,10 +196,9 @@ mod tests {
 
     fn written(categories: &[Category], images: &[AnnotatedImage]) -> String {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/annotations.json");
-        write(&path, categories, images);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "temporary files are left");
-        fs::read_to_string(&path).unwrap()
+        write(folder.path(), categories, images);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the file, and what runs keep about the folder");
+        fs::read_to_string(folder.path().join("annotations.json")).unwrap()
     }
 
     /// The file with `categories`, `images` and `annotations` between the brackets of their lists.
@@ -254,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("annotations.json");
         let images = [image("a/b.png", 9, 6, &[[1, 2, 1, 3, 4]]), image("c.png", 4, 4, &[])];
-        write(&path, &categories(&["object"]), &images);
+        write(folder.path(), &categories(&["object"]), &images);
         let truth = coco::masks(&path).unwrap();
         assert_eq!((truth.images.len(), truth.remarks.len()), (2, 0));
         assert_eq!((truth.images[0].key.as_str(), truth.images[0].size), ("a/b", Some((9, 6))));
@@ -264,15 +270,14 @@ mod tests {
 
     #[test]
     fn an_abandoned_file_leaves_the_old_one_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("annotations.json");
-        fs::write(&path, "old").unwrap();
-        let mut writer = CocoWriter::create(&path, &[]).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("annotations.json");
+        write(root.path(), &[], &[]);
+        let (folder, old) = (open(root.path()), fs::read_to_string(&path).unwrap());
+        let mut writer = CocoWriter::create(&folder, &path, &[]).unwrap();
         writer.push(&image("a.png", 2, 2, &[[1, 0, 0, 1, 1]])).unwrap();
         drop(writer);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        let error = CocoWriter::create(folder.path(), &[]).unwrap_err();
-        assert!(matches!(error, OutputError::OccupiedTarget { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), old);
+        assert_eq!(fs::read_dir(folder.temporary()).unwrap().count(), 0);
     }
 }

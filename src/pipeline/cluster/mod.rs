@@ -7,10 +7,11 @@ mod vectors;
 pub use error::ClusterRunError;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Machine, PipelineError, SkippedFile, remove_outdated, stored_config};
+use super::{Machine, PipelineError, SkippedFile, stored_config};
 use crate::cluster::{
     self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
     Membership, Method, Propagation, Provenance, Reliance, Restart, Scaling, Vectors,
@@ -19,8 +20,10 @@ use crate::config::{Purpose, Settings, with_overrides};
 use crate::dataset::{self, Collection, truth};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
+use crate::files;
 use crate::method::{installed_weights, open_backbone};
-use crate::output::{LayOut, write_atomically};
+use crate::names;
+use crate::output::{Claim, LayOut, OutputFolder};
 use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
 use vectors::{Gathered, GatheredImage};
@@ -44,6 +47,8 @@ pub struct ClusterRequest {
     pub lay_out: Option<LayOut>,
     /// Try a range of α as well.
     pub alpha_sweep: bool,
+    /// How long to wait for another run that writes to the same folder; none waits until it has finished.
+    pub wait: Option<Duration>,
     pub machine: Machine,
 }
 
@@ -96,10 +101,14 @@ pub struct ClusterSummary {
     pub out: PathBuf,
 }
 
+/// Clusters have a vector each, and there are no millions of them.
+const MOST_BYTES: u64 = 4 << 30;
+
 const ASSIGNMENTS: &str = "assignments.csv";
 const REPORT: &str = "report.html";
 const SUMMARY: &str = "summary.json";
 const CHECKPOINT: &str = "clusters.safetensors";
+const CACHE: &str = "cache";
 
 /// Groups a collection, or lets images join the clusters of a checkpoint.
 ///
@@ -111,7 +120,7 @@ pub fn cluster(
     observer: &dyn Observer,
 ) -> Result<ClusterResult, PipelineError> {
     let pool = thread_pool(request.machine.threads)?;
-    let device = request.machine.device.open()?;
+    let device = request.machine.open()?;
     let device_name = tensor::name(&device);
     let collection = request.data.as_deref().map(dataset::open).transpose()?;
     if collection.is_none() && (request.features.is_none() || request.lay_out.is_some()) {
@@ -122,11 +131,29 @@ pub fn cluster(
     if request.lay_out.is_some() {
         LayOut::check_folder(&request.out)?;
     }
-    let run = Run { request, device: &device, device_name, pool: &pool, observer };
-    match &request.checkpoint {
+    let folder = OutputFolder::open(&request.out, "cluster", &claims(request), request.wait, observer)?;
+    let run = Run { request, folder: &folder, device: &device, device_name, pool: &pool, observer };
+    let result = match &request.checkpoint {
         None => run.group(config, collection.as_ref(), classes),
         Some(path) => run.join(path, collection.as_ref(), classes),
-    }
+    }?;
+    folder.sync()?;
+    Ok(result)
+}
+
+/// The names that a run writes.
+fn claims(request: &ClusterRequest) -> Vec<Claim> {
+    let is_whole: fn(&Path) -> bool =
+        |path| std::fs::read(path).is_ok_and(|bytes| ClusterModel::from_bytes(&bytes).is_ok());
+    let claims = [
+        (true, Claim::file(ASSIGNMENTS)),
+        (true, Claim::file(SUMMARY)),
+        (true, Claim::file(REPORT)),
+        (request.checkpoint.is_none(), Claim { is_whole: Some(is_whole), ..Claim::file(CHECKPOINT) }),
+        (request.features.is_none(), Claim::folder(CACHE)),
+        (request.lay_out.is_some(), LayOut::claim()),
+    ];
+    claims.into_iter().filter_map(|(written, claim)| written.then_some(claim)).collect()
 }
 
 /// The classes that a run is scored against, if any.
@@ -143,6 +170,7 @@ fn read_classes(request: &ClusterRequest) -> Result<Option<Classes>, PipelineErr
 
 struct Run<'a> {
     request: &'a ClusterRequest,
+    folder: &'a OutputFolder,
     device: &'a Device,
     device_name: &'static str,
     pool: &'a rayon::ThreadPool,
@@ -194,7 +222,7 @@ impl Run<'_> {
         let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
         self.write_assignments(&images)?;
         let bytes = model.to_bytes().map_err(ClusterRunError::Written)?;
-        write_atomically(&self.request.out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
+        self.folder.write(&self.request.out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
         let curve = details.best_restart.map_or(Vec::new(), |best| details.restarts[best].curve.clone());
         let summary = ClusterSummary {
             reliance: Some(reliance),
@@ -221,7 +249,8 @@ impl Run<'_> {
             return Err(ClusterRunError::SweepOfClusters.into());
         }
         let at = || path.to_path_buf();
-        let bytes = std::fs::read(path).map_err(|source| ClusterRunError::Unreadable { path: at(), source })?;
+        let bytes =
+            files::read(path, MOST_BYTES).map_err(|source| ClusterRunError::Unreadable { path: at(), source })?;
         let model =
             ClusterModel::from_bytes(&bytes).map_err(|source| ClusterRunError::Unusable { path: at(), source })?;
         let header = model.header();
@@ -294,8 +323,8 @@ impl Run<'_> {
         match (backbone, collection) {
             (Some(backbone), Some(collection)) => {
                 let workers = workers(self.request.machine.threads)?;
-                let &Run { request, device, observer, .. } = self;
-                vectors::of_images(collection, &request.out, config, backbone, device, workers, observer)
+                let &Run { folder, device, observer, .. } = self;
+                vectors::of_images(collection, folder, config, backbone, device, workers, observer)
             }
             _ => vectors::from_file(self.request, collection),
         }
@@ -334,12 +363,13 @@ impl Run<'_> {
     fn write_assignments(&self, images: &[ClusteredImage]) -> Result<(), PipelineError> {
         let out = &self.request.out;
         // A summary that is there belongs to the files of an earlier run.
-        remove_outdated(&out.join(SUMMARY))?;
-        write_atomically(&out.join(ASSIGNMENTS), |writer| {
+        self.folder.remove(&out.join(SUMMARY))?;
+        self.folder.write(&out.join(ASSIGNMENTS), |writer| {
             let mut table = csv::Writer::from_writer(writer);
             table.write_record(["path", "cluster", "confidence"])?;
             images.iter().try_for_each(|image| {
-                table.write_record([&image.name, &image.cluster.to_string(), &format!("{:.6}", image.confidence)])
+                let (name, cluster) = (names::in_sheet(&image.name), image.cluster.to_string());
+                table.write_record([&*name, &cluster, &format!("{:.6}", image.confidence)])
             })?;
             table.flush()
         })?;
@@ -387,13 +417,16 @@ impl Run<'_> {
         let out = &self.request.out;
         let ClusterResult { summary, images, curve } = &result;
         if let Some(kind) = self.request.lay_out {
-            let files = images.iter().filter_map(|image| Some((&*image.name, image.file.as_deref()?, image.cluster)));
-            kind.lay_out(out, files)?;
+            let files = images
+                .iter()
+                .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
+            kind.lay_out(self.folder, files)?;
         }
-        let write_report = || report::write(&out.join(REPORT), self.request, config, summary, images, curve);
+        let write_report =
+            || report::write(self.folder, &out.join(REPORT), self.request, config, summary, images, curve);
         self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
-        write_atomically(&out.join(SUMMARY), |writer| {
+        self.folder.write(&out.join(SUMMARY), |writer| {
             serde_json::to_writer_pretty(&mut *writer, summary)?;
             writer.write_all(b"\n")
         })?;

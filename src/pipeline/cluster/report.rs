@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::{ClusterRequest, ClusterSummary, ClusteredImage};
 use crate::config::Settings;
-use crate::output::{OutputError, THUMBNAIL_SIDE_PX, thumbnail, write_atomically};
+use crate::output::{OutputError, OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
+use crate::parallel::parallel_map;
 use crate::pixels::ImageContent;
 use crate::report::ClusterReport;
 
 /// Writes the report to `path`. An image that cannot be read again has no picture in it.
 pub fn write(
+    folder: &OutputFolder,
     path: &Path,
     request: &ClusterRequest,
     config: &Settings,
@@ -39,9 +39,13 @@ pub fn write(
         let picture = file.decode(&config.pixels).ok()?;
         Some((index, thumbnail(&picture, THUMBNAIL_SIDE_PX).ok()?))
     };
-    let mut pictures: BTreeMap<usize, Vec<u8>> = report.pictured().into_par_iter().filter_map(picture).collect();
+    let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    parallel_map(report.pictured().into_iter(), rayon::current_num_threads(), picture, |found| {
+        pictures.extend(found);
+        Ok::<(), OutputError>(())
+    })?;
     let page = report.html(|index| pictures.remove(&index));
-    write_atomically(path, |writer| writer.write_all(page.as_bytes()))
+    folder.write(path, |writer| writer.write_all(page.as_bytes()))
 }
 
 /// How the clusters came to be, for the reader.

@@ -1,17 +1,17 @@
 //! One vector per image: computed, from the cache, or from a file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{ClusterRequest, ClusterRunError};
+use super::{CACHE, ClusterRequest, ClusterRunError};
 use crate::config::Settings;
-use crate::dataset::{Collection, Record};
+use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer};
 use crate::features::{Backbone, BatchExtractor, Prepared, read_vectors};
 use crate::nodes::Layout;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
-use crate::output::Cache;
+use crate::output::{Cache, OutputFolder};
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
-use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
 
@@ -54,18 +54,19 @@ impl OfImage for ImageVectors<'_> {
 /// Vectors of all usable images, in the collection's order; those computed are kept in `out/cache`.
 pub fn of_images(
     collection: &Collection,
-    out: &Path,
+    out: &OutputFolder,
     settings: &Settings,
     backbone: &Backbone,
     device: &Device,
     workers: usize,
     observer: &dyn Observer,
 ) -> Result<Gathered, PipelineError> {
-    let failed = |source| PipelineError::OutputFolder { path: out.to_path_buf(), source };
-    std::fs::create_dir_all(out).map_err(failed)?;
+    let path = out.root().join(CACHE);
+    out.create_folder(&path)?;
     let program = env!("CARGO_PKG_VERSION");
     let identity = serde_json::json!(["image vectors", program, backbone.extractor.fingerprint()]).to_string();
-    let cache = Cache::open(&out.join("cache"), &blake3::hash(identity.as_bytes()), &settings.cache).map_err(failed)?;
+    let cache = Cache::open(&path, &blake3::hash(identity.as_bytes()), &settings.cache)
+        .map_err(|source| PipelineError::OutputFolder { path, source })?;
     let image_loop = ImageLoop {
         extractor: backbone.extractor.as_ref(),
         device,
@@ -76,14 +77,15 @@ pub fn of_images(
     };
     let width = backbone.extractor.image_width();
     let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
-    let records = collection.all_records().map(|record| record.map_err(SkippedFile::from));
+    let records = collection.records().map(|record| record.map_err(SkippedFile::from));
     let outcome = image_loop.run(&ImageVectors(backbone), records, None, |computed| {
-        let Record { path, relative } = computed.item;
+        let Record { path, relative, .. } = computed.item;
         gathered.values.extend(floats_from_bytes(&computed.bytes));
         gathered.images.push(GatheredImage { name: portable(&relative), file: Some(path) });
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
     gathered.skipped = skipped;
+    tell_of_own_results(collection, observer);
     if not_stored > 0 {
         observer.observe(Event::Note(format!(
             "the vectors of {not_stored} images did not fit in the cache; a repeated run computes them again unless cache.limit_mebibytes (now {}) is raised",
@@ -107,11 +109,13 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     let images: Vec<GatheredImage> = match collection {
         None => (0..count).map(|row| GatheredImage { name: row.to_string(), file: None }).collect(),
         Some(collection) => {
-            let records = collection.all_records().map(|record| {
+            // A file that is left out would shift all rows after it: here no error may be passed over but that of what is
+            // no file at all, and had no row.
+            let records = collection.records().filter(|record| !matches!(record, Err(DatasetError::NoFile { .. })));
+            let records = records.map(|record| {
                 let record = record?;
                 Ok(GatheredImage { name: portable(&record.relative), file: Some(record.path) })
             });
-            // A file that is left out would shift all rows after it: here no error may be passed over.
             records.collect::<Result<_, PipelineError>>()?
         }
     };
@@ -123,11 +127,14 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::resolve;
     use crate::dataset;
     use crate::event::Silent;
     use crate::features::vit::Engine;
+    use crate::output::Claim;
     use crate::pipeline::test_pictures;
     use crate::tensor;
 
@@ -139,11 +146,12 @@ mod tests {
         test_pictures::write(&data);
         std::fs::write(data.join("bad.jpg"), "no image").unwrap();
         let settings = resolve(None, &test_pictures::SETTINGS.map(str::to_string)).unwrap();
+        let open = |out: &Path| OutputFolder::open(out, "cluster", &[Claim::folder(CACHE)], None, &Silent).unwrap();
         let [single, batched] = [Engine::Host, Engine::Tensors].map(|engine| {
             let out = folder.path().join(format!("{engine:?}"));
             let backbone = test_pictures::backbone(&settings, engine);
             let collection = dataset::open(&data).unwrap();
-            of_images(&collection, &out, &settings, &backbone, &tensor::cpu(), 2, &Silent).unwrap()
+            of_images(&collection, &open(&out), &settings, &backbone, &tensor::cpu(), 2, &Silent).unwrap()
         });
         assert_eq!((single.images.len(), batched.skipped.len()), (test_pictures::COUNT, 1));
         let names = |gathered: &Gathered| gathered.images.iter().map(|image| image.name.clone()).collect::<Vec<_>>();

@@ -7,6 +7,7 @@ mod report;
 pub(super) use predictor::Predictor;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -22,12 +23,14 @@ pub struct PredictRequest {
     pub save: SaveKinds,
     /// Do again what is already done.
     pub overwrite: bool,
+    /// How long to wait for another run that writes to the same folder; none waits until it has finished.
+    pub wait: Option<Duration>,
 }
 
 /// What a segmenting run did.
 #[derive(Debug, Clone, Serialize)]
 pub struct PredictSummary {
-    #[serde(serialize_with = "crate::pipeline::lossy_path")]
+    #[serde(serialize_with = "crate::pipeline::path_as_text")]
     pub out: PathBuf,
     /// Images segmented in this run.
     pub segmented: u64,

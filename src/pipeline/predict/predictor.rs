@@ -9,8 +9,9 @@ use crate::config::Settings;
 use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer, Phase, counted};
 use crate::method::{Method, StepMilliseconds, Timings};
+use crate::output::{OutputError, OutputFolder};
 use crate::parallel::{Semaphore, parallel_map, workers};
-use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
 use crate::pixels::ImageContent;
 use crate::report::MaskReport;
 use crate::results::{Earlier, Measures, Prediction, Results, ResultsFolder, Status};
@@ -22,6 +23,8 @@ const MOST_IN_ONE_CLUSTER: f64 = 0.1;
 pub struct Predictor<'a> {
     pub request: &'a PredictRequest,
     pub settings: &'a Settings,
+    /// The command that is run.
+    pub command: &'static str,
     /// How the images are segmented, for people.
     pub description: String,
     /// Everything that a result follows from besides the image and the settings of refinement and output.
@@ -46,13 +49,15 @@ impl Predictor<'_> {
         observer: &dyn Observer,
     ) -> Result<PredictSummary, PipelineError> {
         let (started, workers) = (Instant::now(), workers(self.threads)?);
-        let PredictRequest { data, out, save, overwrite } = self.request;
+        let PredictRequest { data, out, save, overwrite, wait } = self.request;
         let Settings { refine, objects, output, .. } = self.settings;
         let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), self.origin, refine, objects]);
-        let folder = ResultsFolder::new(out);
-        let results = Results::new(folder, *save, *overwrite, output.clone(), method.legend(), &origin);
+        let claims = ResultsFolder::claims(*save);
+        let out = OutputFolder::open(out, self.command, &claims, *wait, observer)?;
+        let results = Results::new(out, *save, *overwrite, output.clone(), method.legend(), &origin);
+        self.check_places(collection, &results, workers, observer)?;
         let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));
-        let mut collected = Collected::new(results.begin()?, report, results.folder(), self.settings);
+        let mut collected = Collected::new(results.begin()?, report, &results, self.settings);
         let mut totals = Totals::default();
         observer.observe(Event::PhaseStarted { phase: Phase::Inference, total: None });
         // As many again read the next images and write the last ones.
@@ -63,21 +68,18 @@ impl Predictor<'_> {
             }
             self.process(record, method, &results, &semaphore, observer).transpose()
         };
-        let own_results = self.own_results();
-        let records = collection.records().filter(|record| {
-            !record.as_ref().is_ok_and(|record| own_results.iter().any(|own| record.relative.starts_with(own)))
-        });
-        parallel_map(records, 2 * workers + waiting, process, |outcome| {
+        parallel_map(collection.records(), 2 * workers + waiting, process, |outcome| {
             let outcome = outcome.ok_or(PipelineError::Interrupted(Run::Segmenting))??;
             if let Kind::Skipped(skip) = &outcome.kind {
                 skip.announce(observer);
             }
             totals.add(&outcome);
-            collected.push(&outcome.prediction, &outcome.source)?;
+            collected.push(&outcome.prediction, outcome.record.as_ref())?;
             observer.observe(Event::PhaseProgress { phase: Phase::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Inference });
+        tell_of_own_results(collection, observer);
         if totals.images() == 0 {
             return Err(no_images(&self.request.data));
         }
@@ -99,13 +101,26 @@ impl Predictor<'_> {
         }
     }
 
-    /// Where this run's pictures lie within the collection, if it writes into the folder it reads: they are no input.
-    fn own_results(&self) -> Vec<PathBuf> {
-        let (Ok(data), Ok(out)) = (self.request.data.canonicalize(), self.request.out.canonicalize()) else {
-            return Vec::new();
+    /// Refuses to begin where a file that is from no run lies in the way.
+    fn check_places(
+        &self,
+        collection: &Collection,
+        results: &Results,
+        workers: usize,
+        observer: &dyn Observer,
+    ) -> Result<(), PipelineError> {
+        if !results.is_begun() {
+            return Ok(());
+        }
+        let look = |record: Result<Record, DatasetError>| match record {
+            _ if observer.interrupted() => Err(PipelineError::Interrupted(Run::Segmenting)),
+            Ok(record) => Ok(results.foreign_in_the_way(&record)?),
+            Err(_) => Ok(None),
         };
-        let inside = out.strip_prefix(&data).map(Path::to_path_buf);
-        inside.map_or_else(|_| Vec::new(), |out| ResultsFolder::new(out).pictures().to_vec())
+        parallel_map(collection.records(), workers, look, |found| match found? {
+            Some(path) => Err(OutputError::Foreign { path }.into()),
+            None => Ok(()),
+        })
     }
 
     /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
@@ -123,18 +138,24 @@ impl Predictor<'_> {
             Ok(record) => record,
             Err(error) => {
                 let relative = error.path().strip_prefix(&self.request.data).unwrap_or(error.path());
-                return Ok(Some(skipped(relative, error.path(), error.to_string())));
+                return Ok(Some(skipped(portable(relative), error.path(), error.to_string())));
             }
         };
         let content = match ImageContent::read(&record.path, &self.settings.pixels) {
             Ok(content) => content,
-            Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
+            Err(reason) => return Ok(Some(skipped_image(record, reason))),
         };
         let content_hash = content.hash.to_hex().to_string();
-        let earlier = results.earlier(&record, &content_hash);
-        if let Earlier::Finished(prediction) = earlier {
-            return Ok(Some(Outcome { source: record.path, prediction, kind: Kind::AlreadyDone }));
-        }
+        let earlier = match results.earlier(&record, &content_hash)? {
+            Earlier::Finished(prediction) => {
+                return Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::AlreadyDone }));
+            }
+            Earlier::Changed(path) => {
+                let reason = OutputError::Changed { path }.to_string();
+                return Ok(Some(skipped_image(record, reason)));
+            }
+            earlier => earlier,
+        };
         timings.lap(|spent| &mut spent.decode);
         timings.begin_computing(semaphore);
         if observer.interrupted() {
@@ -142,30 +163,37 @@ impl Predictor<'_> {
         }
         let image = match content.decode(&self.settings.pixels) {
             Ok(image) => image,
-            Err(reason) => return Ok(Some(skipped(&record.relative, &record.path, reason))),
+            Err(reason) => return Ok(Some(skipped_image(record, reason))),
         };
         timings.lap(|spent| &mut spent.decode);
         let list = self.request.save.annotations();
         let segmentation = method.segment_timed(&image, list, &mut timings)?;
         let lists_objects = list || self.settings.objects.instances;
         let prediction = Prediction {
-            path: portable(&record.relative),
+            path: String::new(),
+            output: None,
             status: if segmentation.clusters > 1 { Status::Done } else { Status::OneCluster },
             reason: None,
             content_hash: Some(content_hash),
             result: Some(Measures::new(&segmentation, lists_objects)),
-        };
+        }
+        .of(&record);
         let drawn = results.draw(&record, &image, &segmentation, &prediction, &earlier)?;
         timings.end_computing();
-        results.write(&record, &drawn)?;
+        match results.write(&record, &drawn) {
+            Err(error) if error.is_of_name() => {
+                return Ok(Some(skipped_image(record, format!("its name is too long for its results: {error}"))));
+            }
+            result => result?,
+        }
         timings.lap(|spent| &mut spent.write);
-        Ok(Some(Outcome { source: record.path, prediction, kind: Kind::Segmented(timings.spent()) }))
+        Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::Segmented(timings.spent()) }))
     }
 }
 
 struct Outcome {
-    /// The image's file.
-    source: PathBuf,
+    /// None where there is no image.
+    record: Option<Record>,
     prediction: Prediction,
     kind: Kind,
 }
@@ -176,16 +204,22 @@ enum Kind {
     Skipped(SkippedFile),
 }
 
-fn skipped(relative: &Path, path: &Path, reason: String) -> Outcome {
+fn skipped_image(record: Record, reason: String) -> Outcome {
+    let mut outcome = skipped(String::new(), &record.path, reason);
+    outcome.prediction = outcome.prediction.of(&record);
+    outcome
+}
+
+fn skipped(name: String, path: &Path, reason: String) -> Outcome {
     let prediction = Prediction {
-        path: portable(relative),
+        path: name,
+        output: None,
         status: Status::Skipped,
         reason: Some(reason.clone()),
         content_hash: None,
         result: None,
     };
-    let source = path.to_path_buf();
-    Outcome { source: source.clone(), prediction, kind: Kind::Skipped(SkippedFile { path: source, reason }) }
+    Outcome { record: None, prediction, kind: Kind::Skipped(SkippedFile { path: path.to_path_buf(), reason }) }
 }
 
 /// What a run has done so far.

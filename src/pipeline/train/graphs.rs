@@ -7,6 +7,7 @@ use crate::graph::{Affinity, DeviceGraphs, Graph};
 use crate::method::recipe::TrainingSet;
 use crate::nodes::Layout;
 use crate::output::Cache;
+use crate::parallel::Held;
 use crate::pipeline::images::OfImage;
 use crate::pixels::{DecodeLimits, ImageContent, ImageItem};
 use crate::raster::RgbImage;
@@ -80,7 +81,7 @@ impl<I: ImageItem> CachedGraphs<'_, I> {
         Ok(content)
     }
 
-    fn decoded(&self, index: usize) -> Result<RgbImage, LoadError> {
+    fn decoded(&self, index: usize) -> Result<Held<RgbImage>, LoadError> {
         let content = self.read(index)?;
         Ok(content.decode(self.limits).map_err(|reason| match self.items.get(self.images[index].index) {
             Some(item) => called(&item, reason),
@@ -104,7 +105,7 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
         if let Some(graph) = stored.and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
             return Ok(graph);
         }
-        let graph = self.graphs.of(&self.decoded(index)?);
+        let graph = self.graphs.of(&*self.decoded(index)?);
         if self.cache.contains(&self.images[index].content) {
             // What is there is damaged.
             self.cache.put(&self.images[index].content, &graph.to_bytes())?;
@@ -114,7 +115,7 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
 }
 
 impl<I: ImageItem> TrainingSet for CachedGraphs<'_, I> {
-    fn image(&self, index: usize) -> Result<RgbImage, LoadError> {
+    fn image(&self, index: usize) -> Result<Held<RgbImage>, LoadError> {
         self.decoded(index)
     }
 

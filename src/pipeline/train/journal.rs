@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::method::MethodError;
 use crate::method::recipe::{Journal, StageStart, Trainee};
-use crate::output::{JsonLog, OutputError, write_atomically};
-use crate::pipeline::{PipelineError, remove_outdated};
+use crate::output::{Claim, JsonLog, OutputError, OutputFolder};
+use crate::pipeline::PipelineError;
 use crate::train::{LoadError, MOST_RESTARTS, ResumeError, ResumeState};
 
 /// Keeps states and log in a folder.
 pub(super) struct FolderJournal<'a> {
-    pub out: &'a Path,
+    pub out: &'a OutputFolder,
     /// Whether to go on from what an earlier run left.
     pub resume: bool,
     pub log: JsonLog,
@@ -19,33 +19,42 @@ pub(super) struct FolderJournal<'a> {
 /// Keeps nothing: for runs that are over before anybody could interrupt them.
 pub(super) struct NoJournal;
 
-/// Where a network's state is kept until the run is finished.
-fn state_path(out: &Path, trainee: Trainee, restart: Option<usize>) -> PathBuf {
+/// The file in which a network's state is kept until the run is finished.
+fn state_name(trainee: Trainee, restart: Option<usize>) -> String {
     let restart = restart.map_or(String::new(), |number| format!("-start-{number}"));
-    out.join(format!("resume-{}{restart}.safetensors", trainee.name().replace(' ', "-")))
+    format!("resume-{}{restart}.safetensors", trainee.name().replace(' ', "-"))
+}
+
+fn state_path(out: &OutputFolder, start: &StageStart) -> PathBuf {
+    out.root().join(state_name(start.trainee, start.restart))
 }
 
 /// Every file that a run may keep a state in.
-fn state_paths(out: &Path) -> impl Iterator<Item = PathBuf> {
-    let of_trainee = move |&trainee| {
-        std::iter::once(None).chain((0..MOST_RESTARTS).map(Some)).map(move |restart| state_path(out, trainee, restart))
+fn state_names() -> impl Iterator<Item = String> {
+    let of_trainee = |&trainee| {
+        std::iter::once(None).chain((0..MOST_RESTARTS).map(Some)).map(move |restart| state_name(trainee, restart))
     };
     Trainee::ALL.iter().flat_map(of_trainee)
 }
 
+/// The names under which states are written.
+pub(super) fn claims() -> impl Iterator<Item = Claim> {
+    state_names().map(|name| Claim::working(&name))
+}
+
 /// Whether there is a run to go on with.
-pub(super) fn is_resumable(out: &Path) -> bool {
-    state_paths(out).any(|path| path.exists())
+pub(super) fn is_resumable(out: &OutputFolder) -> bool {
+    state_names().any(|name| out.root().join(name).exists())
 }
 
 /// Removes the states of all networks.
-pub(super) fn remove_states(out: &Path) -> Result<(), PipelineError> {
-    Ok(state_paths(out).try_for_each(|path| remove_outdated(&path))?)
+pub(super) fn remove_states(out: &OutputFolder) -> Result<(), PipelineError> {
+    Ok(state_names().try_for_each(|name| out.remove(&out.root().join(name)))?)
 }
 
 impl Journal for FolderJournal<'_> {
     fn begin(&mut self, start: &StageStart) -> Result<Option<ResumeState>, MethodError> {
-        let path = state_path(self.out, start.trainee, start.restart);
+        let path = state_path(self.out, start);
         let state = if self.resume { state(&path, start)? } else { None };
         self.log.append(&serde_json::json!({
             "event": "start",
@@ -60,7 +69,7 @@ impl Journal for FolderJournal<'_> {
 
     fn save(&mut self, start: &StageStart, state: &ResumeState) -> Result<(), LoadError> {
         let bytes = state.to_bytes(start.network)?;
-        write_atomically(&state_path(self.out, start.trainee, start.restart), |writer| writer.write_all(&bytes))?;
+        self.out.write(&state_path(self.out, start), |writer| writer.write_all(&bytes))?;
         let (epoch, point) = (state.curve.len(), state.curve.last());
         let name = start.trainee.name();
         let entry = serde_json::json!({

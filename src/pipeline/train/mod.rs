@@ -5,12 +5,13 @@ mod journal;
 mod sample;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn_dataset::{Dataset, InMemDataset};
 use serde::Serialize;
 
 use super::images::{ImageLoop, Outcome};
-use super::{PipelineError, Run, SkippedFile, no_images, stored_config};
+use super::{PipelineError, Run, SkippedFile, no_images, stored_config, tell_of_own_results};
 use crate::config::{Purpose, Resolved, Settings};
 use crate::dataset;
 use crate::event::{Event, Observer, Plan, counted};
@@ -19,7 +20,8 @@ use crate::method::recipe::{Journal, Recipe};
 use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, TrainedStage};
 use crate::model::{Diagnostics, Verdict};
-use crate::output::{Cache, JsonLog, write_atomically};
+use crate::names;
+use crate::output::{Cache, Claim, JsonLog, OutputFolder};
 use crate::parallel::{thread_pool, workers};
 use crate::pixels::ImageItem;
 use crate::tensor::{self, Device};
@@ -37,12 +39,14 @@ pub struct TrainRequest {
     pub machine: Machine,
     /// Continue an interrupted run.
     pub resume: bool,
+    /// How long to wait for another run that writes to the same folder; none waits until it has finished.
+    pub wait: Option<Duration>,
 }
 
 /// What a training run did.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainSummary {
-    #[serde(serialize_with = "super::lossy_path")]
+    #[serde(serialize_with = "super::path_as_text")]
     pub checkpoint: PathBuf,
     pub skipped: Vec<SkippedFile>,
     /// The network that tells objects and background apart.
@@ -88,6 +92,17 @@ struct Prepared {
     fingerprint: String,
 }
 
+const CHECKPOINT: &str = "best.safetensors";
+const LOG: &str = "train.jsonl";
+const CACHE: &str = "cache";
+
+/// The names that a run writes.
+fn claims() -> Vec<Claim> {
+    let is_whole: fn(&Path) -> bool = |path| read_checkpoint(path).is_ok();
+    let checkpoint = Claim { is_whole: Some(is_whole), ..Claim::file(CHECKPOINT) };
+    [checkpoint, Claim::working(LOG), Claim::folder(CACHE)].into_iter().chain(journal::claims()).collect()
+}
+
 /// Trains one network on a collection, and those of its parts where they are asked for, and writes
 /// `OUT/best.safetensors`.
 ///
@@ -106,42 +121,46 @@ pub fn train(
     if records.is_empty() && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
+    tell_of_own_results(&collection, observer);
     training.announce(records.len(), &request.data.display().to_string());
 
     let failed = |source| PipelineError::OutputFolder { path: out.clone(), source };
-    std::fs::create_dir_all(&out).map_err(failed)?;
-    let mut log = JsonLog::open(&out.join("train.jsonl"))?;
+    let folder = OutputFolder::open(&out, "train", &claims(), request.wait, observer)?;
+    folder.create_folder(&out.join(CACHE))?;
+    let mut log = JsonLog::open(&out.join(LOG))?;
     let graphs = training.graphs();
-    let cache = Cache::open(&out.join("cache"), &graphs.settings(), &settings.cache).map_err(failed)?;
+    let cache = Cache::open(&out.join(CACHE), &graphs.settings(), &settings.cache).map_err(failed)?;
     let records = InMemDataset::new(records);
     let (prepared, left_out) = training.prepare(&records, (0..records.len()).collect(), &cache, &graphs)?;
     skipped.extend(left_out);
     for skip in &skipped {
-        let path = skip.path.to_string_lossy();
+        let path = names::text(skip.path.as_os_str());
         log.append(&serde_json::json!({"event": "skipped", "path": path, "reason": skip.reason}))?;
     }
     if prepared.images.is_empty() {
         return Err(PipelineError::NoUsableImage { data: request.data.clone(), skipped });
     }
 
-    let checkpoint_path = out.join("best.safetensors");
+    let checkpoint_path = out.join(CHECKPOINT);
     if !request.resume {
-        journal::remove_states(&out)?;
-    } else if !journal::is_resumable(&out) {
+        journal::remove_states(&folder)?;
+    } else if !journal::is_resumable(&folder) {
         if let Some(header) = training.finished_before(&checkpoint_path, &prepared)? {
             observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
             return Ok(TrainSummary::new(checkpoint_path, skipped, &header, true));
         }
         // Those of a second stage may be left of another run.
-        journal::remove_states(&out)?;
+        journal::remove_states(&folder)?;
         observer.observe(Event::Note("there is nothing to resume; starting from the first epoch".into()));
     }
-    let mut journal = FolderJournal { out: &out, resume: request.resume, log };
+    let mut journal = FolderJournal { out: &folder, resume: request.resume, log };
     let checkpoint = training.learn(&records, prepared, &cache, &graphs, &mut journal)?;
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
-    write_atomically(&checkpoint_path, |writer| writer.write_all(&bytes))?;
-    // Only now: killed before this line, the run resumes at its last epoch and writes the same checkpoint again.
-    journal::remove_states(&out)?;
+    folder.write(&checkpoint_path, |writer| writer.write_all(&bytes))?;
+    // Only now, and not before the checkpoint outlasts a power cut: killed before this line, the run resumes at its last epoch
+    // and writes the same checkpoint again.
+    folder.sync()?;
+    journal::remove_states(&folder)?;
     Ok(TrainSummary::new(checkpoint_path, skipped, &checkpoint.header, false))
 }
 
@@ -215,7 +234,7 @@ impl<'a> Training<'a> {
         machine: &Machine,
         observer: &'a dyn Observer,
     ) -> Result<Training<'a>, PipelineError> {
-        let device = machine.device.open()?;
+        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         let resolved = settings.resolve(Purpose::Train, has_weights, machine.precision).map_err(MethodError::from)?;
         let backbone = open_backbone(&resolved, weights, None, &device)?;

@@ -1,0 +1,153 @@
+//! What runs have made in an output folder: the record that tells their files from everybody else's.
+//!
+//! The record is `OUT/.deepcut/manifest.json`. Whoever writes results claims their names in it before the first byte is
+//! written, so what it does not list was made by somebody else. Searches for images pass over what it lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The folder, inside an output folder, with all that runs keep about it.
+pub const FOLDER: &str = ".deepcut";
+
+/// The name of the record in it.
+pub const FILE: &str = "manifest.json";
+const FORMAT: u32 = 1;
+
+/// The names that runs have claimed in one output folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    format: u32,
+    /// The commands that have written here.
+    commands: BTreeSet<String>,
+    /// By their paths relative to the folder, `/` between parts.
+    made: BTreeMap<String, Made>,
+    /// What the last finished segmenting run wrote of every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    images: Option<BTreeSet<String>>,
+}
+
+/// What a claimed name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// A folder and all that runs put into it.
+    Folder,
+    /// A file with any of these contents (blake3): that which is there, or that which was about to replace it.
+    File(Vec<String>),
+    /// A file that changes all through a run.
+    Working,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Manifest { format: FORMAT, commands: BTreeSet::new(), made: BTreeMap::new(), images: None }
+    }
+}
+
+impl Manifest {
+    /// Where the record of an output folder lies.
+    pub fn path(out: &Path) -> PathBuf {
+        out.join(FOLDER).join(FILE)
+    }
+
+    /// The record of an output folder; none where no run has written.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none of this version's.
+    pub fn read(out: &Path) -> io::Result<Option<Manifest>> {
+        let bytes = match std::fs::read(Manifest::path(out)) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
+        if manifest.format != FORMAT {
+            return Err(io::Error::other(format!("its format is {}, this program knows {FORMAT}", manifest.format)));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// The record as it is written.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// What the name stands for, if runs have claimed it.
+    pub fn get(&self, name: &str) -> Option<&Made> {
+        self.made.get(name)
+    }
+
+    /// Everything claimed, in the order of the names.
+    pub fn made(&self) -> impl Iterator<Item = (&str, &Made)> {
+        self.made.iter().map(|(name, made)| (name.as_str(), made))
+    }
+
+    /// Adds a command to those that have written here.
+    pub fn add_command(&mut self, command: &str) {
+        self.commands.insert(command.to_string());
+    }
+
+    /// Claims a name; contents that are known of it already stay known.
+    pub fn claim(&mut self, name: &str, made: Made) {
+        self.made.entry(name.to_string()).or_insert(made);
+    }
+
+    /// Says that a claimed file is about to have the content with this blake3; that which is there stays known.
+    pub fn expect(&mut self, name: &str, content: &blake3::Hash) {
+        let content = content.to_hex().to_string();
+        if let Some(Made::File(contents)) = self.made.get_mut(name) {
+            contents.retain(|known| *known != content);
+            contents.push(content);
+            // The one before is on the disk until the rename, and after a crash in between.
+            let surplus = contents.len().saturating_sub(2);
+            contents.drain(..surplus);
+        }
+    }
+
+    /// Says that a claimed file is gone; `false` if none is known of that name.
+    pub fn forget(&mut self, name: &str) -> bool {
+        match self.made.get_mut(name) {
+            Some(Made::File(contents)) => !std::mem::take(contents).is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The kinds of files that the last finished segmenting run wrote of every image, if there was one.
+    pub fn images(&self) -> Option<&BTreeSet<String>> {
+        self.images.as_ref()
+    }
+
+    /// Says which kinds of files every image has, or that no run is finished.
+    pub fn set_images(&mut self, kinds: Option<BTreeSet<String>>) {
+        self.images = kinds;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_the_content_it_has_and_the_one_it_is_about_to_get() {
+        let (mut manifest, contents) = (Manifest::default(), [b"1", b"2", b"3"].map(|text| blake3::hash(text)));
+        manifest.claim("coco.json", Made::File(Vec::new()));
+        contents.iter().for_each(|content| manifest.expect("coco.json", content));
+        let last = contents[1..].iter().map(|content| content.to_hex().to_string()).collect();
+        assert_eq!(manifest.get("coco.json"), Some(&Made::File(last)));
+
+        let out = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(out.path()).unwrap(), None);
+        std::fs::create_dir(out.path().join(FOLDER)).unwrap();
+        std::fs::write(Manifest::path(out.path()), manifest.to_bytes()).unwrap();
+        assert_eq!(Manifest::read(out.path()).unwrap(), Some(manifest));
+        std::fs::write(Manifest::path(out.path()), b"{").unwrap();
+        assert!(Manifest::read(out.path()).is_err());
+    }
+}
