@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::ground::{Entry, PER_IMAGE, Scenario, fresh, random, results, same, times, tree, verify};
+use super::ground::{Entry, PER_IMAGE, Scenario, fresh, random, results, same, times, tree, verify, visible};
 use super::process::{Process, run};
 use super::{Outcome, Row, ensure, settle, tries};
 use crate::drive::{path_text, program};
@@ -60,12 +60,12 @@ fn mended(
         ensure(wrong.is_none(), || format!("`verify` names {wrong:?} too:\n{}", verified.out))
     };
     let mended = || -> Outcome {
-        let damaged = tree(out);
+        let damaged = visible(out);
         let ended = scenario.run(out);
         if is_text(file) && ended.code == Some(2) {
             let name = Path::new(file).file_name().unwrap().to_str().unwrap();
             ensure(ended.complaint().contains(name), || format!("it is refused and not named: {}", ended.error))?;
-            same(&damaged, &tree(out)).map_err(|why| format!("refused, and yet changed: {why}"))?;
+            same(&damaged, &visible(out)).map_err(|why| format!("refused, and yet changed: {why}"))?;
             fs::remove_file(out.join(file)).unwrap();
         } else {
             ended.ended_with(&[0])?;

@@ -231,6 +231,13 @@ fn is_state(path: &Path) -> bool {
     path.file_name().unwrap().as_encoded_bytes().starts_with(b"resume-")
 }
 
+/// Everything below a folder but for what the program keeps for itself, such as who runs there.
+pub fn visible(folder: &Path) -> Tree {
+    let mut found = tree(folder);
+    found.retain(|path, _| !path.starts_with(".deepcut"));
+    found
+}
+
 /// Whether two folders hold the same; names some of what differs.
 pub fn same(expected: &Tree, found: &Tree) -> Outcome {
     let mut different = Vec::new();
