@@ -106,7 +106,8 @@ impl Observer for Reporter {
                 let path = names::text(path.as_os_str());
                 // Some reasons are about a path and name it themselves.
                 let text = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
-                let text = with_flags(&text);
+                // One line for an image, whatever its name is.
+                let text = with_flags(&text).replace('\n', "\\n");
                 self.beside_bar(|| complain(&format!("skipped: {text}")));
             }
             Event::Epoch(report) => {

@@ -214,6 +214,12 @@ fn a_damaged_checkpoint_is_refused() {
     settle(rows);
 }
 
+/// Where a training that was stopped goes on.
+fn states(out: &Path) -> Vec<PathBuf> {
+    let states = tree(out).into_keys().filter(|path| path.to_string_lossy().starts_with("resume-"));
+    states.map(|path| out.join(path)).collect()
+}
+
 #[test]
 fn a_damaged_state_of_a_training_does_not_mislead_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -226,11 +232,13 @@ fn a_damaged_state_of_a_training_does_not_mislead_it() {
     for at in 0..number {
         fresh(&out);
         let mut process = Process::start(&mut scenario.command(&out));
-        process.until(scenario.moment(random.random_range(0.3..0.9)));
+        while states(&out).is_empty() && process.is_alive() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        process.until(process.age() + scenario.moment(random.random_range(0.0..0.4)));
         process.kill();
         process.wait_at_most(Duration::from_secs(10));
-        let states = tree(&out).into_keys().filter(|path| path.to_string_lossy().starts_with("resume-"));
-        let states: Vec<PathBuf> = states.map(|path| out.join(path)).collect();
+        let states = states(&out);
         let how = DAMAGES[random.random_range(0..DAMAGES.len())];
         states.iter().for_each(|state| {
             damage(state, how, random);
