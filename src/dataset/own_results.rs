@@ -1,5 +1,6 @@
 //! Passing over what runs have written into the folder that is searched: results are no input.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,8 @@ pub struct PassedOver {
     pub folders: u64,
     /// The first of them.
     pub first: Option<PathBuf>,
+    /// The first folder whose record of what runs have made cannot be read, so that all in it was passed over, and why.
+    pub unreadable: Option<(PathBuf, io::ErrorKind, String)>,
 }
 
 /// Knows along a walk what runs have made.
@@ -51,7 +54,12 @@ impl OwnResults {
             let made = match Manifest::read(parent) {
                 Ok(None) => Made::Nothing,
                 Ok(Some(manifest)) => Made::Listed(manifest),
-                Err(_) => Made::Unknown,
+                Err(error) => {
+                    let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+                    let why = || (parent.to_path_buf(), error.kind(), error.to_string());
+                    passed_over.unreadable.get_or_insert_with(why);
+                    Made::Unknown
+                }
             };
             self.above.push(Above { folder: parent.to_path_buf(), made, counted: false });
         }

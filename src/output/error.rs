@@ -32,7 +32,7 @@ pub enum OutputError {
     Changed { path: PathBuf },
 
     #[error(
-        "{} does not tell what in its folder is deepcut's: {source}; choose another output folder",
+        "{} does not tell what in its folder is deepcut's: {source}; choose another folder",
         path.display()
     )]
     Manifest { path: PathBuf, source: io::Error },
@@ -54,10 +54,16 @@ impl OutputError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            OutputError::Foreign { .. }
-            | OutputError::Changed { .. }
-            | OutputError::InUse { .. }
-            | OutputError::Manifest { .. } => ErrorKind::Usage,
+            OutputError::Foreign { .. } | OutputError::Changed { .. } | OutputError::InUse { .. } => ErrorKind::Usage,
+            // A text that is none, or of another version; anything else is a disk that cannot be read.
+            OutputError::Manifest { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
+                ) =>
+            {
+                ErrorKind::Usage
+            }
             OutputError::Interrupted => ErrorKind::Interrupted,
             _ => ErrorKind::InputOutput,
         }

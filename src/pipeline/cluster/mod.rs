@@ -131,14 +131,11 @@ pub fn cluster(
     if request.lay_out.is_some() {
         LayOut::check_folder(&request.out)?;
     }
-    let folder = OutputFolder::open(&request.out, "cluster", &claims(request), request.wait, observer)?;
-    let run = Run { request, folder: &folder, device: &device, device_name, pool: &pool, observer };
-    let result = match &request.checkpoint {
+    let run = Run { request, device: &device, device_name, pool: &pool, observer };
+    match &request.checkpoint {
         None => run.group(config, collection.as_ref(), classes),
         Some(path) => run.join(path, collection.as_ref(), classes),
-    }?;
-    folder.sync()?;
-    Ok(result)
+    }
 }
 
 /// The names that a run writes.
@@ -170,7 +167,6 @@ fn read_classes(request: &ClusterRequest) -> Result<Option<Classes>, PipelineErr
 
 struct Run<'a> {
     request: &'a ClusterRequest,
-    folder: &'a OutputFolder,
     device: &'a Device,
     device_name: &'static str,
     pool: &'a rayon::ThreadPool,
@@ -200,7 +196,8 @@ impl Run<'_> {
             None => Some(self.open_backbone(&mut config, Purpose::Cluster, None)?),
         };
         self.plan("grouping", &config, backbone.as_ref());
-        let Gathered { images, values, width, skipped } = self.gather(&config, collection, backbone.as_ref())?;
+        let out = self.open_out()?;
+        let Gathered { images, values, width, skipped } = self.gather(&out, &config, collection, backbone.as_ref())?;
         let vectors = self.checked(values, width)?;
         if config.cluster.scaling == Scaling::Auto {
             // Only of vectors from elsewhere nothing is known.
@@ -220,9 +217,9 @@ impl Run<'_> {
         let memberships = clusters.into_iter().zip(confidences);
         let memberships = memberships.map(|(cluster, confidence)| Membership { cluster, confidence }).collect();
         let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
-        self.write_assignments(&images)?;
+        self.write_assignments(&out, &images)?;
         let bytes = model.to_bytes().map_err(ClusterRunError::Written)?;
-        self.folder.write(&self.request.out.join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
+        out.write(&out.root().join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
         let curve = details.best_restart.map_or(Vec::new(), |best| details.restarts[best].curve.clone());
         let summary = ClusterSummary {
             reliance: Some(reliance),
@@ -235,7 +232,7 @@ impl Run<'_> {
             alpha_sweep,
             ..self.summary(&config, &model, &images, skipped, classes)?
         };
-        self.finish(&config, ClusterResult { summary, images, curve })
+        self.finish(&out, &config, ClusterResult { summary, images, curve })
     }
 
     /// Lets images join the clusters of a checkpoint.
@@ -268,16 +265,17 @@ impl Run<'_> {
             }
         };
         self.plan(&format!("putting into the clusters of {}", path.display()), &config, backbone.as_ref());
-        let Gathered { images, values, width, skipped } = self.gather(&config, collection, backbone.as_ref())?;
+        let out = self.open_out()?;
+        let Gathered { images, values, width, skipped } = self.gather(&out, &config, collection, backbone.as_ref())?;
         if width != header.width {
             return Err(ClusterRunError::OtherWidth { path: at(), expected: header.width, found: width }.into());
         }
         let vectors = self.checked(values, width)?;
         let memberships = self.pool.install(|| model.predict(&vectors));
         let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
-        self.write_assignments(&images)?;
+        self.write_assignments(&out, &images)?;
         let summary = self.summary(&config, &model, &images, skipped, classes)?;
-        self.finish(&config, ClusterResult { summary, images, curve: Vec::new() })
+        self.finish(&out, &config, ClusterResult { summary, images, curve: Vec::new() })
     }
 
     /// The backbone of the settings, into which every choice is written.
@@ -314,8 +312,15 @@ impl Run<'_> {
         }));
     }
 
+    /// Takes the output folder, once everything that was asked for is known to be possible.
+    fn open_out(&self) -> Result<OutputFolder, PipelineError> {
+        let &Run { request, observer, .. } = self;
+        Ok(OutputFolder::open(&request.out, "cluster", &claims(request), request.wait, observer)?)
+    }
+
     fn gather(
         &self,
+        out: &OutputFolder,
         config: &Settings,
         collection: Option<&Collection>,
         backbone: Option<&Backbone>,
@@ -323,8 +328,8 @@ impl Run<'_> {
         match (backbone, collection) {
             (Some(backbone), Some(collection)) => {
                 let workers = workers(self.request.machine.threads)?;
-                let &Run { folder, device, observer, .. } = self;
-                vectors::of_images(collection, folder, config, backbone, device, workers, observer)
+                let &Run { device, observer, .. } = self;
+                vectors::of_images(collection, out, config, backbone, device, workers, observer)
             }
             _ => vectors::from_file(self.request, collection),
         }
@@ -360,11 +365,10 @@ impl Run<'_> {
     }
 
     /// Writes where every image belongs, first of all: the search's result must outlast an error after it.
-    fn write_assignments(&self, images: &[ClusteredImage]) -> Result<(), PipelineError> {
-        let out = &self.request.out;
+    fn write_assignments(&self, out: &OutputFolder, images: &[ClusteredImage]) -> Result<(), PipelineError> {
         // A summary that is there belongs to the files of an earlier run.
-        self.folder.remove(&out.join(SUMMARY))?;
-        self.folder.write(&out.join(ASSIGNMENTS), |writer| {
+        out.remove(&out.root().join(SUMMARY))?;
+        out.write(&out.root().join(ASSIGNMENTS), |writer| {
             let mut table = csv::Writer::from_writer(writer);
             table.write_record(["path", "cluster", "confidence"])?;
             images.iter().try_for_each(|image| {
@@ -413,23 +417,30 @@ impl Run<'_> {
     }
 
     /// Lays the images out, and writes the report and the summary.
-    fn finish(&self, config: &Settings, result: ClusterResult) -> Result<ClusterResult, PipelineError> {
-        let out = &self.request.out;
+    fn finish(
+        &self,
+        out: &OutputFolder,
+        config: &Settings,
+        result: ClusterResult,
+    ) -> Result<ClusterResult, PipelineError> {
         let ClusterResult { summary, images, curve } = &result;
         if let Some(kind) = self.request.lay_out {
             let files = images
                 .iter()
                 .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
-            kind.lay_out(self.folder, files)?;
+            kind.lay_out(out, files)?;
         }
-        let write_report =
-            || report::write(self.folder, &out.join(REPORT), self.request, config, summary, images, curve);
+        let write_report = || {
+            let path = out.root().join(REPORT);
+            report::write(out, &path, self.request, config, summary, images, curve, self.observer)
+        };
         self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
-        self.folder.write(&out.join(SUMMARY), |writer| {
+        out.write(&out.root().join(SUMMARY), |writer| {
             serde_json::to_writer_pretty(&mut *writer, summary)?;
             writer.write_all(b"\n")
         })?;
+        out.sync()?;
         Ok(result)
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{ClusterRequest, ClusterSummary, ClusteredImage};
 use crate::config::Settings;
+use crate::event::{Event, Observer};
 use crate::output::{OutputError, OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
 use crate::parallel::parallel_map;
 use crate::pixels::ImageContent;
@@ -19,6 +20,7 @@ pub fn write(
     summary: &ClusterSummary,
     images: &[ClusteredImage],
     curve: &[f64],
+    observer: &dyn Observer,
 ) -> Result<(), OutputError> {
     let collection = request.data.as_ref().or(request.features.as_ref());
     let collection = collection.map_or(String::new(), |path| path.display().to_string());
@@ -35,9 +37,19 @@ pub fn write(
         skipped: &summary.skipped,
     };
     let picture = |index: usize| {
-        let file = ImageContent::read(images[index].file.as_deref()?, &config.pixels).ok()?;
-        let picture = file.decode(&config.pixels).ok()?;
-        Some((index, thumbnail(&picture, THUMBNAIL_SIDE_PX).ok()?))
+        let file = images[index].file.as_deref()?;
+        let picture = || -> Result<Vec<u8>, String> {
+            let picture = ImageContent::read(file, &config.pixels)?.decode(&config.pixels)?;
+            thumbnail(&picture, THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
+        };
+        match picture() {
+            Ok(picture) => Some((index, picture)),
+            Err(reason) => {
+                let name = &images[index].name;
+                observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
+                None
+            }
+        }
     };
     let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     parallel_map(report.pictured().into_iter(), rayon::current_num_threads(), picture, |found| {

@@ -57,7 +57,7 @@ impl Predictor<'_> {
         let results = Results::new(out, *save, *overwrite, output.clone(), method.legend(), &origin);
         self.check_places(collection, &results, workers, observer)?;
         let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));
-        let mut collected = Collected::new(results.begin()?, report, &results, self.settings);
+        let mut collected = Collected::new(results.begin()?, report, &results, self.settings, observer);
         let mut totals = Totals::default();
         observer.observe(Event::PhaseStarted { phase: Phase::Inference, total: None });
         // As many again read the next images and write the last ones.
@@ -79,7 +79,7 @@ impl Predictor<'_> {
             Ok::<(), PipelineError>(())
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Inference });
-        tell_of_own_results(collection, observer);
+        tell_of_own_results(collection, observer)?;
         if totals.images() == 0 {
             return Err(no_images(&self.request.data));
         }

@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::dataset::Record;
+use crate::event::{Event, Observer};
 use crate::output;
 use crate::pipeline::PipelineError;
 use crate::pixels::ImageContent;
@@ -14,6 +15,7 @@ pub struct Collected<'a> {
     report: Option<MaskReport>,
     out: &'a Results,
     config: &'a Settings,
+    observer: &'a dyn Observer,
 }
 
 impl<'a> Collected<'a> {
@@ -22,15 +24,24 @@ impl<'a> Collected<'a> {
         report: Option<MaskReport>,
         out: &'a Results,
         config: &'a Settings,
+        observer: &'a dyn Observer,
     ) -> Self {
-        Collected { results, report, out, config }
+        Collected { results, report, out, config, observer }
     }
 
     /// Adds an image, whose record is there unless the image is none.
     pub fn push(&mut self, prediction: &Prediction, record: Option<&Record>) -> Result<(), PipelineError> {
         self.results.push(prediction)?;
         if let Some(report) = &mut self.report {
-            report.push(prediction, || thumbnail(self.out.folder(), record?, self.config));
+            let picture = || match thumbnail(self.out.folder(), record?, self.config) {
+                Ok(picture) => Some(picture),
+                Err(reason) => {
+                    let name = &prediction.path;
+                    self.observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
+                    None
+                }
+            };
+            report.push(prediction, picture);
         }
         Ok(())
     }
@@ -45,9 +56,10 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// A small overlay from the image and its mask on disk; none where they cannot be read.
-fn thumbnail(folder: &ResultsFolder, record: &Record, config: &Settings) -> Option<Vec<u8>> {
-    let image = ImageContent::read(&record.path, &config.pixels).ok()?.decode(&config.pixels).ok()?;
-    let mask = output::read_mask(&folder.mask(&record.output)).ok()?;
-    output::thumbnail(&output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX), output::THUMBNAIL_SIDE_PX).ok()
+/// A small overlay from the image and its mask on disk; the error is the reason why there is none.
+fn thumbnail(folder: &ResultsFolder, record: &Record, config: &Settings) -> Result<Vec<u8>, String> {
+    let image = ImageContent::read(&record.path, &config.pixels)?.decode(&config.pixels)?;
+    let mask = output::read_mask(&folder.mask(&record.output)).map_err(|error| error.to_string())?;
+    let overlay = output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX);
+    output::thumbnail(&overlay, output::THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
 }

@@ -121,7 +121,7 @@ pub fn train(
     if records.is_empty() && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
-    tell_of_own_results(&collection, observer);
+    tell_of_own_results(&collection, observer)?;
     training.announce(records.len(), &request.data.display().to_string());
 
     let failed = |source| PipelineError::OutputFolder { path: out.clone(), source };
