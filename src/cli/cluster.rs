@@ -134,7 +134,7 @@ pub fn run(arguments: &ClusterArguments) -> anyhow::Result<Done> {
             _ => None,
         },
         alpha_sweep: arguments.alpha_sweep,
-        machine: (&arguments.machine).into(),
+        machine: arguments.machine.open()?,
     };
     let reporter = Reporter::new(&arguments.talk);
     let summary = pipeline::cluster(config, &request, &reporter)?.summary;

@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, LayOutError, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 11] = [
+const FLAGS: [(&str, &str); 12] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -18,6 +18,7 @@ const FLAGS: [(&str, &str); 11] = [
     ("`device`", "--device"),
     ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
+    ("`threads`", "--threads"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
@@ -44,15 +45,18 @@ fn worded(error: &PipelineError) -> String {
         ),
         PipelineError::Method(error) => method(error),
         PipelineError::Evaluate(error) => evaluate(error),
-        PipelineError::Interrupted(run) => format!(
-            "interrupted; {}",
-            match run {
-                Run::Training => "repeat the command with --resume to continue",
-                Run::Segmenting => "repeat the command to continue; finished masks are kept",
-                Run::Grouping => "repeat the command to continue; the vectors so far are kept",
-            }
-        ),
+        PipelineError::Interrupted(run) => interrupted(Some(*run)).into(),
         other => other.to_string(),
+    }
+}
+
+/// What is said of an interrupted run, or of a command that keeps nothing of what it has begun.
+pub fn interrupted(run: Option<Run>) -> &'static str {
+    match run {
+        Some(Run::Training) => "interrupted; repeat the command with --resume to continue",
+        Some(Run::Segmenting) => "interrupted; repeat the command to continue; finished masks are kept",
+        Some(Run::Grouping) => "interrupted; repeat the command to continue; the vectors so far are kept",
+        None => "interrupted; repeat the command",
     }
 }
 
@@ -73,8 +77,8 @@ fn config(error: &ConfigError) -> String {
 
 fn method(error: &MethodError) -> String {
     match error {
-        MethodError::CheckpointUnreadable { path, source } => {
-            format!("cannot read the checkpoint {}: {source}; `deepcut train` writes one", path.display())
+        MethodError::CheckpointUnreadable { .. } => {
+            error.to_string().replace("training writes one", "`deepcut train` writes one")
         }
         MethodError::FixedByTraining { key } => format!(
             "--set {key}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference, and --precision"
@@ -117,7 +121,7 @@ fn cluster(error: &ClusterError) -> String {
         ClusterError::TooManyForSpectral { .. } | ClusterError::NoEigenvalues => {
             error.to_string().replace("set cluster.method to correlation", "use --method correlation")
         }
-        ClusterError::Interrupted => "interrupted; repeat the command to continue; the vectors so far are kept".into(),
+        ClusterError::Interrupted => interrupted(Some(Run::Grouping)).into(),
         other => other.to_string(),
     }
 }
@@ -183,7 +187,7 @@ fn evaluate(error: &EvaluateError) -> String {
             folder.display()
         ),
         EvaluateError::Threads(ThreadsError::TooMany { threads, most }) => too_many_threads(*threads, *most),
-        EvaluateError::Interrupted => format!("{error}; repeat the command"),
+        EvaluateError::Interrupted => interrupted(None).into(),
         other => other.to_string(),
     }
 }

@@ -10,4 +10,5 @@ mod face;
 mod kept_checkpoints;
 mod objects;
 mod real_data;
+mod signals;
 mod words;
