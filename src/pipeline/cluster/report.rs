@@ -6,8 +6,9 @@ use std::path::Path;
 use super::{ClusterRequest, ClusterSummary, ClusteredImage};
 use crate::config::Settings;
 use crate::event::{Event, Observer};
-use crate::output::{OutputError, OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
+use crate::output::{OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
 use crate::parallel::parallel_map;
+use crate::pipeline::PipelineError;
 use crate::pixels::ImageContent;
 use crate::report::ClusterReport;
 
@@ -21,7 +22,7 @@ pub fn write(
     images: &[ClusteredImage],
     curve: &[f64],
     observer: &dyn Observer,
-) -> Result<(), OutputError> {
+) -> Result<(), PipelineError> {
     let collection = request.data.as_ref().or(request.features.as_ref());
     let collection = collection.map_or(String::new(), |path| path.display().to_string());
     let report = ClusterReport {
@@ -54,10 +55,10 @@ pub fn write(
     let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     parallel_map(report.pictured().into_iter(), rayon::current_num_threads(), picture, |found| {
         pictures.extend(found);
-        Ok::<(), OutputError>(())
+        Ok::<(), PipelineError>(())
     })?;
     let page = report.html(|index| pictures.remove(&index));
-    folder.write(path, |writer| writer.write_all(page.as_bytes()))
+    Ok(folder.write(path, |writer| writer.write_all(page.as_bytes()))?)
 }
 
 /// How the clusters came to be, for the reader.
