@@ -73,6 +73,17 @@ pub struct SkippedFile {
     pub reason: String,
 }
 
+/// The reason with the path before it; some reasons are about a path and name it themselves.
+impl std::fmt::Display for SkippedFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let path = self.path.display().to_string();
+        match self.reason.contains(&path) {
+            true => formatter.write_str(&self.reason),
+            false => write!(formatter, "{path}: {}", self.reason),
+        }
+    }
+}
+
 impl SkippedFile {
     /// Tells the observer.
     pub fn announce(&self, observer: &dyn Observer) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::{io, thread};
 
 use crate::error::ErrorKind;
 
@@ -18,14 +19,21 @@ const MOST_THREADS: usize = 1024;
 pub enum ThreadsError {
     #[error("there can be at most {most} threads, not {threads}")]
     TooMany { threads: usize, most: usize },
-    #[error("cannot start {workers} threads: {source}")]
-    Start { workers: usize, source: rayon::ThreadPoolBuildError },
+    #[error("the system refuses to start {workers} threads: {source}; set fewer `threads`, or raise its limit")]
+    Start { workers: usize, source: io::Error },
 }
 
 impl ThreadsError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Usage
+        match self {
+            ThreadsError::TooMany { .. } => ErrorKind::Usage,
+            ThreadsError::Start { .. } => ErrorKind::InputOutput,
+        }
+    }
+
+    fn of_pool(workers: usize) -> impl Fn(rayon::ThreadPoolBuildError) -> ThreadsError {
+        move |error| ThreadsError::Start { workers, source: io::Error::other(error) }
     }
 }
 
@@ -41,8 +49,14 @@ pub fn workers(threads: usize) -> Result<usize, ThreadsError> {
 /// A pool of [`workers`] threads that share one task.
 pub fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, ThreadsError> {
     let workers = workers(threads)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
-    pool.map_err(|source| ThreadsError::Start { workers, source })
+    rayon::ThreadPoolBuilder::new().num_threads(workers).build().map_err(ThreadsError::of_pool(workers))
+}
+
+/// Starts the pool that work falls to which no pool is made for, with [`workers`] threads: left alone, it starts where it is
+/// first needed, and panics if it cannot. To be called once, by a program, before it computes anything.
+pub fn start_shared_pool(threads: usize) -> Result<(), ThreadsError> {
+    let workers = workers(threads)?;
+    rayon::ThreadPoolBuilder::new().num_threads(workers).build_global().map_err(ThreadsError::of_pool(workers))
 }
 
 /// Applies `work` to every item on `workers` threads and hands the results to `consume` in the items' order, on the
@@ -53,7 +67,10 @@ pub fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, ThreadsError> {
 /// (recording tensors share one), wait for itself for ever.
 ///
 /// An error of `consume` ends the run after the items under way.
-pub fn parallel_map<I, R, E>(
+///
+/// # Errors
+/// Those of `consume`, and if the system refuses the threads.
+pub fn parallel_map<I, R, E: From<ThreadsError>>(
     items: I,
     workers: usize,
     work: impl Fn(I::Item) -> R + Sync,
@@ -67,12 +84,12 @@ where
     let window = 4 * workers as u64;
     let queue = Mutex::new(Queue { items, taken: 0, consumed: 0, closed: false });
     let room = Condvar::new();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         for _ in 0..workers {
             let sender = sender.clone();
             let (queue, room, work) = (&queue, &room, &work);
-            scope.spawn(move || {
+            let worker = move || {
                 let own_pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
                 debug_assert!(own_pool.is_ok(), "a new thread belongs to no pool yet");
                 // A panicking item must not leave the others waiting for room.
@@ -82,7 +99,12 @@ where
                         break;
                     }
                 }
-            });
+            };
+            if let Err(source) = thread::Builder::new().spawn_scoped(scope, worker) {
+                lock(queue).closed = true;
+                room.notify_all();
+                return Err(ThreadsError::Start { workers, source }.into());
+            }
         }
         drop(sender);
         let mut early = BTreeMap::new();
@@ -184,6 +206,20 @@ mod tests {
 
     use super::*;
 
+    /// A result that was not to come.
+    #[derive(Debug, PartialEq)]
+    struct Unexpected(String);
+
+    impl From<ThreadsError> for Unexpected {
+        fn from(error: ThreadsError) -> Unexpected {
+            Unexpected(error.to_string())
+        }
+    }
+
+    fn unexpected(result: impl std::fmt::Debug) -> Result<(), Unexpected> {
+        Err(Unexpected(format!("{result:?}")))
+    }
+
     #[test]
     fn results_come_in_order_and_the_stream_is_not_read_far_ahead() {
         let consumed = AtomicU64::new(0);
@@ -199,7 +235,7 @@ mod tests {
             |item| {
                 consumed.fetch_add(1, Ordering::SeqCst);
                 results.push(item);
-                Ok::<(), ()>(())
+                Ok::<(), Unexpected>(())
             },
         )
         .unwrap();
@@ -219,7 +255,7 @@ mod tests {
                 inside.fetch_sub(1, Ordering::SeqCst);
                 now
             },
-            |now| if now <= 2 { Ok(()) } else { Err(now) },
+            |now| if now <= 2 { Ok(()) } else { unexpected(now) },
         )
         .unwrap();
     }
@@ -231,14 +267,14 @@ mod tests {
             0..20,
             3,
             |_| (id(), rayon::join(id, id)),
-            |(own, tasks)| if tasks == (own, own) { Ok(()) } else { Err((own, tasks)) },
+            |(own, tasks)| if tasks == (own, own) { Ok(()) } else { unexpected((own, tasks)) },
         )
         .unwrap();
     }
 
     #[test]
     fn an_error_ends_the_run() {
-        let result = parallel_map(0.., 2, |item: u64| item, |item| if item == 20 { Err(item) } else { Ok(()) });
-        assert_eq!(result, Err(20));
+        let result = parallel_map(0.., 2, |item: u64| item, |item| if item == 20 { unexpected(item) } else { Ok(()) });
+        assert_eq!(result, unexpected(20));
     }
 }

@@ -138,7 +138,7 @@ pub fn run(arguments: &ClusterArguments) -> anyhow::Result<Done> {
         },
         alpha_sweep: arguments.alpha_sweep,
         wait: arguments.wait.duration(),
-        machine: (&arguments.machine).into(),
+        machine: arguments.machine.open()?,
     };
     let reporter = Reporter::new(&arguments.talk);
     let summary = pipeline::cluster(config, &request, &reporter)?.summary;

@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 12] = [
+const FLAGS: [(&str, &str); 13] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -19,6 +19,7 @@ const FLAGS: [(&str, &str); 12] = [
     ("`memory`", "--memory"),
     ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
+    ("`threads`", "--threads"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
@@ -41,15 +42,18 @@ fn worded(error: &PipelineError) -> String {
         PipelineError::Config(error) => config(error),
         PipelineError::Method(error) => method(error),
         PipelineError::Evaluate(error) => evaluate(error),
-        PipelineError::Interrupted(run) => format!(
-            "interrupted; {}",
-            match run {
-                Run::Training => "repeat the command with --resume to continue",
-                Run::Segmenting => "repeat the command to continue; finished masks are kept",
-                Run::Grouping => "repeat the command to continue; the vectors so far are kept",
-            }
-        ),
+        PipelineError::Interrupted(run) => interrupted(Some(*run)).into(),
         other => other.to_string(),
+    }
+}
+
+/// What is said of an interrupted run, or of a command that keeps nothing of what it has begun.
+pub fn interrupted(run: Option<Run>) -> &'static str {
+    match run {
+        Some(Run::Training) => "interrupted; repeat the command with --resume to continue",
+        Some(Run::Segmenting) => "interrupted; repeat the command to continue; finished masks are kept",
+        Some(Run::Grouping) => "interrupted; repeat the command to continue; the vectors so far are kept",
+        None => "interrupted; repeat the command",
     }
 }
 
@@ -70,8 +74,8 @@ fn config(error: &ConfigError) -> String {
 
 fn method(error: &MethodError) -> String {
     match error {
-        MethodError::CheckpointUnreadable { path, source } => {
-            format!("cannot read the checkpoint {}: {source}; `deepcut train` writes one", path.display())
+        MethodError::CheckpointUnreadable { .. } => {
+            error.to_string().replace("training writes one", "`deepcut train` writes one")
         }
         MethodError::FixedByTraining { key } => format!(
             "--set {key}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference, and --precision"
@@ -114,7 +118,7 @@ fn cluster(error: &ClusterError) -> String {
         ClusterError::TooManyForSpectral { .. } | ClusterError::NoEigenvalues => {
             error.to_string().replace("set cluster.method to correlation", "use --method correlation")
         }
-        ClusterError::Interrupted => "interrupted; repeat the command to continue; the vectors so far are kept".into(),
+        ClusterError::Interrupted => interrupted(Some(Run::Grouping)).into(),
         other => other.to_string(),
     }
 }
@@ -180,7 +184,7 @@ fn evaluate(error: &EvaluateError) -> String {
             folder.display()
         ),
         EvaluateError::Threads(ThreadsError::TooMany { threads, most }) => too_many_threads(*threads, *most),
-        EvaluateError::Interrupted => format!("{error}; repeat the command"),
+        EvaluateError::Interrupted => interrupted(None).into(),
         other => other.to_string(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use deepcut::pipeline::{self, EvaluateRequest, EvaluateSummary, EvaluateTask};
 
-use super::{Done, Reporter, TalkArguments, counted};
+use super::{Done, Reporter, TalkArguments, counted, start_threads};
 
 /// Score results against ground truth
 ///
@@ -69,6 +69,7 @@ impl From<TaskArgument> for EvaluateTask {
 }
 
 pub fn run(arguments: &EvalArguments) -> anyhow::Result<Done> {
+    start_threads(arguments.threads)?;
     let request = EvaluateRequest {
         predictions: arguments.pred.clone(),
         truth: arguments.truth.clone(),

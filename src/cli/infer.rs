@@ -35,7 +35,7 @@ pub fn run(arguments: &InferArguments) -> anyhow::Result<Done> {
         predict: arguments.predict.request(),
         weights: arguments.weights.clone(),
         overrides: arguments.overrides.iter().cloned().chain(arguments.predict.overrides()).collect(),
-        machine: (&arguments.predict.machine).into(),
+        machine: arguments.predict.machine.open()?,
     };
     let reporter = Reporter::new(&arguments.predict.talk);
     let summary = pipeline::infer(&request, &reporter)?;

@@ -8,6 +8,7 @@ mod errors;
 mod eval;
 mod infer;
 mod inspect;
+mod interrupt;
 mod predict;
 mod report;
 mod segment;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deepcut::error::ErrorKind;
 use deepcut::event::counted;
-use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision};
+use deepcut::parallel;
+use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision, Run};
 
 use report::Reporter;
 
@@ -106,17 +108,19 @@ struct MachineArguments {
     precision: Option<PrecisionArgument>,
 }
 
-impl From<&MachineArguments> for Machine {
-    fn from(arguments: &MachineArguments) -> Self {
-        Machine {
-            device: arguments.device.into(),
-            threads: arguments.threads,
-            memory: arguments.memory,
-            precision: arguments.precision.map(|precision| match precision {
+impl MachineArguments {
+    /// What of the machine the run uses, the threads started.
+    fn open(&self) -> Result<Machine, PipelineError> {
+        start_threads(self.threads)?;
+        Ok(Machine {
+            device: self.device.into(),
+            threads: self.threads,
+            memory: self.memory,
+            precision: self.precision.map(|precision| match precision {
                 PrecisionArgument::F32 => Precision::F32,
                 PrecisionArgument::Bf16 => Precision::Bf16,
             }),
-        }
+        })
     }
 }
 
@@ -145,6 +149,18 @@ impl From<DeviceArgument> for DeviceChoice {
     }
 }
 
+impl Command {
+    /// What is said of the command when it is interrupted.
+    fn when_interrupted(&self) -> &'static str {
+        errors::interrupted(match self {
+            Command::Train(_) => Some(Run::Training),
+            Command::Infer(_) | Command::Segment(_) => Some(Run::Segmenting),
+            Command::Cluster(_) => Some(Run::Grouping),
+            _ => None,
+        })
+    }
+}
+
 /// What a command that ended well has to say.
 struct Done {
     /// Whether some images were skipped.
@@ -162,6 +178,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    interrupt::listen(cli.command.when_interrupted());
     let result = match &cli.command {
         Command::Train(arguments) => train::run(arguments),
         Command::Infer(arguments) => infer::run(arguments),
@@ -179,7 +196,9 @@ pub fn run() -> ExitCode {
         Ok(Done { skipped: true }) => ExitCode::from(3),
         Err(error) => {
             let text = error.downcast_ref::<PipelineError>().map_or_else(|| format!("{error:#}"), errors::message);
-            complain(&format!("error: {text}"));
+            if interrupt::has_last_word() {
+                complain(&format!("error: {text}"));
+            }
             ExitCode::from(exit_code(&error))
         }
     }
@@ -195,7 +214,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<PipelineError>().map(PipelineError::kind) {
         Some(ErrorKind::Usage) => 2,
         Some(ErrorKind::Untrusted) => 4,
-        Some(ErrorKind::Interrupted) => report::interrupt_exit_code(),
+        Some(ErrorKind::Interrupted) => interrupt::exit_code(),
         _ => 5,
     }
 }
@@ -215,6 +234,11 @@ fn memory_size(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "write it as 4GiB, 512MiB or 512".into())
 }
 
+/// Starts the threads that work falls to which no other threads are made for.
+fn start_threads(threads: usize) -> Result<(), PipelineError> {
+    Ok(parallel::start_shared_pool(threads)?)
+}
+
 /// Prints a line to standard output. A reader that has heard enough and closed its end is no failure.
 fn say(text: &str) -> std::io::Result<()> {
     use std::io::Write;
@@ -227,5 +251,18 @@ fn say(text: &str) -> std::io::Result<()> {
 /// Prints a line to standard error; if that is closed, there is nobody left to tell.
 fn complain(text: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
+
+/// The text without what a terminal takes for commands: it may hold names that others gave to files.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
 }

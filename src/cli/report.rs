@@ -1,27 +1,24 @@
-//! Draws the library's events: lines, progress bars, the log; and passes the user's interrupt on.
+//! Draws the library's events: lines, progress bars, the log.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use deepcut::event::{EpochReport, Event, Observer, Phase, Plan};
-use deepcut::names;
+use deepcut::event::{EpochReport, Event, Observer, Phase, Plan, SkippedFile};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::errors::with_flags;
-use super::{TalkArguments, complain, say};
+use super::{TalkArguments, complain, interrupt, say};
 
-/// The signal that interrupted the run, 0 for none.
-static SIGNAL: AtomicUsize = AtomicUsize::new(0);
+/// The progress bar of the run's phase; whoever ends the program clears it.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Shows events to the user.
 pub struct Reporter {
     arguments: TalkArguments,
-    bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Reporter {
-    /// Starts logging and listening for interrupts.
+    /// Starts logging.
     pub fn new(arguments: &TalkArguments) -> Reporter {
         let level = match arguments.verbose {
             0 => "off",
@@ -34,8 +31,7 @@ impl Reporter {
             .with_writer(std::io::stderr)
             .with_target(false)
             .try_init();
-        listen_for_interrupts();
-        Reporter { arguments: arguments.clone(), bar: Mutex::new(None) }
+        Reporter { arguments: arguments.clone() }
     }
 
     /// Prints a line of the story of the run.
@@ -64,7 +60,7 @@ impl Reporter {
     }
 
     fn beside_bar(&self, print: impl FnOnce()) {
-        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
@@ -91,7 +87,7 @@ impl Reporter {
             Phase::Evaluation => "scores",
             Phase::Verification => "checksums",
         });
-        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
 }
 
@@ -103,11 +99,9 @@ impl Observer for Reporter {
             Event::Note(text) => self.line(&text),
             Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {}", with_flags(&text)))),
             Event::Skipped { path, reason } => {
-                let path = names::text(path.as_os_str());
-                // Some reasons are about a path and name it themselves.
-                let text = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
-                let text = with_flags(&text);
-                self.beside_bar(|| complain(&format!("skipped: {text}")));
+                // One line for an image, whatever its name is.
+                let skipped = SkippedFile { path, reason }.to_string().replace('\n', "\\n");
+                self.beside_bar(|| complain(&format!("skipped: {skipped}")));
             }
             Event::Epoch(report) => {
                 if is_landmark(&report) {
@@ -121,13 +115,13 @@ impl Observer for Reporter {
                 self.start_bar(phase, total);
             }
             Event::PhaseProgress { done, .. } => {
-                if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+                if let Some(bar) = &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
                     bar.set_position(done);
                 }
             }
             Event::PhaseFinished { phase } => {
                 tracing::info!(?phase, "finished");
-                if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     bar.finish_and_clear();
                 }
             }
@@ -135,7 +129,14 @@ impl Observer for Reporter {
     }
 
     fn interrupted(&self) -> bool {
-        SIGNAL.load(Ordering::Relaxed) != 0
+        interrupt::came()
+    }
+}
+
+/// Takes the progress bar away before the program ends, unless another thread is at it.
+pub fn clear_bar() {
+    if let Some(bar) = BAR.try_lock().ok().and_then(|mut bar| bar.take()) {
+        bar.finish_and_clear();
     }
 }
 
@@ -163,21 +164,4 @@ fn epoch_line(report: &EpochReport) -> String {
         100.0 * report.largest_cluster_share,
         if report.best { "  best" } else { "" }
     )
-}
-
-/// The first interrupt asks the run to stop at a point it can resume from; the second ends the program at once.
-fn listen_for_interrupts() {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let second = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // Registering can only fail for signals that may not be caught.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second));
-        let _ = signal_hook::flag::register(signal, Arc::clone(&second));
-        let _ = signal_hook::flag::register_usize(signal, &SIGNAL, signal.unsigned_abs() as usize);
-    }
-}
-
-/// 128 plus the signal's number, as shells report it.
-pub fn interrupt_exit_code() -> u8 {
-    (128 + SIGNAL.load(Ordering::Relaxed)).try_into().unwrap_or(130)
 }

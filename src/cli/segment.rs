@@ -45,7 +45,7 @@ pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let request = SegmentRequest {
         predict: arguments.predict.request(),
         weights: arguments.settings.weights.clone(),
-        machine: (&arguments.predict.machine).into(),
+        machine: arguments.predict.machine.open()?,
     };
     let reporter = Reporter::new(&arguments.predict.talk);
     let summary = pipeline::segment(config, &request, &reporter)?;

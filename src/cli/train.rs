@@ -44,7 +44,7 @@ pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
         data: arguments.data.clone(),
         out: arguments.out.clone(),
         weights: arguments.settings.weights.clone(),
-        machine: (&arguments.machine).into(),
+        machine: arguments.machine.open()?,
         resume: arguments.resume,
         wait: arguments.wait.duration(),
     };

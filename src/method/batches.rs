@@ -3,9 +3,11 @@
 use std::ops::{Deref, Range};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use super::MethodError;
 use crate::features::{BatchExtractor, Prepared};
+use crate::parallel::ThreadsError;
 use crate::raster::RgbImage;
 use crate::tensor::{self, Device, Tensor};
 
@@ -60,15 +62,22 @@ pub(crate) fn with_batches<R, E: From<MethodError>>(
 ) -> Result<R, E> {
     let (requests, waiting) = mpsc::channel();
     let waiting = Arc::new(Mutex::new(waiting));
-    std::thread::scope(|scope| {
-        let servers = [(); UNDER_WAY].map(|()| {
+    thread::scope(|scope| {
+        let mut servers = Vec::with_capacity(UNDER_WAY);
+        for _ in 0..UNDER_WAY {
             // The last server to stop takes the queue with it, and whoever waits there is told.
             let (waiting, compute) = (waiting.clone(), &compute);
-            scope.spawn(move || serve(&waiting, images, compute))
-        });
+            let server = thread::Builder::new().spawn_scoped(scope, move || serve(&waiting, images, compute));
+            // Those that have started end with the queue, which nobody can send to any more.
+            servers.push(
+                server
+                    .map_err(|source| ThreadsError::Start { workers: UNDER_WAY, source })
+                    .map_err(MethodError::from)?,
+            );
+        }
         drop(waiting);
         let result = work(&Batches { extractor, requests });
-        let ends = servers.map(|server| server.join());
+        let ends: Vec<_> = servers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         if ends.iter().any(Result::is_err) { Err(MethodError::DeviceStopped.into()) } else { result }
     })
 }

@@ -16,7 +16,7 @@ use crate::weights::WeightsError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MethodError {
-    #[error("cannot read the checkpoint {}: {source}; training writes one", path.display())]
+    #[error("cannot read the checkpoint {}: {source}; {}", path.display(), remedy(source, "training writes one"))]
     CheckpointUnreadable { path: PathBuf, source: io::Error },
     #[error("{name} is no usable checkpoint: {source}; train again or copy it anew")]
     Checkpoint { name: String, source: ContainerError },
@@ -74,16 +74,27 @@ pub enum MethodError {
     Interrupted,
 }
 
+/// What to do about a file that cannot be read; `absent` where it is not there.
+fn remedy<'a>(error: &io::Error, absent: &'a str) -> &'a str {
+    match error.kind() {
+        io::ErrorKind::NotFound => absent,
+        io::ErrorKind::PermissionDenied => "allow to read it",
+        _ => "check the path and the disk",
+    }
+}
+
 impl MethodError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            MethodError::CheckpointUnreadable { source, .. } if source.kind() != io::ErrorKind::NotFound => {
+                ErrorKind::InputOutput
+            }
             MethodError::CheckpointUnreadable { .. }
             | MethodError::FixedByTraining { .. }
             | MethodError::WeightsNeeded { .. }
             | MethodError::NeedlessWeights { .. }
             | MethodError::Precision(_)
-            | MethodError::Threads(_)
             | MethodError::NoBfloat { .. }
             | MethodError::SpectralCutsInTwo
             | MethodError::StateOfOtherRun { .. }
@@ -97,6 +108,7 @@ impl MethodError {
             | MethodError::DamagedState { .. }
             | MethodError::Unkept(_) => ErrorKind::Untrusted,
             MethodError::Config(error) => error.kind(),
+            MethodError::Threads(error) => error.kind(),
             MethodError::Weights(error) => error.kind(),
             MethodError::Train(error) => error.kind(),
             MethodError::Output(error) => error.kind(),

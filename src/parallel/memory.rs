@@ -178,7 +178,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::parallel::parallel_map;
+    use crate::parallel::{ThreadsError, parallel_map};
 
     #[test]
     fn no_more_is_held_than_there_is_and_everybody_has_a_turn() {
@@ -194,7 +194,7 @@ mod tests {
             std::thread::sleep(Duration::from_micros(50));
             reservation.resize(bytes / 2);
         };
-        parallel_map(sizes, 6, hold, |()| Ok::<(), ()>(())).unwrap();
+        parallel_map(sizes, 6, hold, |()| Ok::<(), ThreadsError>(())).unwrap();
         assert_eq!((*lock(&most), lock(&budget.state).held), (100, 0));
         let refused = budget.acquire(101, 101).unwrap_err().to_string();
         assert!(refused.contains("`memory`"), "{refused}");

@@ -49,7 +49,7 @@ pub enum PipelineError {
     LayOut(#[from] LayOutError),
     #[error("cannot use the output folder {}: {source}", path.display())]
     OutputFolder { path: PathBuf, source: io::Error },
-    #[error("cannot write the feature cache: {0}")]
+    #[error("cannot write the feature cache: {0}; check permissions and free space, then repeat the command")]
     Cache(io::Error),
     #[error(transparent)]
     Results(#[from] ResultsError),

@@ -13,7 +13,9 @@ mod objects;
 #[cfg(unix)]
 mod ownership;
 mod real_data;
+mod signals;
 #[cfg(target_os = "linux")]
 mod special_files;
+#[cfg(target_os = "linux")]
 mod torture;
 mod words;

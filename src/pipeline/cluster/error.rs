@@ -62,6 +62,9 @@ impl ClusterRunError {
             | ClusterRunError::OtherCount { .. }
             | ClusterRunError::Vectors { .. }
             | ClusterRunError::Written(_) => ErrorKind::Untrusted,
+            ClusterRunError::Unreadable { source, .. } if source.kind() != std::io::ErrorKind::NotFound => {
+                ErrorKind::InputOutput
+            }
             _ => ErrorKind::Usage,
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{ClusterRequest, ClusterSummary, ClusteredImage, REPORT};
 use crate::config::Settings;
 use crate::event::{Event, Observer};
-use crate::output::{OutputError, OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
+use crate::output::{OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
 use crate::parallel::parallel_map;
+use crate::pipeline::PipelineError;
 use crate::pixels::ImageContent;
 use crate::report::ClusterReport;
 
@@ -19,7 +20,7 @@ pub fn write(
     images: &[ClusteredImage],
     curve: &[f64],
     observer: &dyn Observer,
-) -> Result<(), OutputError> {
+) -> Result<(), PipelineError> {
     let collection = request.data.as_ref().or(request.features.as_ref());
     let collection = collection.map_or(String::new(), |path| path.display().to_string());
     let report = ClusterReport {
@@ -52,10 +53,10 @@ pub fn write(
     let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     parallel_map(report.pictured().into_iter(), rayon::current_num_threads(), picture, |found| {
         pictures.extend(found);
-        Ok::<(), OutputError>(())
+        Ok::<(), PipelineError>(())
     })?;
     let page = report.html(|index| pictures.remove(&index));
-    out.write(&out.root().join(REPORT), |writer| writer.write_all(page.as_bytes()))
+    Ok(out.write(&out.root().join(REPORT), |writer| writer.write_all(page.as_bytes()))?)
 }
 
 /// How the clusters came to be, for the reader.

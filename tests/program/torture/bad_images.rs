@@ -128,7 +128,7 @@ fn unharmed(out: &Path, alone: &Path, bad: usize) -> Outcome {
 #[test]
 fn bad_images_are_listed_and_the_others_are_as_without_them() {
     let folder = tempfile::tempdir().unwrap();
-    let (mixed, good, bad) = collections(folder.path(), tries(60, 400));
+    let (mixed, good, bad) = collections(folder.path(), tries(30, 400));
     let (checkpoint, out, alone) = (checkpoint(), folder.path().join("out"), folder.path().join("alone"));
     let infer = ["infer", "--ckpt", path_text(&checkpoint)];
     let segment = ["segment", "--epochs", "2"];
@@ -167,7 +167,7 @@ fn bad_images_are_listed_and_the_others_are_as_without_them() {
 #[test]
 fn a_training_and_a_clustering_pass_over_bad_images() {
     let folder = tempfile::tempdir().unwrap();
-    let (mixed, _, bad) = collections(folder.path(), tries(30, 400));
+    let (mixed, _, bad) = collections(folder.path(), tries(20, 400));
     let surely: Vec<&String> = bad.iter().filter(|(_, is_none)| **is_none).map(|(name, _)| name).collect();
     let commands = [&["train", "--epochs", "1"][..], &["cluster", "--epochs", "5", "--restarts", "1"]];
     settle(commands.map(|command| {

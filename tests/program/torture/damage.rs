@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::ground::{Entry, PER_IMAGE, Scenario, fresh, random, results, same, times, tree, verify};
+use super::ground::{Entry, PER_IMAGE, Scenario, fresh, random, results, same, times, tree, verify, visible};
 use super::process::{Process, run};
 use super::{Outcome, Row, ensure, settle, tries};
 use crate::drive::{path_text, program};
@@ -60,12 +60,12 @@ fn mended(
         ensure(wrong.is_none(), || format!("`verify` names {wrong:?} too:\n{}", verified.out))
     };
     let mended = || -> Outcome {
-        let damaged = tree(out);
+        let damaged = visible(out);
         let ended = scenario.run(out);
         if is_text(file) && ended.code == Some(2) {
             let name = Path::new(file).file_name().unwrap().to_str().unwrap();
             ensure(ended.complaint().contains(name), || format!("it is refused and not named: {}", ended.error))?;
-            same(&damaged, &tree(out)).map_err(|why| format!("refused, and yet changed: {why}"))?;
+            same(&damaged, &visible(out)).map_err(|why| format!("refused, and yet changed: {why}"))?;
             fs::remove_file(out.join(file)).unwrap();
         } else {
             ended.ended_with(&[0])?;
@@ -214,6 +214,12 @@ fn a_damaged_checkpoint_is_refused() {
     settle(rows);
 }
 
+/// Where a training that was stopped goes on.
+fn states(out: &Path) -> Vec<PathBuf> {
+    let states = tree(out).into_keys().filter(|path| path.to_string_lossy().starts_with("resume-"));
+    states.map(|path| out.join(path)).collect()
+}
+
 #[test]
 fn a_damaged_state_of_a_training_does_not_mislead_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -226,11 +232,13 @@ fn a_damaged_state_of_a_training_does_not_mislead_it() {
     for at in 0..number {
         fresh(&out);
         let mut process = Process::start(&mut scenario.command(&out));
-        process.until(scenario.moment(random.random_range(0.3..0.9)));
+        while states(&out).is_empty() && process.is_alive() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        process.until(process.age() + scenario.moment(random.random_range(0.0..0.4)));
         process.kill();
         process.wait_at_most(Duration::from_secs(10));
-        let states = tree(&out).into_keys().filter(|path| path.to_string_lossy().starts_with("resume-"));
-        let states: Vec<PathBuf> = states.map(|path| out.join(path)).collect();
+        let states = states(&out);
         let how = DAMAGES[random.random_range(0..DAMAGES.len())];
         states.iter().for_each(|state| {
             damage(state, how, random);

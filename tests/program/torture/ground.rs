@@ -65,7 +65,6 @@ pub fn checkpoint() -> PathBuf {
 
 /// A command that is to reach the same results whatever happens to it.
 pub struct Scenario {
-    pub name: &'static str,
     arguments: Vec<String>,
     /// Its results after an uninterrupted run, and how long that took.
     pub whole: Tree,
@@ -98,7 +97,7 @@ impl Scenario {
             _ => panic!("there is no scenario {name}"),
         };
         let arguments = arguments.into_iter().chain(["--threads", "2"]).map(str::to_string).collect();
-        let mut scenario = Scenario { name, arguments, whole: Tree::new(), seconds: 0.0 };
+        let mut scenario = Scenario { arguments, whole: Tree::new(), seconds: 0.0 };
         let out = ground.join("whole");
         let ended = scenario.run(&out);
         ended.ended_with(&[0]).unwrap();
@@ -232,6 +231,13 @@ fn is_state(path: &Path) -> bool {
     path.file_name().unwrap().as_encoded_bytes().starts_with(b"resume-")
 }
 
+/// Everything below a folder but for what the program keeps for itself, such as who runs there.
+pub fn visible(folder: &Path) -> Tree {
+    let mut found = tree(folder);
+    found.retain(|path, _| !path.starts_with(".deepcut"));
+    found
+}
+
 /// Whether two folders hold the same; names some of what differs.
 pub fn same(expected: &Tree, found: &Tree) -> Outcome {
     let mut different = Vec::new();
@@ -251,7 +257,9 @@ pub fn same(expected: &Tree, found: &Tree) -> Outcome {
 /// Whether a finished run has left no temporary file and no state behind.
 pub fn no_leftovers(out: &Path) -> Outcome {
     let is_leftover = |path: &&PathBuf| {
-        let hidden = path.file_name().unwrap().as_encoded_bytes().starts_with(b".");
+        let name = path.file_name().unwrap().as_encoded_bytes();
+        // That images laid out by clusters are no input is said by a file of this name.
+        let hidden = name.starts_with(b".") && name != b".deepcutignore";
         let inner = path.starts_with(".deepcut");
         (hidden && !inner) || is_state(path) || (path.starts_with(".deepcut/tmp") && path.components().count() > 2)
     };

@@ -48,7 +48,7 @@ fn accounted(out: &Path, count: usize) -> Outcome {
 #[test]
 fn memory_does_not_grow_with_the_collection() {
     let folder = tempfile::tempdir().unwrap();
-    let (few, many) = if is_long() { (2_000, 100_000) } else { (100, 500) };
+    let (few, many) = if is_long() { (2_000, 100_000) } else { (50, 300) };
     let checkpoint = checkpoint();
     let infer = |count: usize| -> (PathBuf, Ended) {
         let data = links(&folder.path().join(format!("data{count}")), count);

@@ -92,7 +92,9 @@ fn settle(rows: impl IntoIterator<Item = Row>) {
         if row.not_run.is_none() && row.tries == 0 {
             reasons.push(format!("{}, {}: no try was made", row.kind, row.attack));
         }
-        let shown = row.broken.iter().take(8).map(|why| format!("{}, {}, {why}", row.kind, row.attack));
+        // What a program says about hundreds of images is not for here.
+        let beginning = |text: &String| text.chars().take(600).collect::<String>();
+        let shown = row.broken.iter().take(8).map(|why| format!("{}, {}, {}", row.kind, row.attack, beginning(why)));
         reasons.extend(shown);
         if row.broken.len() > 8 {
             reasons.push(format!("… and {} more", row.broken.len() - 8));

@@ -7,44 +7,30 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use deepcut::output::read_mask;
+use image::ImageFormat;
+use image::imageops::{self, FilterType};
 use serde_json::Value;
 
-use super::ground::{ALL_KINDS, Entry, checkpoint, encoded, fresh, tree};
+use super::ground::{ALL_KINDS, Entry, checkpoint, encoded, fresh, picture, same, tree, visible};
 use super::process::{Ended, run};
 use super::{Outcome, Row, ensure, settle};
 use crate::drive::program;
 
-/// An image of a size that no other one has, so that its mask is known by that.
-struct Named {
-    name: OsString,
-    width: u32,
+fn format(name: &OsStr) -> ImageFormat {
+    ImageFormat::from_path(Path::new(name)).unwrap()
 }
 
-fn format(name: &OsStr) -> image::ImageFormat {
-    image::ImageFormat::from_path(Path::new(name)).unwrap()
-}
-
-/// Writes one image under every name.
-fn write(folder: &Path, names: &[&[u8]]) -> Vec<Named> {
-    let mut written = Vec::new();
+/// Writes an image under every name, each of a width that no other one has, so that its mask is known by that; gives the
+/// widths.
+fn write(folder: &Path, names: &[&[u8]]) -> BTreeSet<u32> {
     for (name, width) in names.iter().zip(30..) {
-        let name = OsStr::from_bytes(name).to_os_string();
-        let path = folder.join(&name);
+        let name = OsStr::from_bytes(name);
+        let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let picture = image::imageops::crop_imm(
-            &image::imageops::resize(&super::ground::picture(width), 200, 40, image::imageops::FilterType::Nearest),
-            0,
-            0,
-            width,
-            40,
-        )
-        .to_image();
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, format(&name)).unwrap();
-        fs::write(&path, bytes.into_inner()).unwrap();
-        written.push(Named { name, width });
+        let wide = imageops::resize(&picture(width), width, 40, FilterType::Nearest);
+        wide.save_with_format(&path, format(name)).unwrap();
     }
-    written
+    (30..30 + names.len() as u32).collect()
 }
 
 /// Names of a kind each.
@@ -175,7 +161,7 @@ fn infer(data: &OsStr, out: &Path, folder: &Path) -> Ended {
 }
 
 /// Every image has one line of its own and, unless it is skipped for a reason, one mask of its own size.
-fn accounted(out: &Path, images: &[Named], ended: &Ended) -> Outcome {
+fn accounted(out: &Path, images: &BTreeSet<u32>, ended: &Ended) -> Outcome {
     ended.ended_with(&[0, 3])?;
     let table = fs::read_to_string(out.join("predictions.jsonl")).map_err(|error| error.to_string())?;
     let lines: Vec<Value> =
@@ -198,9 +184,8 @@ fn accounted(out: &Path, images: &[Named], ended: &Ended) -> Outcome {
             ensure(found.insert(mask.width as u32), || format!("two masks of {} pixels", mask.width))?;
         }
     }
-    let widths: BTreeSet<u32> = images.iter().map(|image| image.width).collect();
     ensure(found == expected, || format!("masks are {found:?} wide, images that are done {expected:?}"))?;
-    ensure(found.is_subset(&widths), || format!("masks are {found:?} wide, images {widths:?}"))
+    ensure(found.is_subset(images), || format!("masks are {found:?} wide, images {images:?}"))
 }
 
 /// Pages and tables that others read: no name may break them.
@@ -227,12 +212,44 @@ fn every_name_has_results_of_its_own() {
         let ended = infer(data.as_os_str(), &out, folder.path());
         row.attempt(what, accounted(&out, &images, &ended).and_then(|()| readable(&out)));
         // A second time everything is known again.
-        let before = tree(&out);
+        let before = visible(&out);
         let ended = infer(data.as_os_str(), &out, folder.path());
         let nothing_done = ensure(ended.out.contains("segmented 0 images"), || ended.out.clone());
         let outcome = accounted(&out, &images, &ended).and(nothing_done);
-        let same = super::ground::same(&before, &tree(&out));
-        row.attempt(format_args!("{what}, again"), outcome.and(same));
+        let kept = same(&before, &visible(&out));
+        row.attempt(format_args!("{what}, again"), outcome.and(kept));
+    }
+    settle([row]);
+}
+
+/// A name may not break out of the line that it is named in, nor speak to the terminal.
+#[test]
+fn names_in_messages_stay_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write(&data, &[b"good.png"]);
+    let mut row = Row::new("names", "messages about files with odd names: a line each, without control characters");
+    let names: [&[u8]; 6] = [
+        b"a\nskipped: good.png: forged.png",
+        b"a\rerror: forged.png",
+        b"a\x1b]0;title\x07.png",
+        b"a\x1b[2J.png",
+        b"a\x9b2J.png",
+        "\u{9b}2J.png".as_bytes(),
+    ];
+    for name in names {
+        let path = data.join(OsStr::from_bytes(name));
+        fs::write(&path, "no image").unwrap();
+        let ended = infer(data.as_os_str(), fresh(&folder.path().join("out")), folder.path());
+        fs::remove_file(&path).unwrap();
+        let outcome = || -> Outcome {
+            ended.ended_with(&[3])?;
+            let lines = ended.error.lines().filter(|line| line.starts_with("skipped:")).count();
+            ensure(lines == 1 && !ended.error.contains("\nerror:"), || format!("{:?}", ended.error))?;
+            let raw = ended.error.chars().any(|character| character.is_control() && character != '\n');
+            ensure(!raw, || format!("{:?}", ended.error))
+        };
+        row.attempt(name.escape_ascii(), outcome());
     }
     settle([row]);
 }
@@ -242,7 +259,7 @@ fn every_line_of_a_list_has_results_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let ground = folder.path().join("a/b");
     let names: [&[u8]; 9] =
-        [b"x.png", b"../x.png", b"../../x.png", b"#y.png", b"=z.png", b"-z.png", b"deep/x.png", b" s.png", b"e.png"];
+        [b"x.png", b"../x.png", b"../../x.png", b"#y.png", b"=z.png", b"-z.png", b"deep/x.png", b"s s.png", b"e.png"];
     let images = write(&ground, &names);
     let absolute = ground.join("e.png").into_os_string();
     let mut lines: Vec<Vec<u8>> = names[..8].iter().map(|name| name.to_vec()).collect();

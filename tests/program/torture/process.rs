@@ -43,6 +43,11 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// How long ago it was started.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Waits until `moment` after the start, or the end of the process; whether it is still alive.
     pub fn until(&mut self, moment: Duration) -> bool {
         while self.started.elapsed() < moment && self.is_alive() {

@@ -30,11 +30,11 @@ fn stopped(mut process: Process, moment: Duration, signals: &[&str]) -> Option<(
     Some((ended, sent.elapsed()))
 }
 
+/// It ended by the signal, or had all but ended before and did so by itself; in either case soon.
 fn in_time(ended: &Ended, passed: Duration, number: i32, moment: Duration) -> Outcome {
-    let unheard = moment < STARTING && ended.signal == Some(number);
-    ensure(unheard || ended.code == Some(128 + number) && !ended.error.contains("panicked"), || {
-        format!("after signal {number} it ended with {:?}, signal {:?}:\n{}", ended.code, ended.signal, ended.error)
-    })?;
+    if !(moment < STARTING && ended.signal == Some(number)) {
+        ended.ended_with(&[128 + number, 0])?;
+    }
     ensure(passed <= soon(), || format!("it went on for {:.1} s after the signal", passed.as_secs_f64()))
 }
 
@@ -46,18 +46,15 @@ fn interrupted(name: &'static str, seed: u64) -> Row {
     let random = &mut random(seed);
     let mut row =
         Row::new("signals", format!("SIGINT or SIGTERM at a random moment of {name}; the same command again"));
-    let (mut hit, number) = (0, tries(4, 50));
+    let (mut hit, number) = (0, tries(3, 50));
     for at in 0..number {
         let (signal, code) = SIGNALS[at % 2];
-        let moment = scenario.moment(random.random_range(0.0..1.0));
+        let moment = scenario.moment(random.random_range(0.0..0.95));
         fresh(&out);
         let ended = stopped(Process::start(&mut scenario.command(&out)), moment, &[signal]);
         let outcome = || -> Outcome {
-            match &ended {
-                // It had all but ended.
-                Some((ended, _)) if ended.code == Some(0) => scenario.equals_whole(&out)?,
-                Some((ended, passed)) => in_time(ended, *passed, code, moment)?,
-                None => {}
+            if let Some((ended, passed)) = &ended {
+                in_time(ended, *passed, code, moment)?;
             }
             scenario.completes(&out)
         };
@@ -79,8 +76,9 @@ fn long_commands(ground: &Path) -> Vec<(&'static str, Vec<String>)> {
         .save(&large)
         .unwrap();
     let (few, many) = (ground.join("few.npy"), ground.join("many.npy"));
-    write_vectors(&few, 6_000, 32);
-    write_vectors(&many, if is_long() { 60_000 } else { 20_000 }, 32);
+    // Spectral clustering takes no more.
+    write_vectors(&few, 3_000, 32);
+    write_vectors(&many, if is_long() { 100_000 } else { 20_000 }, 32);
     let [data, one, large, few, many] = [&data, &one, &large, &few, &many].map(|path| path_text(path).to_string());
     let checkpoint = path_text(&checkpoint()).to_string();
     let endless = "1000000";
@@ -92,7 +90,7 @@ fn long_commands(ground: &Path) -> Vec<(&'static str, Vec<String>)> {
             "k-means",
             vec!["cluster", "--features", &many, "--method", "kmeans", "--clusters", "300", "--restarts", "1000"],
         ),
-        ("spectral clustering", vec!["cluster", "--features", &many, "--method", "spectral", "--clusters", "50"]),
+        ("spectral clustering", vec!["cluster", "--features", &few, "--method", "spectral", "--clusters", "50"]),
         ("correlation clustering", vec!["cluster", "--features", &few, "--epochs", endless]),
         ("the map of a collection", vec!["cluster", "--features", &many, "--method", "components"]),
         ("the eigenvector of a large image", vec!["segment", "--method", "spectral", "--data", &large]),
@@ -124,25 +122,37 @@ fn an_interrupted_run_completes_as_if_it_had_not_been_interrupted() {
 fn whatever_is_being_computed_an_interrupt_ends_it_soon() {
     let folder = tempfile::tempdir().unwrap();
     let random = &mut random(20);
+    let out = folder.path().join("attacked");
     let rows = long_commands(folder.path()).into_iter().map(|(name, arguments)| {
+        let start = || {
+            let mut command = program(&[]);
+            Process::start(command.args(&arguments).arg("--out").arg(fresh(&out)))
+        };
+        // How long it takes by itself, as far as that is of interest.
+        let longest = Duration::from_secs(if is_long() { 6 } else { 1 });
+        let mut whole = start();
+        let lasts = whole.until(longest);
+        whole.kill();
+        let whole = whole.wait();
+        let seconds = if lasts { longest } else { whole.took }.as_secs_f64();
         let mut row = Row::new("signals", format!("SIGINT or SIGTERM in {name}"));
-        let number = tries(1, 20);
-        let mut hit = 0;
+        row.needs(lasts || whole.code == Some(0), format_args!("it ends by itself: {}", whole.error));
+        let (number, mut hit) = (tries(1, 20), 0);
         for at in 0..number {
             let (signal, code) = SIGNALS[random.random_range(0..2)];
-            let latest = if is_long() { 4.0 } else { 1.0 };
-            let moment = Duration::from_secs_f64(random.random_range(0.2..latest));
-            let out = folder.path().join("attacked");
-            let command = &mut program(&[]);
-            command.args(&arguments).arg("--out").arg(fresh(&out));
-            // A run may be done before its turn comes; then there is nothing to see.
-            if let Some((ended, passed)) = stopped(Process::start(command), moment, &[signal]) {
-                hit += usize::from(ended.code != Some(0));
-                let outcome = if ended.code == Some(0) { Ok(()) } else { in_time(&ended, passed, code, moment) };
-                row.attempt(format_args!("try {at}, SIG{signal} after {:.1} s", moment.as_secs_f64()), outcome);
-            }
+            let moment = Duration::from_secs_f64(seconds * random.random_range(0.1..0.8));
+            let outcome = match stopped(start(), moment, &[signal]) {
+                // It was done before its turn came.
+                None => Ok(()),
+                Some((ended, passed)) => {
+                    hit += usize::from(ended.code != Some(0));
+                    in_time(&ended, passed, code, moment)
+                }
+            };
+            row.attempt(format_args!("try {at}, SIG{signal} after {:.1} s", moment.as_secs_f64()), outcome);
         }
-        row.needs(hit * 3 >= number || !is_long(), format_args!("{hit} of {number} runs were interrupted"));
+        // In the short form commands are no longer than they have to be, and beside other tests hard to meet.
+        row.needs(hit * 2 >= number || !is_long(), format_args!("{hit} of {number} runs were interrupted"));
         row
     });
     settle(rows.collect::<Vec<_>>());
@@ -157,7 +167,7 @@ fn a_second_interrupt_ends_at_once() {
         let out = folder.path().join("attacked");
         let command = &mut program(&[]);
         command.args(&arguments).arg("--out").arg(fresh(&out));
-        let moment = Duration::from_millis(300);
+        let moment = Duration::from_millis(400);
         let outcome = match stopped(Process::start(command), moment, &["INT", "INT"]) {
             Some((ended, passed)) => in_time(&ended, passed, 2, moment)
                 .and_then(|()| ensure(passed < soon() / 3, || format!("it went on for {passed:?}"))),

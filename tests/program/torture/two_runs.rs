@@ -18,7 +18,7 @@ fn two_runs_at_once_give_the_results_of_one() {
         let out = folder.path().join("attacked");
         let mut row =
             Row::new("two runs", format!("two processes of {name} in one folder, the second at a random moment"));
-        let (mut together, number) = (0, tries(3, 50));
+        let (mut together, number) = (0, tries(2, 50));
         for _ in 0..number {
             let moment = scenario.moment(random.random_range(0.0..0.8));
             let mut first = Process::start(&mut scenario.command(fresh(&out)));
