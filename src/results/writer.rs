@@ -30,7 +30,7 @@ struct Provenance {
 /// What lies at an image's place when its turn comes.
 pub enum Earlier {
     /// All that is wanted, of the same origin and made from the same bytes.
-    Finished(Prediction),
+    Finished(Box<Prediction>),
     /// A mask of the same origin and bytes, and how the overlay beside it was drawn, if there is one; something is
     /// missing or has to be done again.
     Own(Option<OutputConfig>),
@@ -117,7 +117,7 @@ impl Results {
             return Earlier::Own(overlay);
         }
         // The same image may have been moved within the collection.
-        Earlier::Finished(prediction.of(record))
+        Earlier::Finished(Box::new(prediction.of(record)))
     }
 
     /// What the mask of an image says of itself, if it was made from these bytes in this run's way.

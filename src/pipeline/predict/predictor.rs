@@ -141,7 +141,7 @@ impl Predictor<'_> {
         let content_hash = content.hash.to_hex().to_string();
         let earlier = results.earlier(&record, &content_hash);
         if let Earlier::Finished(prediction) = earlier {
-            return Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::AlreadyDone }));
+            return Ok(Some(Outcome { record: Some(record), prediction: *prediction, kind: Kind::AlreadyDone }));
         }
         timings.lap(|spent| &mut spent.decode);
         timings.begin_computing(semaphore);
