@@ -36,7 +36,7 @@ pub(super) struct Provenance {
 /// What lies at an image's place when its turn comes.
 pub enum Earlier {
     /// All that is wanted, intact, of the same origin and made from the same bytes.
-    Finished(Prediction),
+    Finished(Box<Prediction>),
     /// A mask of the same origin and bytes, and how the overlay beside it was drawn, if there is one; something is
     /// missing or damaged or has to be done again.
     Own(Option<OutputConfig>),
@@ -189,7 +189,7 @@ impl Results {
             return Ok(Earlier::Own(overlay));
         }
         // The same image may have been moved within the collection.
-        Ok(Earlier::Finished(prediction.of(record)))
+        Ok(Earlier::Finished(Box::new(prediction.of(record))))
     }
 
     /// Draws and encodes everything of one image, at whose place `earlier` was found.

@@ -152,7 +152,7 @@ impl Predictor<'_> {
         let content_hash = content.hash.to_hex().to_string();
         let earlier = match results.earlier(&record, &content_hash)? {
             Earlier::Finished(prediction) => {
-                return Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::AlreadyDone }));
+                return Ok(Some(Outcome { record: Some(record), prediction: *prediction, kind: Kind::AlreadyDone }));
             }
             Earlier::Changed(path) => {
                 let reason = OutputError::Changed { path }.to_string();
