@@ -8,6 +8,7 @@ mod discovery;
 mod error;
 mod list;
 mod same_output;
+pub mod sample;
 pub mod truth;
 
 use std::ffi::OsStr;
@@ -16,10 +17,9 @@ use std::sync::{Arc, OnceLock};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 pub use error::DatasetError;
+pub use sample::{SampleConfig, TooManyBad};
 
 use list::ImageList;
 use same_output::UniqueOutputs;
@@ -42,21 +42,6 @@ impl Record {
     /// own (`a.b.jpg` gives `a.b.png`).
     pub fn output_name(&self) -> PathBuf {
         self.relative.with_extension("png")
-    }
-}
-
-/// Which images of a collection are used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SampleConfig {
-    /// Most images a network is trained on; a larger collection is sampled at random. A few thousand images determine
-    /// a network of this size. 0 takes all.
-    pub max_images: usize,
-}
-
-impl Default for SampleConfig {
-    fn default() -> Self {
-        SampleConfig { max_images: 20_000 }
     }
 }
 

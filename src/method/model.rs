@@ -44,7 +44,7 @@ pub struct ModelOptions {
 }
 
 /// The settings that a network does not depend on.
-const ADJUSTABLE: [&str; 4] = ["refine.", "objects.", "output.", "pixels."];
+const ADJUSTABLE: [&str; 5] = ["refine.", "objects.", "output.", "pixels.", "data.max_bad"];
 
 impl Model {
     /// Opens a checkpoint that [`crate::train`] or the program wrote, with installed weights where its backbone needs any.

@@ -36,7 +36,7 @@ pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, tr
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::portable_path as portable;
+use crate::dataset::{SampleConfig, portable_path as portable};
 use crate::event::{Observer, lossy_path};
 use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
@@ -44,7 +44,8 @@ use crate::output::{CacheConfig, remove_outdated};
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
-    let kept = Settings { cache: CacheConfig::default(), ..settings.clone() };
+    let data = SampleConfig { max_bad: SampleConfig::default().max_bad, ..settings.data };
+    let kept = Settings { cache: CacheConfig::default(), data, ..settings.clone() };
     serde_json::to_value(kept).unwrap_or_default()
 }
 

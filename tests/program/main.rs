@@ -11,4 +11,5 @@ mod kept_checkpoints;
 mod objects;
 mod real_data;
 mod signals;
+mod vanishing;
 mod words;

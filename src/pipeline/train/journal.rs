@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::method::MethodError;
 use crate::method::recipe::{Journal, StageStart, Trainee};
 use crate::output::{JsonLog, OutputError, write_atomically};
-use crate::pipeline::{PipelineError, remove_outdated};
-use crate::train::{LoadError, MOST_RESTARTS, ResumeError, ResumeState};
+use crate::pipeline::{PipelineError, SkippedFile, remove_outdated};
+use crate::train::{LoadError, MOST_RESTARTS, ResumeError, ResumeState, Roster};
 
 /// Keeps states and log in a folder.
 pub(super) struct FolderJournal<'a> {
@@ -31,6 +31,30 @@ fn state_paths(out: &Path) -> impl Iterator<Item = PathBuf> {
         std::iter::once(None).chain((0..MOST_RESTARTS).map(Some)).map(move |restart| state_path(out, trainee, restart))
     };
     Trainee::ALL.iter().flat_map(of_trainee)
+}
+
+/// Where the images of a run are listed.
+pub(super) fn roster_path(out: &Path) -> PathBuf {
+    out.join("images.json")
+}
+
+/// Keeps the images with which a run begins, for as long as its checkpoint.
+pub(super) fn write_roster(out: &Path, roster: &Roster) -> Result<(), PipelineError> {
+    Ok(write_atomically(&roster_path(out), |writer| Ok(serde_json::to_writer(writer, roster)?))?)
+}
+
+/// The images of the run that was begun in a folder, if there was one.
+pub(super) fn roster(out: &Path) -> Option<Roster> {
+    // Damaged, it is as good as none: whether states go with the images that are there is seen by their fingerprints.
+    serde_json::from_slice(&std::fs::read(roster_path(out)).ok()?).ok()
+}
+
+/// Notes images that are bad.
+pub(super) fn log_skipped(log: &mut JsonLog, skipped: &[SkippedFile]) -> Result<(), OutputError> {
+    skipped.iter().try_for_each(|skip| {
+        let path = skip.path.to_string_lossy();
+        log.append(&serde_json::json!({"event": "skipped", "path": path, "reason": skip.reason}))
+    })
 }
 
 /// Whether there is a run to go on with.
