@@ -75,6 +75,9 @@ pub struct ClusterArguments {
     /// The column with the classes; needed if there are more than two
     #[arg(long, value_name = "NAME", requires = "labels")]
     label_column: Option<String>,
+    /// From 0 to 1: the share of bad images with which a run still ends well; with more it ends with code 4 [default: 0.5]
+    #[arg(long, value_name = "SHARE")]
+    max_bad: Option<f64>,
     /// Lay the images out as links in OUT/clusters, one folder per cluster
     #[arg(long, conflicts_with = "copy")]
     link: bool,
@@ -113,6 +116,7 @@ impl ClusterArguments {
             setting("cluster.restarts", self.restarts.map(|value| value.to_string())),
             setting("cluster.epochs", self.epochs.map(|value| value.to_string())),
             setting("cluster.seed", self.seed.map(|value| value.to_string())),
+            setting("data.max_bad", self.max_bad.map(|share| format!("{share:?}"))),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let flags = flags.into_iter().flatten().chain(resize);

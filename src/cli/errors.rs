@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 13] = [
+const FLAGS: [(&str, &str); 14] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -20,6 +20,7 @@ const FLAGS: [(&str, &str); 13] = [
     ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
     ("`threads`", "--threads"),
+    ("`data.max_bad`", "--max-bad"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
@@ -78,7 +79,7 @@ fn method(error: &MethodError) -> String {
             error.to_string().replace("training writes one", "`deepcut train` writes one")
         }
         MethodError::FixedByTraining { key } => format!(
-            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.… and pixels.… can be set for inference, and --precision"
+            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.…, pixels.… and data.max_bad can be set for inference, and --precision"
         ),
         MethodError::WeightsNeeded { backbone } => format!(
             "the {backbone} backbone needs weights; give them with --weights FILE or install them with `deepcut backbone --install FILE`"

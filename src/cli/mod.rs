@@ -38,8 +38,8 @@ const MAX_WIDTH: usize = 110;
 ///   deepcut infer --ckpt checkpoints/photographs/best.safetensors --data more --out masks
 ///
 /// Exit codes: 0 all well, 2 wrong usage, 3 finished but some images were skipped,
-/// 4 untrusted or broken model or input, 5 reading or writing failed, 130/143 interrupted.
-/// After 5, 130 and 143 the same command continues (train with --resume).
+/// 4 untrusted or broken model or input, or too many bad images (--max-bad), 5 reading or writing failed,
+/// 130/143 interrupted. After 5, 130 and 143 the same command continues (train with --resume).
 #[derive(Debug, Parser)]
 #[command(name = "deepcut", version, verbatim_doc_comment, max_term_width = MAX_WIDTH)]
 struct Cli {
@@ -244,7 +244,7 @@ fn say(text: &str) -> std::io::Result<()> {
     use std::io::Write;
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => result.map_err(|error| std::io::Error::other(format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -31,6 +31,9 @@ pub struct PredictArguments {
     /// From 0 to 1: what has less confidence is no object, and an image may have none [default: 0]
     #[arg(long, value_name = "P")]
     min_confidence: Option<f64>,
+    /// From 0 to 1: the share of bad images with which a run still ends well; with more it ends with code 4 [default: 0.5]
+    #[arg(long, value_name = "SHARE")]
+    max_bad: Option<f64>,
     /// Do again what is already done
     #[arg(long)]
     overwrite: bool,
@@ -87,6 +90,7 @@ impl PredictArguments {
             self.refine.as_ref().map(|method| format!("refine.method={method}")),
             self.instances.then(|| "objects.instances=true".to_string()),
             self.min_confidence.map(|confidence| format!("objects.minimum_confidence={confidence:?}")),
+            self.max_bad.map(|share| format!("data.max_bad={share:?}")),
         ];
         flags.into_iter().flatten()
     }

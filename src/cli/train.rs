@@ -26,6 +26,9 @@ pub struct TrainArguments {
     /// Passes over the collection, in every round [default: 60]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// From 0 to 1: the share of bad images with which a run still ends well; with more it ends with code 4 [default: 0.5]
+    #[arg(long, value_name = "SHARE")]
+    max_bad: Option<f64>,
     /// Continue an interrupted run
     #[arg(long)]
     resume: bool,
@@ -39,7 +42,8 @@ pub struct TrainArguments {
 
 pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("train.epochs={epochs}"));
-    let config = arguments.settings.resolve("train", epochs)?;
+    let max_bad = arguments.max_bad.map(|share| format!("data.max_bad={share:?}"));
+    let config = arguments.settings.resolve("train", epochs.into_iter().chain(max_bad))?;
     let request = TrainRequest {
         data: arguments.data.clone(),
         out: arguments.out.clone(),

@@ -62,6 +62,7 @@ impl Settings {
     /// Checks every value against its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let in_room = |room: &'static str| move |invalid| ConfigError::Setting { room, invalid };
+        self.data.validate().map_err(in_room("data"))?;
         self.model.validate().map_err(in_room("model"))?;
         self.graph.validate().map_err(in_room("graph"))?;
         self.objective.validate().map_err(in_room("objective"))?;

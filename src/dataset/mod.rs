@@ -9,6 +9,7 @@ mod error;
 mod list;
 mod own_results;
 mod places;
+pub mod sample;
 pub mod truth;
 
 use std::ffi::OsStr;
@@ -17,10 +18,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 pub use error::DatasetError;
+pub use sample::{SampleConfig, TooManyBad};
 
 use crate::names;
 pub use own_results::PassedOver;
@@ -50,21 +50,6 @@ pub struct Record {
 struct Found {
     path: PathBuf,
     relative: PathBuf,
-}
-
-/// Which images of a collection are used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SampleConfig {
-    /// Most images a network is trained on; a larger collection is sampled at random. A few thousand images determine
-    /// a network of this size. 0 takes all.
-    pub max_images: usize,
-}
-
-impl Default for SampleConfig {
-    fn default() -> Self {
-        SampleConfig { max_images: 20_000 }
-    }
 }
 
 /// A collection of images that exists; see [`open`].

@@ -26,7 +26,9 @@ pub enum MethodError {
     OtherChannels { name: String, found: usize, given: usize },
     #[error("{name} has more clusters than masks have values; train again")]
     TooManyClusters { name: String },
-    #[error("a trained network fixes {key}; only refine.…, objects.…, output.… and pixels.… can be set for inference")]
+    #[error(
+        "a trained network fixes {key}; only refine.…, objects.…, output.…, pixels.… and data.max_bad can be set for inference"
+    )]
     FixedByTraining { key: String },
     #[error("the {backbone} backbone needs weights; give them or install them")]
     WeightsNeeded { backbone: &'static str },

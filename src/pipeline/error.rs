@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::ClusterRunError;
 use crate::cluster::ClusterError;
 use crate::config::{ConfigError, NeedlessPrecision};
-use crate::dataset::DatasetError;
 use crate::dataset::truth::TruthError;
+use crate::dataset::{DatasetError, TooManyBad};
 use crate::error::ErrorKind;
 use crate::evaluate::EvaluateError;
 use crate::event::SkippedFile;
@@ -69,6 +69,8 @@ pub enum PipelineError {
     )]
     NoUsableImage { data: PathBuf, skipped: Vec<SkippedFile> },
     #[error(transparent)]
+    TooManyBad(#[from] TooManyBad),
+    #[error(transparent)]
     Vectors(#[from] VectorFileError),
     #[error("{} is not a file; give a weights file", path.display())]
     NoWeightsFile { path: PathBuf },
@@ -102,7 +104,9 @@ impl PipelineError {
             | PipelineError::WeightsExtension { .. }
             | PipelineError::NoHome
             | PipelineError::Vectors(VectorFileError::Read { .. }) => ErrorKind::Usage,
-            PipelineError::NoUsableImage { .. } | PipelineError::Vectors(_) => ErrorKind::Untrusted,
+            PipelineError::NoUsableImage { .. } | PipelineError::TooManyBad(_) | PipelineError::Vectors(_) => {
+                ErrorKind::Untrusted
+            }
             PipelineError::OutputFolder { .. } | PipelineError::Cache(_) | PipelineError::OldWeights { .. } => {
                 ErrorKind::InputOutput
             }

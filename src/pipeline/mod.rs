@@ -39,7 +39,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::{Collection, PassedOver};
+use crate::dataset::{Collection, PassedOver, SampleConfig};
 use crate::event::{Event, Observer, counted, path_as_text};
 use crate::manifest::Manifest;
 use crate::model::Verdict;
@@ -49,7 +49,8 @@ use crate::output::{CacheConfig, OutputError};
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
-    let kept = Settings { cache: CacheConfig::default(), ..settings.clone() };
+    let data = SampleConfig { max_bad: SampleConfig::default().max_bad, ..settings.data };
+    let kept = Settings { cache: CacheConfig::default(), data, ..settings.clone() };
     serde_json::to_value(kept).unwrap_or_default()
 }
 

@@ -4,10 +4,12 @@
 
 mod optimiser;
 mod resume;
+mod roster;
 mod trainer;
 
 pub use optimiser::{HostOptimiser, Optimiser};
 pub use resume::{ResumeError, ResumeState};
+pub use roster::{CHANGED, Gone, Roster};
 pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
 
 use schemars::JsonSchema;
@@ -127,8 +129,9 @@ pub trait GraphSource: Sync {
         self.len() == 0
     }
 
-    /// The graph at `index` < `len()`; always the same for the same index.
-    fn load(&self, index: usize) -> Result<Graph, LoadError>;
+    /// The graph at `index` < `len()`, always the same for the same index; none once it can no longer be had, which is no
+    /// reason to end a run.
+    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError>;
 }
 
 /// Keeps graphs in memory; for small collections and tests.
@@ -137,7 +140,7 @@ impl GraphSource for Vec<Graph> {
         Vec::len(self)
     }
 
-    fn load(&self, index: usize) -> Result<Graph, LoadError> {
-        Ok(self[index].clone())
+    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+        Ok(Some(self[index].clone()))
     }
 }

@@ -111,7 +111,7 @@ pub fn train(
         let learning_rate = config.learning_rate * config.schedule.factor(epoch, config.epochs);
         let order = random::permutation(&mut random::stream(config.seed, "order", epoch as u64), training.len());
         let order: Vec<usize> = order.into_iter().map(|position| training[position]).collect();
-        let Some(train_loss) = for_each_batch(setup, &order, observer, |graphs| {
+        let Some(train_loss) = pass(setup, [&order, &held_out], observer, |graphs| {
             let batch = Batch::collate(&graphs, &tensor::autodiff(device));
             let dropout = random::stream(config.seed, "dropout", state.steps as u64);
             let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
@@ -122,7 +122,7 @@ pub fn train(
             return Ok(TrainOutcome::Interrupted);
         };
         let mut counts = vec![0.0; setup.network.clusters];
-        let Some(held_out_loss) = for_each_batch(setup, &held_out, observer, |graphs| {
+        let Some(held_out_loss) = pass(setup, [&held_out, &training], observer, |graphs| {
             held_out_losses(setup, &network, &graphs, &mut counts)
         })?
         else {
@@ -190,31 +190,58 @@ fn split(count: usize, config: &TrainConfig) -> Result<(Vec<usize>, Vec<usize>),
     }
 }
 
+/// Runs `step` over the graphs of `order`, or over those of `instead` where none of `order` can be had any more: a small
+/// collection may lose everything that it holds out. The mean of the losses over graphs; `None` if the observer interrupted.
+fn pass(
+    setup: &Setup,
+    [order, instead]: [&[usize]; 2],
+    observer: &dyn Observer,
+    mut step: impl FnMut(Vec<Graph>) -> f64 + Send,
+) -> Result<Option<f64>, TrainError> {
+    for order in [order, instead] {
+        match for_each_batch(setup, order, observer, &mut step)? {
+            Pass::Mean(loss) => return Ok(Some(loss)),
+            Pass::Interrupted => return Ok(None),
+            Pass::WithoutGraphs => {}
+        }
+    }
+    Err(TrainError::Empty)
+}
+
+/// How a pass over graphs ended.
+enum Pass {
+    Mean(f64),
+    WithoutGraphs,
+    Interrupted,
+}
+
 /// Runs `step` on successive mini-batches of `order`, loading the next while one is at work, and gives the mean of
-/// its losses over graphs; `None` if the observer interrupted.
+/// its losses over graphs. Graphs that can no longer be had are left out of their batches.
 fn for_each_batch(
     setup: &Setup,
     order: &[usize],
     observer: &dyn Observer,
-    mut step: impl FnMut(Vec<Graph>) -> f64 + Send,
-) -> Result<Option<f64>, TrainError> {
+    step: &mut (impl FnMut(Vec<Graph>) -> f64 + Send),
+) -> Result<Pass, TrainError> {
     let load = |indices: &[usize]| -> Result<Vec<Graph>, TrainError> {
-        indices.iter().map(|&index| setup.source.load(index).map_err(TrainError::Load)).collect()
+        indices.iter().filter_map(|&index| setup.source.load(index).map_err(TrainError::Load).transpose()).collect()
     };
     let chunks: Vec<&[usize]> = order.chunks(setup.config.batch_size.max(1)).collect();
     let mut loaded = load(chunks[0])?;
-    let mut total = 0.0;
-    for (position, chunk) in chunks.iter().enumerate() {
+    let (mut total, mut count) = (0.0, 0);
+    for position in 0..chunks.len() {
         if observer.interrupted() {
-            return Ok(None);
+            return Ok(Pass::Interrupted);
         }
         let next = chunks.get(position + 1).copied().unwrap_or_default();
         let graphs = std::mem::take(&mut loaded);
-        let (next, loss) = rayon::join(|| load(next), || step(graphs));
-        total += loss * chunk.len() as f64;
+        let size = graphs.len();
+        let (next, loss) = rayon::join(|| load(next), || if size == 0 { 0.0 } else { step(graphs) });
+        total += loss * size as f64;
+        count += size;
         loaded = next?;
     }
-    Ok(Some(total / order.len() as f64))
+    Ok(if count == 0 { Pass::WithoutGraphs } else { Pass::Mean(total / count as f64) })
 }
 
 /// Mean loss of graphs without dropout, adding their nodes per cluster to `counts`.
@@ -230,4 +257,69 @@ fn held_out_losses(setup: &Setup, network: &Network, graphs: &[Graph], counts: &
         }
     }
     losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / graphs.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::event::Silent;
+    use crate::graph::Affinity;
+    use crate::nodes::{Adjacency, Layout, NodeFeatures};
+
+    /// Graphs of which some can no longer be had after so many were loaded.
+    struct Vanishing<'a> {
+        graphs: Vec<Graph>,
+        gone: &'a [usize],
+        after: usize,
+        loaded: AtomicUsize,
+    }
+
+    impl GraphSource for Vanishing<'_> {
+        fn len(&self) -> usize {
+            self.graphs.len()
+        }
+
+        fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+            let gone = self.loaded.fetch_add(1, Ordering::SeqCst) >= self.after && self.gone.contains(&index);
+            Ok((!gone).then(|| self.graphs[index].clone()))
+        }
+    }
+
+    #[test]
+    fn training_goes_on_without_graphs_that_vanish() {
+        let graph = |index| {
+            let values = random::uniform(&mut random::stream(3, "features", index), 1.0, 40);
+            let layout = Layout::Grid { rows: 1, columns: 20 };
+            let nodes = NodeFeatures { values, channels: 2, layout, adjacency: Adjacency::Complete };
+            Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
+        };
+        let config = TrainConfig { epochs: 5, batch_size: 2, ..TrainConfig::default() };
+        let network =
+            NetworkConfig { input: 2, hidden: [4, 4], clusters: 2, dropout: 0.0, root_weight: false, scale: 1.0 };
+        let run = |gone: &[usize]| {
+            let source = Vanishing { graphs: (0..6).map(graph).collect(), gone, after: 7, loaded: AtomicUsize::new(0) };
+            let setup = Setup {
+                source: &source,
+                network: network.clone(),
+                objective: Objective::Association,
+                config: &config,
+                start: 0,
+                epochs: config.epochs,
+                device: &tensor::cpu(),
+                fingerprint: String::new(),
+            };
+            train(&setup, None, &mut |_| Ok(()), &Silent)
+        };
+        let (training, held_out) = split(6, &config).unwrap();
+        // A whole batch and more, then all that is held out, then all that is trained on.
+        for gone in [&training[..3], &held_out, &training] {
+            let Ok(TrainOutcome::Finished(trained)) = run(gone) else { panic!("not finished without {gone:?}") };
+            assert_eq!(trained.curve.len(), 5);
+            let losses = trained.curve.iter().flat_map(|point| [point.train_loss, point.held_out_loss]);
+            assert!(losses.into_iter().all(f64::is_finite), "{:?}", trained.curve);
+        }
+        assert!(matches!(run(&[0, 1, 2, 3, 4, 5]), Err(TrainError::Empty)));
+    }
 }

@@ -18,4 +18,5 @@ mod signals;
 mod special_files;
 #[cfg(target_os = "linux")]
 mod torture;
+mod vanishing;
 mod words;

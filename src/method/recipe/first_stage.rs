@@ -6,11 +6,12 @@ use crate::method::MethodError;
 use crate::parallel::parallel_map;
 use crate::refine::BorderStatistics;
 use crate::segment::{Segmenter, SharedSegmenter};
+use crate::train::TrainError;
 
 /// Where the clusters of a collection lie.
 pub(super) struct FirstStage {
     pub statistics: BorderStatistics,
-    /// Nodes in every cluster, `[images][K]`.
+    /// Nodes in every cluster, `[images][K]`; none of an image that can no longer be had.
     cluster_nodes: Vec<Vec<u32>>,
 }
 
@@ -31,18 +32,22 @@ impl FirstStage {
                 return Err(MethodError::Interrupted);
             }
             let graph = set.load(index).map_err(|error| MethodError::Collection(error.to_string()))?;
-            Ok((segmenter.segment(&graph).clusters, graph.border, graph.area))
+            Ok(graph.map(|graph| (segmenter.segment(&graph).clusters, graph.border, graph.area)))
         };
         parallel_map(0..set.len(), recipe.workers, segment, |segmented| {
-            let (found, border, area) = segmented?;
-            statistics.add(&found, &border, &area);
             let mut nodes = vec![0; clusters];
-            found.iter().for_each(|&cluster| nodes[cluster] += 1);
+            if let Some((found, border, area)) = segmented? {
+                statistics.add(&found, &border, &area);
+                found.iter().for_each(|&cluster| nodes[cluster] += 1);
+            }
             cluster_nodes.push(nodes);
             observer.observe(Event::PhaseProgress { phase: Phase::Background, done: cluster_nodes.len() as u64 });
             Ok::<(), MethodError>(())
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Background });
+        if cluster_nodes.iter().flatten().all(|&nodes| nodes == 0) {
+            return Err(TrainError::Empty.into());
+        }
         Ok(FirstStage { statistics, cluster_nodes })
     }
 

@@ -47,8 +47,8 @@ fn foreground_iou(nodes: impl Iterator<Item = (bool, bool, f32)>) -> Option<f64>
 
 /// The images of a collection as graphs, and what else the recipe asks of them.
 pub trait TrainingSet: GraphSource {
-    /// The image at `index` < `len()`.
-    fn image(&self, index: usize) -> Result<Held<RgbImage>, LoadError>;
+    /// The image at `index` < `len()`; none once it can no longer be had.
+    fn image(&self, index: usize) -> Result<Option<Held<RgbImage>>, LoadError>;
 
     /// blake3 of the image's content.
     fn content_hash(&self, index: usize) -> blake3::Hash;
@@ -260,7 +260,8 @@ impl Recipe<'_> {
         if !self.resolved.backbone().needs_weights() {
             return Ok(None);
         }
-        let images = spread(set.len(), MOST_PLACED).map(|index| set.image(index).map(Held::into_value));
+        let images = spread(set.len(), MOST_PLACED).filter_map(|index| set.image(index).transpose());
+        let images = images.map(|image| image.map(Held::into_value));
         let images = images.collect::<Result<Vec<RgbImage>, _>>();
         let images = images.map_err(|error| MethodError::Collection(error.to_string()))?;
         let shares = self.pool.install(|| self.backbone.extractor.position_shares(&images));
@@ -302,10 +303,10 @@ impl GraphSource for PartGraphs<'_> {
     }
 
     /// The first stage costs less than reading its result would: nothing is kept.
-    fn load(&self, index: usize) -> Result<Graph, LoadError> {
-        let graph = self.set.load(self.indices[index])?;
+    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+        let Some(graph) = self.set.load(self.indices[index])? else { return Ok(None) };
         let members = members(&self.segmenter.segment(&graph).clusters, self.background, self.of_background);
         let centred = self.resolved.settings().parts.centred;
-        Ok(graph.subgraph(&members, self.resolved.parts_affinity(), centred, self.device))
+        Ok(Some(graph.subgraph(&members, self.resolved.parts_affinity(), centred, self.device)))
     }
 }

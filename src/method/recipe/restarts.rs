@@ -66,11 +66,12 @@ impl Recipe<'_> {
         let images: Vec<usize> = spread(task.source.len(), MOST_COMPARED).collect();
         let (observer, device) = (self.observer, self.device);
         observer.observe(Event::PhaseStarted { phase: Phase::Background, total: Some(images.len() as u64) });
-        let of_image = |index| -> Result<Compared, MethodError> {
+        let of_image = |index| -> Result<Option<Compared>, MethodError> {
             if observer.interrupted() {
                 return Err(MethodError::Interrupted);
             }
             let graph = task.source.load(index).map_err(|error| MethodError::Collection(error.to_string()))?;
+            let Some(graph) = graph else { return Ok(None) };
             let graphs = [graph];
             let batch = Batch::collate(&graphs, device);
             let of_network = |trained: &Trained| {
@@ -82,11 +83,11 @@ impl Recipe<'_> {
             let (losses, clusters) = begun.iter().map(of_network).unzip();
             drop(batch);
             let [Graph { border, area, .. }] = graphs;
-            Ok(Compared { losses, clusters, border, area })
+            Ok(Some(Compared { losses, clusters, border, area }))
         };
         let mut compared = Vec::with_capacity(images.len());
         parallel_map(images.into_iter(), self.workers, of_image, |found| {
-            compared.push(found?);
+            compared.extend(found?);
             observer.observe(Event::PhaseProgress { phase: Phase::Background, done: compared.len() as u64 });
             Ok::<(), MethodError>(())
         })?;

@@ -63,7 +63,8 @@ impl<'a> TaughtGraphs<'a> {
                 return Err(MethodError::Interrupted);
             }
             let taught = self.targets(index).map_err(|error| MethodError::Collection(error.to_string()))?;
-            Ok((taught.kept, self.agreement(&taught)))
+            // Of an image that can no longer be had there is nothing to keep.
+            Ok(taught.map_or((true, None), |taught| (taught.kept, self.agreement(&taught))))
         };
         let (mut done, mut not_kept) = (0, 0u64);
         let (mut agreements, mut with_foreground) = (0.0, 0u64);
@@ -88,8 +89,8 @@ impl<'a> TaughtGraphs<'a> {
     /// The mean IoU of the network's masks with what they would teach, over some images; nothing is kept.
     pub fn agreement_of_some(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {
         let of_one = |index| -> Result<_, LoadError> {
-            let graph = self.set.load(index)?;
-            let targets = self.answer(&graph, &*self.set.image(index)?);
+            let (Some(graph), Some(image)) = (self.set.load(index)?, self.set.image(index)?) else { return Ok(None) };
+            let targets = self.answer(&graph, &*image);
             Ok(self.agreement(&Taught { graph, targets, kept: false }))
         };
         let mut found = Vec::new();
@@ -110,9 +111,9 @@ impl<'a> TaughtGraphs<'a> {
         )
     }
 
-    /// The graph of an image and the teacher's answer for it.
-    fn targets(&self, index: usize) -> Result<Taught, LoadError> {
-        let graph = self.set.load(index)?;
+    /// The graph of an image and the teacher's answer for it; none if what they follow from can no longer be had.
+    fn targets(&self, index: usize) -> Result<Option<Taught>, LoadError> {
+        let Some(graph) = self.set.load(index)? else { return Ok(None) };
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.fingerprint.as_bytes()).update(self.set.content_hash(index).as_bytes());
         let key = hasher.finalize();
@@ -120,11 +121,12 @@ impl<'a> TaughtGraphs<'a> {
         if let Some(targets) = self.set.recall(&key).map(|bytes| floats_from_bytes(&bytes))
             && targets.len() == expected
         {
-            return Ok(Taught { graph, targets, kept: true });
+            return Ok(Some(Taught { graph, targets, kept: true }));
         }
-        let targets = self.answer(&graph, &*self.set.image(index)?);
+        let Some(image) = self.set.image(index)? else { return Ok(None) };
+        let targets = self.answer(&graph, &*image);
         let kept = self.set.keep(&key, &bytes_from_floats(&targets))?;
-        Ok(Taught { graph, targets, kept })
+        Ok(Some(Taught { graph, targets, kept }))
     }
 
     /// The share of every class in every node, by the teacher's mask after the bilateral solver.
@@ -153,8 +155,8 @@ impl GraphSource for TaughtGraphs<'_> {
         self.set.len()
     }
 
-    fn load(&self, index: usize) -> Result<Graph, LoadError> {
-        let Taught { graph, targets, .. } = self.targets(index)?;
-        Ok(Graph { targets: Some(targets), ..graph })
+    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+        let taught = self.targets(index)?;
+        Ok(taught.map(|Taught { graph, targets, .. }| Graph { targets: Some(targets), ..graph }))
     }
 }

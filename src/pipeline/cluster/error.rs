@@ -61,6 +61,7 @@ impl ClusterRunError {
             | ClusterRunError::OtherWidth { .. }
             | ClusterRunError::OtherCount { .. }
             | ClusterRunError::Vectors { .. }
+            | ClusterRunError::NoUsableImage { .. }
             | ClusterRunError::Written(_) => ErrorKind::Untrusted,
             ClusterRunError::Unreadable { source, .. } if source.kind() != std::io::ErrorKind::NotFound => {
                 ErrorKind::InputOutput

@@ -16,7 +16,7 @@ use crate::cluster::{
     self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
     Membership, Method, Propagation, Provenance, Reliance, Restart, Scaling, Vectors,
 };
-use crate::config::{Purpose, Settings, with_overrides};
+use crate::config::{Purpose, SampleConfig, Settings, with_overrides};
 use crate::dataset::{self, Collection, truth};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
@@ -134,7 +134,7 @@ pub fn cluster(
     let run = Run { request, device: &device, device_name, pool: &pool, observer };
     match &request.checkpoint {
         None => run.group(config, collection.as_ref(), classes),
-        Some(path) => run.join(path, collection.as_ref(), classes),
+        Some(path) => run.join(path, config.data, collection.as_ref(), classes),
     }
 }
 
@@ -239,6 +239,7 @@ impl Run<'_> {
     fn join(
         &self,
         path: &Path,
+        data: SampleConfig,
         collection: Option<&Collection>,
         classes: Option<Classes>,
     ) -> Result<ClusterResult, PipelineError> {
@@ -253,7 +254,7 @@ impl Run<'_> {
         let header = model.header();
         let stored: Settings = serde_json::from_value(header.config.clone())
             .map_err(|source| ClusterRunError::OtherVersion { path: at(), source })?;
-        let mut config = with_overrides(&stored, &[])?;
+        let mut config = Settings { data, ..with_overrides(&stored, &[])? };
         let backbone = match (&header.backbone, &self.request.features) {
             (Some(name), Some(_)) => {
                 return Err(ClusterRunError::FeaturesGiven { path: at(), backbone: name.clone() }.into());

@@ -93,7 +93,10 @@ pub fn of_images(
         )));
     }
     match (gathered.images.is_empty(), gathered.skipped.len()) {
-        (false, _) => Ok(gathered),
+        (false, bad) => {
+            settings.data.judge(bad as u64, (gathered.images.len() + bad) as u64, &gathered.skipped)?;
+            Ok(gathered)
+        }
         (true, 0) => Err(no_images(collection.path())),
         (true, count) => Err(ClusterRunError::NoUsableImage { count }.into()),
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::report::Collected;
 use super::{PredictRequest, PredictSummary};
 use crate::config::Settings;
+use crate::dataset::sample::MOST_NAMED;
 use crate::dataset::{Collection, DatasetError, Record};
 use crate::event::{Event, Observer, Phase, counted};
 use crate::method::{Method, StepMilliseconds, Timings};
@@ -86,6 +87,7 @@ impl Predictor<'_> {
         let seconds = started.elapsed().as_secs_f64();
         collected.finish()?;
         self.warn_of_one_cluster(&totals, observer);
+        self.settings.data.judge(totals.skipped, totals.images(), &totals.first_skipped)?;
         Ok(totals.summary(self.request.out.clone(), seconds))
     }
 
@@ -232,6 +234,7 @@ struct Totals {
     segmented: u64,
     already_done: u64,
     skipped: u64,
+    first_skipped: Vec<SkippedFile>,
     without_object: u64,
     one_cluster: u64,
     clusters: u64,
@@ -249,7 +252,12 @@ impl Totals {
                 self.spent.add(spent);
             }
             Kind::AlreadyDone => self.already_done += 1,
-            Kind::Skipped(_) => self.skipped += 1,
+            Kind::Skipped(skip) => {
+                self.skipped += 1;
+                if self.first_skipped.len() < MOST_NAMED {
+                    self.first_skipped.push(skip.clone());
+                }
+            }
         }
         if let Some(measures) = &outcome.prediction.result {
             self.without_object += u64::from(measures.bounding_box.is_none());

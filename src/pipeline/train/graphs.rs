@@ -1,7 +1,10 @@
 //! A collection as graphs that can be read again and again: from the cache, or computed anew where it was full.
 
+use std::path::PathBuf;
+
 use burn_dataset::Dataset;
 
+use crate::event::SkippedFile;
 use crate::features::{Backbone, BatchExtractor, Prepared};
 use crate::graph::{Affinity, DeviceGraphs, Graph};
 use crate::method::recipe::TrainingSet;
@@ -9,10 +12,10 @@ use crate::nodes::Layout;
 use crate::output::Cache;
 use crate::parallel::Held;
 use crate::pipeline::images::OfImage;
-use crate::pixels::{DecodeLimits, ImageContent, ImageItem};
+use crate::pixels::{DecodeLimits, ImageItem};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
-use crate::train::{GraphSource, LoadError};
+use crate::train::{CHANGED, Gone, GraphSource, LoadError};
 
 /// From images to graphs.
 pub(super) struct Graphs<'a> {
@@ -24,17 +27,22 @@ pub(super) struct Graphs<'a> {
 /// One usable image of a dataset.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TrainingImage {
-    pub index: usize,
+    /// Its number in the dataset; none if it is gone since the run began.
+    pub index: Option<usize>,
     pub content: blake3::Hash,
 }
 
 /// The usable images of a dataset as graphs.
+///
+/// An image whose file vanishes or changes while the run goes on is left out wherever its pixels are needed; what the cache
+/// holds of it is used all the same, for it is of the image with which the run began.
 pub(super) struct CachedGraphs<'a, I> {
     pub items: &'a dyn Dataset<I>,
     pub images: Vec<TrainingImage>,
     pub cache: &'a Cache,
     pub graphs: &'a Graphs<'a>,
     pub limits: &'a DecodeLimits,
+    pub gone: Gone<'a>,
 }
 
 impl Graphs<'_> {
@@ -70,29 +78,26 @@ impl OfImage for Graphs<'_> {
 }
 
 impl<I: ImageItem> CachedGraphs<'_, I> {
-    /// The content at `index`, which must still be that with which the run began.
-    fn read(&self, index: usize) -> Result<ImageContent, LoadError> {
-        let TrainingImage { index, content: expected } = self.images[index];
-        let item = self.items.get(index).ok_or("the dataset became shorter during the run; start again")?;
-        let content = item.content(self.limits).map_err(|reason| called(&item, reason))?;
-        if content.hash != expected {
-            return Err(called(&item, "the file changed during the run; start again".into()).into());
+    /// The image at `index`, as it was when the run began; none, and it is noted, if it is gone.
+    fn decoded(&self, index: usize) -> Result<Option<Held<RgbImage>>, LoadError> {
+        let TrainingImage { index: Some(number), content: expected } = self.images[index] else { return Ok(None) };
+        if self.gone.contains(index) {
+            return Ok(None);
         }
-        Ok(content)
+        let item = self.items.get(number);
+        let path = item.as_ref().and_then(|item| item.path()).map_or_else(|| number.to_string().into(), PathBuf::from);
+        let read = || {
+            let content = item.ok_or("the dataset has no such item any more")?.content(self.limits)?;
+            if content.hash == expected { content.decode(self.limits) } else { Err(CHANGED.to_string()) }
+        };
+        match read() {
+            Ok(image) => Ok(Some(image)),
+            Err(reason) => {
+                self.gone.add(index, SkippedFile { path, reason })?;
+                Ok(None)
+            }
+        }
     }
-
-    fn decoded(&self, index: usize) -> Result<Held<RgbImage>, LoadError> {
-        let content = self.read(index)?;
-        Ok(content.decode(self.limits).map_err(|reason| match self.items.get(self.images[index].index) {
-            Some(item) => called(&item, reason),
-            None => reason,
-        })?)
-    }
-}
-
-/// The reason with the item's name, where it has one.
-fn called(item: &impl ImageItem, reason: String) -> String {
-    item.path().map_or_else(|| reason.clone(), |path| format!("{}: {reason}", path.display()))
 }
 
 impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
@@ -100,22 +105,23 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
         self.images.len()
     }
 
-    fn load(&self, index: usize) -> Result<Graph, LoadError> {
+    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
         let stored = self.cache.get(&self.images[index].content);
         if let Some(graph) = stored.and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
-            return Ok(graph);
+            return Ok(Some(graph));
         }
-        let graph = self.graphs.of(&*self.decoded(index)?);
+        let Some(image) = self.decoded(index)? else { return Ok(None) };
+        let graph = self.graphs.of(&*image);
         if self.cache.contains(&self.images[index].content) {
             // What is there is damaged.
             self.cache.put(&self.images[index].content, &graph.to_bytes())?;
         }
-        Ok(graph)
+        Ok(Some(graph))
     }
 }
 
 impl<I: ImageItem> TrainingSet for CachedGraphs<'_, I> {
-    fn image(&self, index: usize) -> Result<Held<RgbImage>, LoadError> {
+    fn image(&self, index: usize) -> Result<Option<Held<RgbImage>>, LoadError> {
         self.decoded(index)
     }
 
@@ -141,7 +147,7 @@ mod tests {
     use crate::features::vit::Engine;
     use crate::output::CacheConfig;
     use crate::pipeline::images::ImageLoop;
-    use crate::pipeline::{SkippedFile, test_pictures};
+    use crate::pipeline::test_pictures;
     use crate::tensor;
 
     #[test]

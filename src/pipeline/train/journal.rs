@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::method::MethodError;
 use crate::method::recipe::{Journal, StageStart, Trainee};
+use crate::names;
 use crate::output::{Claim, JsonLog, OutputError, OutputFolder};
-use crate::pipeline::PipelineError;
-use crate::train::{LoadError, MOST_RESTARTS, ResumeError, ResumeState};
+use crate::pipeline::{PipelineError, SkippedFile};
+use crate::train::{LoadError, MOST_RESTARTS, ResumeError, ResumeState, Roster};
 
 /// Keeps states and log in a folder.
 pub(super) struct FolderJournal<'a> {
@@ -37,9 +38,36 @@ fn state_names() -> impl Iterator<Item = String> {
     Trainee::ALL.iter().flat_map(of_trainee)
 }
 
-/// The names under which states are written.
+/// The images with which a run began, for as long as its checkpoint.
+const ROSTER: &str = "images.json";
+
+/// The names under which states are written, and the images that they go with.
 pub(super) fn claims() -> impl Iterator<Item = Claim> {
-    state_names().map(|name| Claim::working(&name))
+    std::iter::once(Claim::file(ROSTER)).chain(state_names().map(|name| Claim::working(&name)))
+}
+
+/// Where the images of a run are listed.
+pub(super) fn roster_path(out: &OutputFolder) -> PathBuf {
+    out.root().join(ROSTER)
+}
+
+/// Keeps the images with which a run begins, for as long as its checkpoint.
+pub(super) fn write_roster(out: &OutputFolder, roster: &Roster) -> Result<(), PipelineError> {
+    Ok(out.write(&roster_path(out), |writer| Ok(serde_json::to_writer(writer, roster)?))?)
+}
+
+/// The images of the run that was begun in a folder, if there was one.
+pub(super) fn roster(out: &OutputFolder) -> Option<Roster> {
+    // Damaged, it is as good as none: whether states go with the images that are there is seen by their fingerprints.
+    serde_json::from_slice(&std::fs::read(roster_path(out)).ok()?).ok()
+}
+
+/// Notes images that are bad.
+pub(super) fn log_skipped(log: &mut JsonLog, skipped: &[SkippedFile]) -> Result<(), OutputError> {
+    skipped.iter().try_for_each(|skip| {
+        let path = names::text(skip.path.as_os_str());
+        log.append(&serde_json::json!({"event": "skipped", "path": path, "reason": skip.reason}))
+    })
 }
 
 /// Whether there is a run to go on with.

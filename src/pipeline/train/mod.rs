@@ -2,29 +2,29 @@
 
 mod graphs;
 mod journal;
-mod sample;
+mod summary;
+
+pub use summary::{StageSummary, TrainSummary};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_dataset::{Dataset, InMemDataset};
-use serde::Serialize;
 
 use super::images::{ImageLoop, Outcome};
-use super::{PipelineError, Run, SkippedFile, no_images, stored_config, tell_of_own_results};
+use super::{PipelineError, Run, SkippedFile, no_images, portable, stored_config, tell_of_own_results};
 use crate::config::{Purpose, Resolved, Settings};
-use crate::dataset;
+use crate::dataset::{self, Record, sample};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::method::recipe::{Journal, Recipe};
 use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
-use crate::model::checkpoint::{Checkpoint, CheckpointHeader, TrainedStage};
-use crate::model::{Diagnostics, Verdict};
-use crate::names;
+use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::output::{Cache, Claim, JsonLog, OutputFolder};
 use crate::parallel::{thread_pool, workers};
 use crate::pixels::ImageItem;
 use crate::tensor::{self, Device};
+use crate::train::{Gone, Roster};
 use graphs::{CachedGraphs, Graphs, TrainingImage};
 use journal::{FolderJournal, NoJournal};
 
@@ -43,38 +43,6 @@ pub struct TrainRequest {
     pub wait: Option<Duration>,
 }
 
-/// What a training run did.
-#[derive(Debug, Clone, Serialize)]
-pub struct TrainSummary {
-    #[serde(serialize_with = "super::path_as_text")]
-    pub checkpoint: PathBuf,
-    pub skipped: Vec<SkippedFile>,
-    /// The network that tells objects and background apart.
-    #[serde(flatten)]
-    pub objects: StageSummary,
-    /// The network that taught that one, where there was such a round.
-    pub teacher: Option<StageSummary>,
-    /// The networks of the second stage, where there are any.
-    pub parts: Option<StageSummary>,
-    pub background_parts: Option<StageSummary>,
-    /// What was measured while training.
-    pub diagnostics: Option<Diagnostics>,
-    /// Whether to trust the network by that, and why.
-    pub verdict: Option<Verdict>,
-    /// Whether the checkpoint was there already and nothing was trained.
-    pub already_finished: bool,
-}
-
-/// How the training of one network went.
-#[derive(Debug, Clone, Serialize)]
-pub struct StageSummary {
-    pub images: usize,
-    pub epochs: usize,
-    pub best_epoch: usize,
-    pub held_out_loss: f64,
-    pub collapsed: bool,
-}
-
 /// What a run trains with, once everything is opened.
 struct Training<'a> {
     resolved: Resolved,
@@ -85,9 +53,11 @@ struct Training<'a> {
     observer: &'a dyn Observer,
 }
 
-/// The usable images of a collection, and what identifies the run on them.
+/// The images of a run, and what identifies it.
 struct Prepared {
     images: Vec<TrainingImage>,
+    /// The images that are bad.
+    skipped: Vec<SkippedFile>,
     collection_hash: String,
     fingerprint: String,
 }
@@ -106,7 +76,8 @@ fn claims() -> Vec<Claim> {
 /// Trains one network on a collection, and those of its parts where they are asked for, and writes
 /// `OUT/best.safetensors`.
 ///
-/// Beside it lie `train.jsonl` (the log), `cache/` (features) and, until the run is finished, the states to resume from.
+/// Beside it lie `train.jsonl` (the log), `images.json` (the images with which the run began), `cache/` (features) and, until
+/// the run is finished, the states to resume from.
 pub fn train(
     settings: Settings,
     request: &TrainRequest,
@@ -116,45 +87,76 @@ pub fn train(
     let training = Training::open(settings, request.weights.as_deref(), &request.machine, observer)?;
     let settings = training.resolved.settings();
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
-    let (records, mut skipped) =
-        sample::records(collection.records(), settings.data.max_images, settings.train.seed, observer);
-    if records.is_empty() && skipped.is_empty() {
+    let folder = OutputFolder::open(&out, "train", &claims(), request.wait, observer)?;
+    let earlier = if request.resume { journal::roster(&folder) } else { None };
+    // A run that goes on does so with the images with which it began.
+    let begun = earlier.as_ref().filter(|_| journal::is_resumable(&folder));
+    let places = begun.map(Roster::paths);
+    let belongs = |record: &Record| places.as_ref().is_none_or(|places| places.contains(&*portable(&record.relative)));
+    let sample::Sample { records, mut skipped, seen, others } =
+        sample::records(collection.records(), belongs, settings.data.max_images, settings.train.seed, observer);
+    if seen == 0 && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
     tell_of_own_results(&collection, observer)?;
+    if begun.is_some_and(|roster| others > 0 && !roster.sampled) {
+        observer.observe(Event::Warning(format!(
+            "{} came after the run began, which goes on without; start anew to train on all",
+            counted(others, "image")
+        )));
+    }
     training.announce(records.len(), &request.data.display().to_string());
 
     let failed = |source| PipelineError::OutputFolder { path: out.clone(), source };
-    let folder = OutputFolder::open(&out, "train", &claims(), request.wait, observer)?;
     folder.create_folder(&out.join(CACHE))?;
     let mut log = JsonLog::open(&out.join(LOG))?;
     let graphs = training.graphs();
     let cache = Cache::open(&out.join(CACHE), &graphs.settings(), &settings.cache).map_err(failed)?;
+    let places: Vec<String> = records.iter().map(|record| portable(&record.relative)).collect();
     let records = InMemDataset::new(records);
-    let (prepared, left_out) = training.prepare(&records, (0..records.len()).collect(), &cache, &graphs)?;
+    let (mut images, left_out) = training.prepare(&records, (0..records.len()).collect(), &cache, &graphs)?;
     skipped.extend(left_out);
-    for skip in &skipped {
-        let path = names::text(skip.path.as_os_str());
-        log.append(&serde_json::json!({"event": "skipped", "path": path, "reason": skip.reason}))?;
+    let place_of = |image: &TrainingImage| Some((places[image.index?].clone(), image.content));
+    let present: Vec<(String, blake3::Hash)> = images.iter().filter_map(place_of).collect();
+    if let Some(roster) = begun {
+        let data = if request.data.is_dir() { &*request.data } else { Path::new("") };
+        let rejoined = roster.rejoin(&present, &places, |place, reason| {
+            let skip = SkippedFile { path: data.join(place), reason: reason.to_string() };
+            skip.announce(observer);
+            skipped.push(skip);
+        });
+        let image = |(content, number): (_, Option<usize>)| TrainingImage {
+            index: number.and_then(|number| images[number].index),
+            content,
+        };
+        images = rejoined.into_iter().map(image).collect();
+        if images.iter().all(|image| image.index.is_none()) {
+            return Err(MethodError::StateOfOtherRun { path: journal::roster_path(&folder) }.into());
+        }
     }
-    if prepared.images.is_empty() {
-        return Err(PipelineError::NoUsableImage { data: request.data.clone(), skipped });
-    }
+    journal::log_skipped(&mut log, &skipped)?;
+    let prepared = training.identified(images, skipped, &request.data)?;
 
     let checkpoint_path = out.join(CHECKPOINT);
     if !request.resume {
         journal::remove_states(&folder)?;
     } else if !journal::is_resumable(&folder) {
-        if let Some(header) = training.finished_before(&checkpoint_path, &prepared)? {
+        let earlier = earlier.as_ref().filter(|roster| roster.holds_all(&present));
+        if let Some(header) = training.finished_before(&checkpoint_path, &prepared, earlier)? {
             observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
-            return Ok(TrainSummary::new(checkpoint_path, skipped, &header, true));
+            return Ok(TrainSummary::new(checkpoint_path, prepared.skipped, &header, true));
         }
         // Those of a second stage may be left of another run.
         journal::remove_states(&folder)?;
         observer.observe(Event::Note("there is nothing to resume; starting from the first epoch".into()));
     }
+    if begun.is_none() {
+        journal::write_roster(&folder, &Roster::new(seen > places.len(), &places, &present))?;
+    }
+    let bad = prepared.skipped.len();
     let mut journal = FolderJournal { out: &folder, resume: request.resume, log };
-    let checkpoint = training.learn(&records, prepared, &cache, &graphs, &mut journal)?;
+    let (checkpoint, skipped) = training.learn(&records, prepared, &cache, &graphs, &mut journal)?;
+    journal::log_skipped(&mut journal.log, &skipped[bad..])?;
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     folder.write(&checkpoint_path, |writer| writer.write_all(&bytes))?;
     // Only now, and not before the checkpoint outlasts a power cut: killed before this line, the run resumes at its last epoch
@@ -217,11 +219,9 @@ pub fn train_model_with<I: ImageItem>(
     let folder = tempfile::tempdir().map_err(PipelineError::Cache)?;
     let graphs = training.graphs();
     let cache = Cache::open(folder.path(), &graphs.settings(), &settings.cache).map_err(PipelineError::Cache)?;
-    let (prepared, skipped) = training.prepare(images, indices, &cache, &graphs)?;
-    if prepared.images.is_empty() {
-        return Err(PipelineError::NoUsableImage { data: "the dataset".into(), skipped });
-    }
-    let checkpoint = training.learn(images, prepared, &cache, &graphs, &mut NoJournal)?;
+    let (usable, skipped) = training.prepare(images, indices, &cache, &graphs)?;
+    let prepared = training.identified(usable, skipped, "the dataset".as_ref())?;
+    let (checkpoint, _) = training.learn(images, prepared, &cache, &graphs, &mut NoJournal)?;
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     let Training { backbone, device, .. } = training;
     Ok(Model::with_backbone(checkpoint, blake3::hash(&bytes), backbone, device)?)
@@ -276,7 +276,7 @@ impl<'a> Training<'a> {
         indices: Vec<usize>,
         cache: &Cache,
         graphs: &Graphs,
-    ) -> Result<(Prepared, Vec<SkippedFile>), PipelineError> {
+    ) -> Result<(Vec<TrainingImage>, Vec<SkippedFile>), PipelineError> {
         let settings = self.resolved.settings();
         let image_loop = ImageLoop {
             extractor: self.backbone.extractor.as_ref(),
@@ -294,7 +294,7 @@ impl<'a> Training<'a> {
         };
         let mut images = Vec::new();
         let consumed = image_loop.run(graphs, indices.into_iter().map(numbered), Some(total), |computed| {
-            images.push(TrainingImage { index: computed.item.index, content: computed.content });
+            images.push(TrainingImage { index: Some(computed.item.index), content: computed.content });
         });
         let Outcome { not_stored, skipped } = consumed.map_err(|error| error.during(Run::Training))?;
         if not_stored > 0 {
@@ -309,11 +309,23 @@ impl<'a> Training<'a> {
                 counted(images.len() as u64, "image")
             )));
         }
-        let mut hasher = blake3::Hasher::new();
-        for image in &images {
-            hasher.update(image.content.as_bytes());
+        Ok((images, skipped))
+    }
+
+    /// The images with what identifies a run on them, if enough of them can be used.
+    fn identified(
+        &self,
+        images: Vec<TrainingImage>,
+        skipped: Vec<SkippedFile>,
+        data: &Path,
+    ) -> Result<Prepared, PipelineError> {
+        if images.is_empty() {
+            return Err(PipelineError::NoUsableImage { data: data.to_path_buf(), skipped });
         }
-        let collection_hash = hasher.finalize().to_hex().to_string();
+        let settings = self.resolved.settings();
+        let usable = images.iter().filter(|image| image.index.is_some()).count();
+        settings.data.judge(skipped.len() as u64, (skipped.len() + usable) as u64, &skipped)?;
+        let collection_hash = collection_hash(images.iter().map(|image| image.content));
         let identity = serde_json::json!([
             env!("CARGO_PKG_VERSION"),
             stored_config(settings),
@@ -321,10 +333,10 @@ impl<'a> Training<'a> {
             collection_hash
         ]);
         let fingerprint = blake3::hash(identity.to_string().as_bytes()).to_hex().to_string();
-        Ok((Prepared { images, collection_hash, fingerprint }, skipped))
+        Ok(Prepared { images, skipped, collection_hash, fingerprint })
     }
 
-    /// Trains the networks.
+    /// Trains the networks; gives with them all images that are bad, those among them that were so only later.
     fn learn<I: ImageItem>(
         &self,
         items: &dyn Dataset<I>,
@@ -332,10 +344,12 @@ impl<'a> Training<'a> {
         cache: &Cache,
         graphs: &Graphs,
         journal: &mut dyn Journal,
-    ) -> Result<Checkpoint, PipelineError> {
+    ) -> Result<(Checkpoint, Vec<SkippedFile>), PipelineError> {
         let settings = self.resolved.settings();
-        let Prepared { images, collection_hash, fingerprint } = prepared;
-        let set = CachedGraphs { items, images, cache, graphs, limits: &settings.pixels };
+        let Prepared { images, mut skipped, collection_hash, fingerprint } = prepared;
+        let all = skipped.len() + images.iter().filter(|image| image.index.is_some()).count();
+        let gone = Gone::new(settings.data.most_bad(all).saturating_sub(skipped.len()), self.observer);
+        let set = CachedGraphs { items, images, cache, graphs, limits: &settings.pixels, gone };
         let recipe = Recipe {
             resolved: &self.resolved,
             backbone: &self.backbone,
@@ -345,26 +359,46 @@ impl<'a> Training<'a> {
             fingerprint,
             observer: self.observer,
         };
-        let learnt = recipe.train(&set, journal).map_err(|error| PipelineError::from(error).during(Run::Training))?;
+        let learnt = recipe.train(&set, journal).map_err(|error| PipelineError::from(error).during(Run::Training));
+        skipped.extend(set.gone.into_skipped());
+        // Too many that are gone end the training by an error that says less.
+        settings.data.judge(skipped.len() as u64, all as u64, &skipped)?;
+        let learnt = learnt?;
         let (config, seed) = (stored_config(settings), settings.train.seed);
         let checkpoint = learnt.into_checkpoint(config, seed, &self.backbone, collection_hash);
         if let Some(verdict) = checkpoint.header.verdict().filter(|verdict| !verdict.trusted) {
             self.observer.observe(Event::Warning(verdict.sentence));
         }
-        Ok(checkpoint)
+        Ok((checkpoint, skipped))
     }
 
-    /// The header of the checkpoint at `path`, if it is what this run would give.
-    fn finished_before(&self, path: &Path, prepared: &Prepared) -> Result<Option<CheckpointHeader>, PipelineError> {
+    /// The header of the checkpoint at `path`, if it is what this run would give, or what one gave that began with the
+    /// images of `earlier`.
+    fn finished_before(
+        &self,
+        path: &Path,
+        prepared: &Prepared,
+        earlier: Option<&Roster>,
+    ) -> Result<Option<CheckpointHeader>, PipelineError> {
         if !path.exists() {
             return Ok(None);
         }
         let header = read_checkpoint(path)?.0.header;
         let same = header.config == stored_config(self.resolved.settings())
-            && header.collection_hash == prepared.collection_hash
+            && (header.collection_hash == prepared.collection_hash
+                || earlier.is_some_and(|earlier| header.collection_hash == collection_hash(earlier.contents())))
             && header.backbone_hash == self.backbone.hash;
         Ok(same.then_some(header))
     }
+}
+
+/// Identifies a collection by the content of its images.
+fn collection_hash(contents: impl Iterator<Item = blake3::Hash>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for content in contents {
+        hasher.update(content.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// An item with its number in the dataset.
@@ -380,34 +414,5 @@ impl<I: ImageItem> ImageItem for Numbered<I> {
 
     fn path(&self) -> Option<&Path> {
         self.item.path()
-    }
-}
-
-impl TrainSummary {
-    fn new(checkpoint: PathBuf, skipped: Vec<SkippedFile>, header: &CheckpointHeader, already_finished: bool) -> Self {
-        TrainSummary {
-            checkpoint,
-            skipped,
-            objects: (&header.objects).into(),
-            teacher: header.teacher.as_ref().map(Into::into),
-            parts: header.parts.as_ref().map(Into::into),
-            background_parts: header.background_parts.as_ref().map(Into::into),
-            diagnostics: header.diagnostics.clone(),
-            verdict: header.verdict(),
-            already_finished,
-        }
-    }
-}
-
-impl From<&TrainedStage> for StageSummary {
-    fn from(stage: &TrainedStage) -> Self {
-        let best = stage.best_epoch.checked_sub(1).and_then(|index| stage.curve.get(index));
-        StageSummary {
-            images: stage.images,
-            epochs: stage.curve.len(),
-            best_epoch: stage.best_epoch,
-            held_out_loss: best.map_or(f64::NAN, |point| point.held_out_loss),
-            collapsed: stage.collapsed,
-        }
     }
 }
