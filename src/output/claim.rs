@@ -38,7 +38,7 @@ pub(super) fn check(root: &Path, manifest: Option<&Manifest>, claims: &[Claim]) 
         let path = root.join(&claim.name);
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(error) if says_absent(&error) => continue,
             Err(source) => return Err(OutputError::Read { path, source }),
         };
         let known = manifest.and_then(|manifest| manifest.get(&claim.name));
@@ -78,13 +78,18 @@ pub enum FileState {
     Changed,
 }
 
+/// Whether an error says that there is no file, as there cannot be one whose name is too long.
+pub fn says_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
+}
+
 /// The state of a file whose contents have been any of these (blake3). Other contents are changed ones if the file is whole,
 /// which `is_whole` tells, or else the extension.
 pub fn file_state(path: &Path, contents: &[String], is_whole: Option<fn(&Path) -> bool>) -> io::Result<FileState> {
     let mut hasher = blake3::Hasher::new();
     match File::open(path) {
         Ok(mut file) => drop(io::copy(&mut file, &mut hasher)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileState::Absent),
+        Err(error) if says_absent(&error) => return Ok(FileState::Absent),
         Err(error) => return Err(error),
     };
     let hash = hasher.finalize().to_hex();

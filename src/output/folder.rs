@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::OutputError;
 use super::atomic::{TemporaryFile, sync_folder};
-use super::claim::{Claim, check};
+use super::claim::{Claim, check, says_absent};
 use crate::event::{Event, Observer};
 use crate::manifest::{self, Made, Manifest};
 
@@ -121,7 +121,7 @@ impl OutputFolder {
                 let mut manifest = held(&self.manifest);
                 if manifest.forget(&name) { self.keep(&manifest) } else { Ok(()) }
             }
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed(source)),
+            Err(source) if !says_absent(&source) => Err(failed(source)),
             Err(_) => Ok(()),
         }
     }

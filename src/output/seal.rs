@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-use super::claim::FileState;
+use super::claim::{FileState, says_absent};
 use crate::pixels::{self, DecodeLimits};
 
 /// A file format that has room for a seal.
@@ -83,7 +83,7 @@ impl Sealed {
         match path.symlink_metadata() {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Ok(FileState::Changed),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileState::Absent),
+            Err(error) if says_absent(&error) => return Ok(FileState::Absent),
             Err(error) => return Err(error),
         }
         Ok(self.state_of(&fs::read(path)?))

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ResultsFolder, SaveKinds};
-use crate::output::{FileState, Sealed};
+use crate::output::{FileState, Sealed, says_absent};
 
 /// A kind of file of which every image has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn yolo_state(path: &Path, checksum: Option<&str>) -> io::Result<FileState> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => {}
         Ok(_) => return Ok(FileState::Changed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FileState::Absent),
+        Err(error) if says_absent(&error) => return Ok(FileState::Absent),
         Err(error) => return Err(error),
     }
     let Ok(text) = String::from_utf8(fs::read(path)?) else { return Ok(FileState::Damaged) };

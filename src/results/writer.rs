@@ -112,7 +112,7 @@ impl Results {
                         Ok(false)
                     }
                     Ok(_) => Ok(self.state(kind, record)? == FileState::Changed),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                    Err(error) if output::says_absent(&error) => Ok(false),
                     Err(error) => Err(error),
                 }
             };

@@ -161,6 +161,9 @@ fn the_second_run_waits_for_the_first_or_is_refused() {
     assert_eq!(fs::read_dir(out.join(".deepcut/tmp")).unwrap().count(), 0);
 }
 
+/// What happens to the bytes of a file.
+type Damage = fn(&mut Vec<u8>);
+
 #[test]
 fn done_means_intact_and_a_rerun_mends_just_what_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,7 +171,7 @@ fn done_means_intact_and_a_rerun_mends_just_what_is_damaged() {
     expect(0, &infer(&ckpt, &data, &out));
     assert!(expect(0, &["verify", path_text(&out)]).contains("as written"));
     let whole = listing(&out);
-    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("a flipped bit", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 4;

@@ -90,7 +90,7 @@ impl<'a> TaughtGraphs<'a> {
     pub fn agreement_of_some(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {
         let of_one = |index| -> Result<_, LoadError> {
             let (Some(graph), Some(image)) = (self.set.load(index)?, self.set.image(index)?) else { return Ok(None) };
-            let targets = self.answer(&graph, &*image);
+            let targets = self.answer(&graph, &image);
             Ok(self.agreement(&Taught { graph, targets, kept: false }))
         };
         let mut found = Vec::new();
@@ -124,7 +124,7 @@ impl<'a> TaughtGraphs<'a> {
             return Ok(Some(Taught { graph, targets, kept: true }));
         }
         let Some(image) = self.set.image(index)? else { return Ok(None) };
-        let targets = self.answer(&graph, &*image);
+        let targets = self.answer(&graph, &image);
         let kept = self.set.keep(&key, &bytes_from_floats(&targets))?;
         Ok(Some(Taught { graph, targets, kept }))
     }

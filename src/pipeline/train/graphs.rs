@@ -111,7 +111,7 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
             return Ok(Some(graph));
         }
         let Some(image) = self.decoded(index)? else { return Ok(None) };
-        let graph = self.graphs.of(&*image);
+        let graph = self.graphs.of(&image);
         if self.cache.contains(&self.images[index].content) {
             // What is there is damaged.
             self.cache.put(&self.images[index].content, &graph.to_bytes())?;
