@@ -181,7 +181,7 @@ fn threads_that_the_system_refuses_are_an_error() {
     if is_root {
         let locked = folder.path().join("locked.safetensors");
         fs::copy(&checkpoint, &locked).unwrap();
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
         let output = limited(100, &["infer", "--ckpt", path_text(&locked), "--data", data, "--out", out]);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{error}");
