@@ -76,8 +76,8 @@ pub struct SkippedFile {
 /// The reason with the path before it; some reasons are about a path and name it themselves.
 impl std::fmt::Display for SkippedFile {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let path = self.path.display().to_string();
-        match self.reason.contains(&path) {
+        let path = names::text(self.path.as_os_str());
+        match self.reason.contains(&path) || self.reason.contains(&self.path.display().to_string()) {
             true => formatter.write_str(&self.reason),
             false => write!(formatter, "{path}: {}", self.reason),
         }

@@ -30,6 +30,11 @@ pub fn open_ordinary(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether an error says that there is no file, as there cannot be one whose name is too long.
+pub fn says_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
+}
+
 /// Reads a whole file of at most `most_bytes`; a larger one is an error of the kind [`io::ErrorKind::FileTooLarge`].
 pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;

@@ -9,18 +9,24 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
+
 /// The folder, inside an output folder, with all that runs keep about it.
 pub const FOLDER: &str = ".deepcut";
 
 /// The name of the record in it.
 pub const FILE: &str = "manifest.json";
 const FORMAT: u32 = 1;
+/// Contents that are known of one file.
+const MOST_CONTENTS: usize = 16;
+/// No record is as large: the names in it are those of kinds of files.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// The names that runs have claimed in one output folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     format: u32,
-    /// The commands that have written here.
+    /// The commands that have written here, for people.
     commands: BTreeSet<String>,
     /// By their paths relative to the folder, `/` between parts.
     made: BTreeMap<String, Made>,
@@ -58,11 +64,12 @@ impl Manifest {
     /// # Errors
     /// If it cannot be read, or is none of this version's.
     pub fn read(out: &Path) -> io::Result<Option<Manifest>> {
-        let bytes = match std::fs::read(Manifest::path(out)) {
+        let path = Manifest::path(out);
+        // It may lie in a folder that is only searched for images: what is no file there is not opened.
+        let read = || files::read_rest(files::open_ordinary(&path)?, MOST_BYTES, 0);
+        let bytes = match read() {
             Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
+            Err(error) if files::says_absent(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
@@ -105,9 +112,16 @@ impl Manifest {
         if let Some(Made::File(contents)) = self.made.get_mut(name) {
             contents.retain(|known| *known != content);
             contents.push(content);
-            // The one before is on the disk until the rename, and after a crash in between.
-            let surplus = contents.len().saturating_sub(2);
-            contents.drain(..surplus);
+            // Those before: one is on the disk until the rename, and others were to be there if renames failed.
+            let surplus = contents.len().saturating_sub(MOST_CONTENTS);
+            contents.drain(1..1 + surplus);
+        }
+    }
+
+    /// Says that a claimed file has this content now.
+    pub fn settle(&mut self, name: &str, content: &blake3::Hash) {
+        if let Some(Made::File(contents)) = self.made.get_mut(name) {
+            *contents = vec![content.to_hex().to_string()];
         }
     }
 
@@ -139,8 +153,19 @@ mod tests {
         let (mut manifest, contents) = (Manifest::default(), [b"1", b"2", b"3"].map(|text| blake3::hash(text)));
         manifest.claim("coco.json", Made::File(Vec::new()));
         contents.iter().for_each(|content| manifest.expect("coco.json", content));
-        let last = contents[1..].iter().map(|content| content.to_hex().to_string()).collect();
-        assert_eq!(manifest.get("coco.json"), Some(&Made::File(last)));
+        let all = contents.iter().map(|content| content.to_hex().to_string()).collect();
+        assert_eq!(manifest.get("coco.json"), Some(&Made::File(all)), "no rename is known to have succeeded");
+        manifest.settle("coco.json", &contents[2]);
+        assert_eq!(manifest.get("coco.json"), Some(&Made::File(vec![contents[2].to_hex().to_string()])));
+        for number in 0..3 * MOST_CONTENTS {
+            manifest.expect("coco.json", &blake3::hash(&number.to_le_bytes()));
+        }
+        let Some(Made::File(known)) = manifest.get("coco.json") else { panic!("a file") };
+        assert_eq!(
+            (known.len(), &known[0]),
+            (MOST_CONTENTS, &contents[2].to_hex().to_string()),
+            "that on the disk stays known"
+        );
 
         let out = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(out.path()).unwrap(), None);

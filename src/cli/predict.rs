@@ -57,7 +57,7 @@ enum SaveArgument {
     Report,
     /// One coco.json with masks and boxes
     Coco,
-    /// Boxes as text files, below yolo/
+    /// Boxes as text files, below yolo/, with masks
     Yolo,
     /// Boxes as XML files, below voc/
     Voc,
@@ -70,8 +70,8 @@ impl PredictArguments {
             data: self.data.clone(),
             out: self.out.clone(),
             save: SaveKinds {
-                // The report's pictures are drawn from masks.
-                masks: saves(SaveArgument::Masks) || saves(SaveArgument::Report),
+                // The report's pictures are drawn from masks, and YOLO's text is known for a run's by what its mask says.
+                masks: [SaveArgument::Masks, SaveArgument::Report, SaveArgument::Yolo].into_iter().any(saves),
                 overlays: saves(SaveArgument::Overlays),
                 saliency: saves(SaveArgument::Saliency),
                 report: saves(SaveArgument::Report),

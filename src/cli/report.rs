@@ -7,7 +7,7 @@ use deepcut::event::{EpochReport, Event, Observer, Phase, Plan, SkippedFile};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::errors::with_flags;
-use super::{TalkArguments, complain, interrupt, say};
+use super::{TalkArguments, complain, interrupt, printable, say};
 
 /// The progress bar of the run's phase; whoever ends the program clears it.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -38,7 +38,7 @@ impl Reporter {
     pub fn line(&self, text: &str) {
         if !self.arguments.quiet && !self.arguments.json {
             // The run's result matters more than its story.
-            self.beside_bar(|| drop(say(text)));
+            self.beside_bar(|| drop(say(&printable(text))));
         }
     }
 
@@ -100,7 +100,7 @@ impl Observer for Reporter {
             Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {}", with_flags(&text)))),
             Event::Skipped { path, reason } => {
                 // One line for an image, whatever its name is.
-                let skipped = SkippedFile { path, reason }.to_string().replace('\n', "\\n");
+                let skipped = with_flags(&SkippedFile { path, reason }.to_string()).replace('\n', "\\n");
                 self.beside_bar(|| complain(&format!("skipped: {skipped}")));
             }
             Event::Epoch(report) => {

@@ -11,8 +11,9 @@ use super::{Done, Reporter, TalkArguments, counted};
 /// Check that everything in an output folder is as it was written
 ///
 /// Holds every mask, picture, annotation, table and checkpoint that runs have left in OUT against its checksum, and lists what
-/// is missing, damaged or changed. To mend it, repeat the command that wrote it: only that is made again. Exit code 0 if
-/// all is well, 4 if not.
+/// is missing, damaged or changed. To mend it, repeat the command that wrote it: only what is missing or damaged is made
+/// again; what is whole and yet changed may be somebody's work and has to be moved away first. Exit code 0 if all is well,
+/// 4 if not.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
     /// The folder that was the output of train, infer, segment or cluster

@@ -1,9 +1,9 @@
 //! The images of a folder and its sub-folders, in order.
 
 use std::error::Error as _;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::{io, iter};
 
 use ignore::{DirEntry, WalkBuilder};
 
@@ -17,6 +17,7 @@ pub(super) fn walk(
     own_results: OwnResults,
 ) -> impl Iterator<Item = Result<Found, DatasetError>> + Send + use<> {
     let root = root.to_path_buf();
+    let passed_over = own_results.passed_over();
     let own_results = Mutex::new(own_results);
     WalkBuilder::new(&root)
         .hidden(true)
@@ -39,6 +40,12 @@ pub(super) fn walk(
             Ok(entry) => found(&root, entry),
             Err(error) => walk_error(&root, error).map(Err),
         })
+        // After the walk, which only then knows all of them.
+        .chain(iter::from_fn(move || {
+            let mut passed_over = passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+            let (path, source) = passed_over.unreadable.pop_front()?;
+            Some(Err(DatasetError::OwnResults { path, source }))
+        }))
 }
 
 /// The entry, if it is an image.

@@ -31,6 +31,12 @@ pub enum DatasetError {
     #[error("{} has the name of an image and is {kind}; rename or remove it", shown(path))]
     NoFile { path: PathBuf, kind: &'static str },
 
+    #[error(
+        "{} does not tell what in its folder is deepcut's ({source}), so that no image was taken from there; mend or remove it",
+        shown(path)
+    )]
+    OwnResults { path: PathBuf, source: io::Error },
+
     #[error("cannot use all ignore files of {}: {reason}; correct the pattern", shown(path))]
     IgnoreFile { path: PathBuf, reason: String },
 }
@@ -51,6 +57,7 @@ impl DatasetError {
             | Self::NotAList { path, .. }
             | Self::NoFileName { path, .. }
             | Self::NoFile { path, .. }
+            | Self::OwnResults { path, .. }
             | Self::IgnoreFile { path, .. } => path,
         }
     }

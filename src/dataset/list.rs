@@ -1,6 +1,6 @@
 //! Text files that list images, one path per line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -73,22 +73,39 @@ fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
     found.sort_by(|a, b| a.relative.cmp(&b.relative).then_with(|| key(a).cmp(&key(b))));
     let mut kept: Vec<Found> = Vec::with_capacity(found.len());
     let mut others = Vec::new();
-    // Files at one place: the first has been kept, the rest are among the others.
-    let (mut first, mut rest) = (0, 0);
+    // The files at the place of the entry that was kept last, once there is a second entry for it.
+    let mut files_here: HashSet<PathBuf> = HashSet::new();
     for entry in found {
-        if kept.last().is_none_or(|last| last.relative != entry.relative) {
-            (first, rest) = (kept.len(), others.len());
-            kept.push(entry);
-        } else if !kept[first..].iter().chain(&others[rest..]).any(|known| is_same_file(&known.path, &entry.path)) {
-            others.push(entry);
+        match kept.last() {
+            Some(last) if last.relative == entry.relative => {
+                if files_here.is_empty() {
+                    files_here.insert(real_path(&last.path));
+                }
+                if files_here.insert(real_path(&entry.path)) {
+                    others.push(entry);
+                }
+            }
+            _ => {
+                files_here.clear();
+                kept.push(entry);
+            }
         }
     }
     if others.is_empty() {
         return kept;
     }
     let mut taken: BTreeSet<PathBuf> = kept.iter().map(|entry| entry.relative.clone()).collect();
+    let mut last = (PathBuf::new(), 1);
     for Found { path, relative } in others {
-        let free = (2..).map(|number| numbered(&relative, number)).find(|place| taken.insert(place.clone()));
+        // They come place by place.
+        if last.0 != relative {
+            last = (relative.clone(), 1);
+        }
+        let free = (last.1 + 1..).map(|number| (number, numbered(&relative, number)));
+        let free = free.into_iter().find(|(_, place)| taken.insert(place.clone())).map(|(number, place)| {
+            last.1 = number;
+            place
+        });
         kept.push(Found { path, relative: free.unwrap_or(relative) });
     }
     kept.sort_by(|a, b| a.relative.cmp(&b.relative));
@@ -153,8 +170,9 @@ fn without_dots(path: &Path) -> PathBuf {
     kept.into_iter().collect()
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+/// A file's own path, whatever links lead to it; the given one where it cannot be told.
+fn real_path(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 #[cfg(test)]

@@ -23,10 +23,8 @@ pub use error::DatasetError;
 pub use sample::{SampleConfig, TooManyBad};
 
 use crate::names;
-pub use own_results::PassedOver;
-
 use list::ImageList;
-use own_results::OwnResults;
+use own_results::{OwnResults, PassedOver};
 use places::Places;
 
 /// The extensions of image files, in lower case; a file's own may be in any case.
@@ -138,9 +136,11 @@ impl Collection {
         found.map(move |found| found.map(|Found { path, relative }| places.record(path, relative)))
     }
 
-    /// What the search for [`Collection::records`] that began last has passed over so far because runs have written it.
-    pub fn passed_over(&self) -> PassedOver {
-        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// In how many folders the search for [`Collection::records`] that began last has passed over what runs have written
+    /// there, so far, and the first of them.
+    pub fn passed_over(&self) -> (u64, Option<PathBuf>) {
+        let passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        (passed_over.folders, passed_over.first.clone())
     }
 
     fn index(&self) -> &[Record] {

@@ -1,5 +1,6 @@
 //! Passing over what runs have written into the folder that is searched: results are no input.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::manifest::Manifest;
 
 /// The output folders in which a search has passed over results.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub struct PassedOver {
     pub folders: u64,
     /// The first of them.
     pub first: Option<PathBuf>,
-    /// The first folder whose record of what runs have made cannot be read, so that all in it was passed over, and why.
-    pub unreadable: Option<(PathBuf, io::ErrorKind, String)>,
+    /// Folders whose record of what runs have made cannot be read, so that all in them was passed over, and why.
+    pub(super) unreadable: VecDeque<(PathBuf, io::Error)>,
 }
 
 /// Knows along a walk what runs have made.
@@ -46,6 +47,11 @@ impl OwnResults {
         OwnResults { above: Vec::new(), passed_over }
     }
 
+    /// Where is said what was passed over.
+    pub fn passed_over(&self) -> Arc<Mutex<PassedOver>> {
+        Arc::clone(&self.passed_over)
+    }
+
     /// Whether runs have made the file or folder at `path`; a walk asks depth first.
     pub fn include(&mut self, path: &Path) -> bool {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
@@ -56,8 +62,7 @@ impl OwnResults {
                 Ok(Some(manifest)) => Made::Listed(manifest),
                 Err(error) => {
                     let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
-                    let why = || (parent.to_path_buf(), error.kind(), error.to_string());
-                    passed_over.unreadable.get_or_insert_with(why);
+                    passed_over.unreadable.push_back((Manifest::path(parent), error));
                     Made::Unknown
                 }
             };
@@ -69,7 +74,7 @@ impl OwnResults {
             Made::Listed(manifest) => name.to_str().is_some_and(|name| manifest.get(name).is_some()),
             Made::Unknown => true,
         };
-        if own && !above.counted {
+        if own && !above.counted && !matches!(above.made, Made::Unknown) {
             above.counted = true;
             let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
             passed_over.folders += 1;

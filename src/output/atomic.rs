@@ -1,7 +1,7 @@
 //! Files that are either complete or not there.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +52,7 @@ impl TemporaryFile {
         loop {
             let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{TEMPORARY_START}{}-{serial}{TEMPORARY_END}", process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => {
                     // Before the lock another process may have taken the file for a dead one's. Where a file system knows no
                     // locks, nobody takes any.
@@ -79,9 +79,12 @@ impl TemporaryFile {
     }
 
     /// blake3 of the bytes so far, which must be synced.
-    pub(super) fn hash(&self) -> io::Result<blake3::Hash> {
+    pub(super) fn hash(&mut self) -> io::Result<blake3::Hash> {
+        // Through the same handle: where locks are mandatory, no other may read.
+        let file = self.writer.get_mut();
+        file.rewind()?;
         let mut hasher = blake3::Hasher::new();
-        io::copy(&mut File::open(&self.path)?, &mut hasher)?;
+        io::copy(file, &mut hasher)?;
         Ok(hasher.finalize())
     }
 

@@ -58,7 +58,8 @@ impl Cache {
     /// written. Nobody else may use the folder meanwhile. What lies there besides entries is left alone.
     pub fn open(root: &Path, settings: &blake3::Hash, config: &CacheConfig) -> io::Result<Cache> {
         let folder = root.join(&settings.to_hex()[..SETTINGS_DIGITS]);
-        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(root)?;
+        create_folder(&folder)?;
         let mut used_bytes = 0;
         let mut foreign: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
         for path in folders_of_digits(root, SETTINGS_DIGITS)? {
@@ -104,7 +105,7 @@ impl Cache {
         }
         let path = self.path(content);
         let parent = path.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(parent)?;
+        create_folder(parent)?;
         // Not synced to the disk: an entry lost or torn in a power cut is noticed by its checksum and made again.
         let mut file = tempfile::Builder::new().prefix(TEMPORARY_START).tempfile_in(parent)?;
         let header = self.header(content);
@@ -141,6 +142,14 @@ impl Cache {
     fn path(&self, content: &blake3::Hash) -> PathBuf {
         let name = content.to_hex();
         self.folder.join(&name[..ENTRIES_DIGITS]).join(name.as_str())
+    }
+}
+
+/// Creates a folder, or finds it; a link in its place is an error.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.symlink_metadata()?.is_dir() => Ok(()),
+        result => result,
     }
 }
 

@@ -1,10 +1,11 @@
 //! Whether what lies where a run will write was made by a run.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::OutputError;
+use crate::files::says_absent;
 use crate::manifest::{Made, Manifest};
 
 /// A name below an output folder that a run will write.
@@ -78,11 +79,6 @@ pub enum FileState {
     Changed,
 }
 
-/// Whether an error says that there is no file, as there cannot be one whose name is too long.
-pub fn says_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
-}
-
 /// The state of a file whose contents have been any of these (blake3). Other contents are changed ones if the file is whole,
 /// which `is_whole` tells, or else the extension.
 pub fn file_state(path: &Path, contents: &[String], is_whole: Option<fn(&Path) -> bool>) -> io::Result<FileState> {
@@ -100,13 +96,15 @@ pub fn file_state(path: &Path, contents: &[String], is_whole: Option<fn(&Path) -
     Ok(if whole { FileState::Changed } else { FileState::Damaged })
 }
 
-/// Whether a text is a whole one: it is UTF-8 with something in it, and JSON where its extension says so.
+/// Whether nothing that happens by chance explains what a text is: it has something in it, no zero bytes, and does not end
+/// within a JSON value where its extension says that it is JSON.
 fn is_whole_text(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let Ok(file) = File::open(path) else { return true };
     let mut reader = BufReader::new(file);
     if extension == "json" {
-        return serde_json::from_reader::<_, serde::de::IgnoredAny>(reader).is_ok();
+        let ends_early = |error: serde_json::Error| error.is_eof();
+        return !serde_json::from_reader::<_, serde::de::IgnoredAny>(reader).is_err_and(ends_early) && !has_zeros(path);
     }
     let (mut line, mut any) = (Vec::new(), false);
     loop {
@@ -116,10 +114,14 @@ fn is_whole_text(path: &Path) -> bool {
             Ok(_) => any = true,
             Err(_) => return true,
         }
-        let Ok(text) = str::from_utf8(&line) else { return false };
-        let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-        if text.contains('\0') || (extension == "jsonl" && !is_json()) {
+        let ends_early = || serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_err_and(|error| error.is_eof());
+        if line.contains(&0) || (extension == "jsonl" && ends_early()) {
             return false;
         }
     }
+}
+
+fn has_zeros(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    BufReader::new(file).bytes().any(|byte| byte.is_ok_and(|byte| byte == 0))
 }

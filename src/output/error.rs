@@ -37,7 +37,7 @@ pub enum OutputError {
     )]
     Manifest { path: PathBuf, source: io::Error },
 
-    #[error("process {process} is writing to {}; repeat the command when it has finished", path.display())]
+    #[error("{process} is writing to {}; repeat the command when it has finished", path.display())]
     InUse { path: PathBuf, process: String },
 
     #[error("interrupted while waiting for the output folder")]

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::OutputError;
 use super::atomic::{TemporaryFile, sync_folder};
-use super::claim::{Claim, check, says_absent};
+use super::claim::{Claim, check};
 use crate::event::{Event, Observer};
+use crate::files::says_absent;
 use crate::manifest::{self, Made, Manifest};
 
 const LOCK: &str = "lock";
@@ -27,8 +28,10 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 pub struct OutputFolder {
     root: PathBuf,
     manifest: Mutex<Manifest>,
-    /// Whether the manifest is on the disk.
+    /// Whether the manifest is on the disk, but for contents that files no longer have.
     kept: AtomicBool,
+    /// Whether it knows contents of files that were renamed away, which may go once the names are durable.
+    outdated: AtomicBool,
     unsynced: Mutex<Unsynced>,
     _lock: File,
 }
@@ -58,10 +61,18 @@ impl OutputFolder {
     ) -> Result<OutputFolder, OutputError> {
         check(root, read_manifest(root)?.as_ref(), claims)?;
         let own = root.join(manifest::FOLDER);
-        if own.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-            return Err(OutputError::Foreign { path: own });
-        }
         let temporary = own.join(TEMPORARY);
+        // What lies behind links is elsewhere, and nobody's to remove.
+        for (path, is_ours) in [
+            (&own, fs::Metadata::is_dir as fn(&fs::Metadata) -> bool),
+            (&temporary, fs::Metadata::is_dir),
+            (&own.join(LOCK), fs::Metadata::is_file),
+            (&own.join(manifest::FILE), fs::Metadata::is_file),
+        ] {
+            if path.symlink_metadata().is_ok_and(|metadata| !is_ours(&metadata)) {
+                return Err(OutputError::Foreign { path: path.clone() });
+            }
+        }
         fs::create_dir_all(&temporary).map_err(|source| OutputError::CreateFolder { path: root.into(), source })?;
         let lock = lock(root, &own.join(LOCK), wait, observer)?;
         // Whoever left something here is dead: the lock is ours.
@@ -75,6 +86,7 @@ impl OutputFolder {
         Ok(OutputFolder {
             root: root.to_path_buf(),
             kept: AtomicBool::new(known.as_ref() == Some(&manifest)),
+            outdated: AtomicBool::new(false),
             manifest: Mutex::new(manifest),
             unsynced: Mutex::new(Unsynced { folders: BTreeSet::new(), last_sync: Instant::now() }),
             _lock: lock,
@@ -151,7 +163,7 @@ impl OutputFolder {
             match path.symlink_metadata() {
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => return Err(OutputError::Foreign { path }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if says_absent(&error) => {
                     match fs::create_dir(&path) {
                         // Another thread was faster.
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -171,6 +183,12 @@ impl OutputFolder {
 
     /// Makes everything that was written and removed durable.
     pub fn sync(&self) -> Result<(), OutputError> {
+        self.sync_folders()?;
+        let manifest = held(&self.manifest);
+        if self.outdated.load(Ordering::Acquire) { self.keep(&manifest) } else { Ok(()) }
+    }
+
+    fn sync_folders(&self) -> Result<(), OutputError> {
         let folders = std::mem::take(&mut held(&self.unsynced).folders);
         folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|source| OutputError::write(folder, source)))
     }
@@ -206,6 +224,10 @@ impl OutputFolder {
 
     /// Writes the record, for good.
     fn keep(&self, manifest: &Manifest) -> Result<(), OutputError> {
+        if self.outdated.swap(false, Ordering::AcqRel) {
+            // Until then a power cut can bring back files with the contents that this record no longer knows.
+            self.sync_folders()?;
+        }
         self.keep_beside(manifest::FILE, &manifest.to_bytes())?;
         self.kept.store(true, Ordering::Release);
         Ok(())
@@ -262,15 +284,22 @@ impl PendingFile<'_> {
         self.temporary.sync().map_err(failed)?;
         let name = folder.names_of(&self.target).next().unwrap_or_default();
         let mut manifest = held(&folder.manifest);
+        let mut content = None;
         if let Some(Made::File(_)) = manifest.get(&name) {
+            let hash = self.temporary.hash().map_err(failed)?;
             let known = manifest.clone();
-            manifest.expect(&name, &self.temporary.hash().map_err(failed)?);
+            manifest.expect(&name, &hash);
             if *manifest != known {
                 folder.keep(&manifest)?;
             }
+            content = Some(hash);
         }
         drop(manifest);
         self.temporary.rename(&self.target).map_err(failed)?;
+        if let Some(content) = content {
+            held(&folder.manifest).settle(&name, &content);
+            folder.outdated.store(true, Ordering::Release);
+        }
         folder.renamed(&self.target)
     }
 }
@@ -309,7 +338,11 @@ fn lock(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observe
         }
         let mut process = String::new();
         let _ = file.rewind().and_then(|()| Read::by_ref(&mut file).take(20).read_to_string(&mut process));
-        let process = process.trim().to_string();
+        // Between its lock and its number, and where locked files cannot be read, nothing is known of it.
+        let process = match process.trim() {
+            "" => "another process".to_string(),
+            number => format!("process {number}"),
+        };
         if wait.is_some_and(|wait| began.elapsed() >= wait) {
             return Err(OutputError::InUse { path: root.to_path_buf(), process });
         }
@@ -319,7 +352,7 @@ fn lock(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observe
         if !told {
             told = true;
             observer.observe(Event::Warning(format!(
-                "process {process} is writing to {}; waiting until it has finished",
+                "{process} is writing to {}; waiting until it has finished",
                 root.display()
             )));
         }

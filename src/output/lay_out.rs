@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Claim, FileState, OutputError, OutputFolder};
 use crate::error::ErrorKind;
+use crate::files::says_absent;
 use crate::manifest;
 
 /// How images come into the folders of their clusters.
@@ -81,25 +82,7 @@ impl LayOut {
         if folder.symlink_metadata().is_err() {
             return Ok(());
         }
-        let failed = |source| LayOutError::Failed { path: folder.clone(), source };
-        let placed = read_list(out).map_err(failed)?;
-        let mut folders = vec![folder.clone()];
-        while let Some(inner) = folders.pop() {
-            let mut entries = fs::read_dir(inner).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
-            entries.sort_by_key(fs::DirEntry::file_name);
-            for entry in entries {
-                let path = entry.path();
-                if entry.file_type().map_err(failed)?.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let known = path.strip_prefix(&folder).ok().and_then(|inside| placed.get(inside.as_os_str()));
-                if known.is_none() || known != Placed::at(&path).map_err(failed)?.as_ref() {
-                    return Err(OutputError::Foreign { path }.into());
-                }
-            }
-        }
-        Ok(())
+        check(&folder, out)
     }
 
     /// The images that are not where they were laid out, or not as they then were; none where nothing was laid out.
@@ -110,7 +93,7 @@ impl LayOut {
             match Placed::at(&out.join(&place)) {
                 Ok(found) if found.as_ref() == Some(&placed) => {}
                 Ok(_) => faults.push((place, FileState::Changed)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => faults.push((place, FileState::Absent)),
+                Err(error) if says_absent(&error) => faults.push((place, FileState::Absent)),
                 Err(error) => return Err(error),
             }
         }
@@ -146,7 +129,7 @@ impl LayOut {
             let parent = target.parent().unwrap_or(&unfinished);
             fs::create_dir_all(parent).map_err(failed(parent))?;
             match self {
-                LayOut::Copy => fs::copy(file, &target).map(drop),
+                LayOut::Copy => fs::copy(file, &target).and_then(|_| File::open(&target)?.sync_all()),
                 LayOut::Link => fs::canonicalize(file).and_then(|file| link(&file, &target)),
             }
             .map_err(failed(&target))?;
@@ -157,6 +140,11 @@ impl LayOut {
         }
         if folder.symlink_metadata().is_ok() {
             fs::rename(&folder, &old).map_err(failed(&folder))?;
+            // Laying out takes its time, in which somebody may have added something.
+            if let Err(error) = check(&old, out.root()) {
+                fs::rename(&old, &folder).map_err(failed(&folder))?;
+                return Err(error);
+            }
         }
         // Between the folders: killed here, the next run finds none, and no list of another one.
         out.keep_beside(LIST, list.as_bytes())?;
@@ -164,6 +152,29 @@ impl LayOut {
         out.renamed(&folder)?;
         remove(&old).map_err(failed(&old))
     }
+}
+
+/// Refuses a folder in which something is not as a run laid it out in `out`.
+fn check(folder: &Path, out: &Path) -> Result<(), LayOutError> {
+    let failed = |source| LayOutError::Failed { path: folder.to_path_buf(), source };
+    let placed = read_list(out).map_err(failed)?;
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(inner) = folders.pop() {
+        let mut entries = fs::read_dir(inner).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let known = path.strip_prefix(folder).ok().and_then(|inside| placed.get(inside.as_os_str()));
+            if known.is_none() || known != Placed::at(&path).map_err(failed)?.as_ref() {
+                return Err(OutputError::Foreign { path }.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What was laid out in `out`, by the places in the folder.

@@ -1,7 +1,7 @@
 //! Seals: a file of results carries the checksum of its own bytes, so that it can be known for what it is anywhere.
 //!
-//! The seal is the word `deepcut-seal` and the first 16 hexadecimal digits of the blake3 of all other bytes of the file. It
-//! stands where its format has room for remarks: in a text chunk ahead of the end of a PNG, in a comment of a JPEG, in a
+//! The seal is the word `deepcut-seal`, the first 16 hexadecimal digits of the blake3 of all other bytes of the file, and 8 of
+//! the number of these bytes. It stands where its format has room for remarks: in a text chunk ahead of the end of a PNG, in a comment of a JPEG, in a
 //! comment after the document of an XML file.
 
 use std::fs::{self, File};
@@ -9,8 +9,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-use super::claim::{FileState, says_absent};
-use crate::pixels::{self, DecodeLimits};
+use super::claim::FileState;
+use crate::files::says_absent;
+use crate::pixels::{self, DecodeError, DecodeLimits};
 
 /// A file format that has room for a seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,9 @@ pub enum Sealed {
 }
 
 const KEYWORD: &[u8] = b"deepcut-seal";
-const DIGITS: usize = 16;
+const HASH_DIGITS: usize = 16;
+/// Those of the checksum and those of the length.
+const DIGITS: usize = HASH_DIGITS + 8;
 /// Keyword, one byte, digits.
 const TEXT: usize = KEYWORD.len() + 1 + DIGITS;
 const PNG_END: usize = 12;
@@ -48,8 +51,9 @@ impl Sealed {
         for part in parts {
             hasher.update(part);
         }
-        let hex = hasher.finalize().to_hex();
-        let digits = &hex.as_bytes()[..DIGITS];
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let digits = format!("{}{:08x}", &hasher.finalize().to_hex()[..HASH_DIGITS], length as u32);
+        let digits = digits.as_bytes();
         match self {
             Sealed::Png => {
                 // In a text chunk a zero byte stands between keyword and text.
@@ -115,18 +119,21 @@ impl Sealed {
         let whole = match self {
             // The format has checksums of its own: what decodes was not damaged by chance.
             Sealed::Png => is_whole_png(bytes) || !self.is_recognisable(bytes),
-            // Programs that write the picture anew leave out the seal or put it elsewhere.
-            Sealed::Jpeg => {
-                found.is_none()
-                    && (pixels::decode(bytes, &DecodeLimits::default()).is_ok() || !self.is_recognisable(bytes))
-            }
+            // The format has none. Programs that write a picture anew may keep its comments, but hardly ever its length.
+            Sealed::Jpeg => match found {
+                Some(seal) => {
+                    let length = format!("{:08x}", (bytes.len() - seal.len()) as u32);
+                    !bytes[seal].ends_with(length.as_bytes()) && is_whole_jpeg(bytes)
+                }
+                None => is_whole_jpeg(bytes) || !self.is_recognisable(bytes),
+            },
             // Text of a run that has lost its end is no whole one; any other may have been written by hand.
             Sealed::Xml => match str::from_utf8(bytes) {
                 Ok(text) => {
                     let cut = text.starts_with("<annotation>") && !text.contains("</annotation>");
                     !text.contains('\0') && (found.is_some() || !cut)
                 }
-                Err(_) => !self.is_recognisable(bytes),
+                Err(_) => !bytes.contains(&0) && !has_keyword(bytes),
             },
         };
         if whole { FileState::Changed } else { FileState::Damaged }
@@ -164,6 +171,15 @@ fn is_whole_png(bytes: &[u8]) -> bool {
         rest = after;
     }
     false
+}
+
+/// Whether the bytes are a JPEG that can be decoded, or one that only is too much for this program.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let decoded = pixels::decode(bytes, &DecodeLimits::default());
+    !matches!(
+        decoded,
+        Err(DecodeError::Truncated | DecodeError::Broken { .. } | DecodeError::Empty | DecodeError::UnknownFormat)
+    )
 }
 
 /// After the marker that starts a JPEG, and after the header of its most common wrapping (JFIF), which has to come first.

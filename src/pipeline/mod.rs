@@ -35,17 +35,15 @@ pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
 pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with};
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::{Collection, PassedOver, SampleConfig};
+use crate::dataset::{Collection, SampleConfig};
 use crate::event::{Event, Observer, counted, path_as_text};
-use crate::manifest::Manifest;
 use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
 use crate::names::portable;
-use crate::output::{CacheConfig, OutputError};
+use crate::output::CacheConfig;
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
@@ -64,21 +62,15 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Pipel
     Ok(crate::results::verify(out, observer)?)
 }
 
-/// Says once that results of earlier runs lie among the images of a collection that was listed; an error if what is a result
-/// could not be told.
-fn tell_of_own_results(collection: &Collection, observer: &dyn Observer) -> Result<(), OutputError> {
-    let PassedOver { folders, first, unreadable } = collection.passed_over();
-    if let Some((folder, kind, reason)) = unreadable {
-        return Err(OutputError::Manifest { path: Manifest::path(&folder), source: io::Error::new(kind, reason) });
-    }
-    if let Some(first) = first {
+/// Says once that results of earlier runs lie among the images of a collection that was listed.
+fn tell_of_own_results(collection: &Collection, observer: &dyn Observer) {
+    if let (folders, Some(first)) = collection.passed_over() {
         let more = if folders > 1 { format!(" and in {} more", counted(folders - 1, "folder")) } else { String::new() };
         observer.observe(Event::Note(format!(
             "passed over what earlier runs have written in {}{more}: results are no images",
             first.display()
         )));
     }
-    Ok(())
 }
 
 /// A collection without images.

@@ -62,7 +62,8 @@ impl ImageContent {
             return Err(too_large(length));
         }
         declared.size.map_or(Ok(()), |size| size.check(limits)).map_err(|error| error.to_string())?;
-        let decoding = declared.size.map_or(0, |size| size.bytes()).min(limit);
+        // Where the header does not tell, it may be all that is allowed.
+        let decoding = declared.size.map_or(limit, |size| size.bytes()).min(limit);
         let working = declared.size.map_or(0, |size| size.pixels().saturating_mul(WORKING_BYTES_PER_PIXEL));
         // The decoder of JPEG copies the file.
         let copies = if declared.format == ImageFormat::Jpeg { 2 } else { 1 };

@@ -12,7 +12,7 @@ use crate::files;
 use crate::output::Claim;
 use crate::segment::Label;
 
-/// Tables of ten million images with all their objects are larger, and are not read into memory.
+/// The largest table that is read into memory at once, for scores.
 const MOST_BYTES: u64 = 16 << 30;
 
 const MASKS: &str = "masks";

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ResultsFolder, SaveKinds};
-use crate::output::{FileState, Sealed, says_absent};
+use crate::files::says_absent;
+use crate::output::{FileState, Sealed};
 
 /// A kind of file of which every image has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

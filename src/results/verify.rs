@@ -1,7 +1,7 @@
 //! Whether all that runs have left in a folder is as they wrote it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::kind::ImageFile;
@@ -51,10 +51,22 @@ impl Fault {
 /// [`ResultsError::NoRun`] if no run has written there; if something cannot be read, or the table of images is broken.
 pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, ResultsError> {
     let path = Manifest::path(out);
-    let manifest = Manifest::read(out).map_err(|source| ResultsError::Unreadable { path, source })?;
-    let manifest = manifest.ok_or_else(|| ResultsError::NoRun { out: out.to_path_buf() })?;
-    let folder = ResultsFolder::new(out);
     let mut found = Verification { checked: 0, faults: Vec::new(), unfinished: false };
+    let manifest = match Manifest::read(out) {
+        Ok(manifest) => manifest.ok_or_else(|| ResultsError::NoRun { out: out.to_path_buf() })?,
+        // Without the record nothing else can be judged.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
+            ) =>
+        {
+            found.add(path.strip_prefix(out).map_or(path.clone(), Path::to_path_buf), FileState::Damaged);
+            return Ok(found);
+        }
+        Err(source) => return Err(ResultsError::Unreadable { path, source }),
+    };
+    let folder = ResultsFolder::new(out);
     for (name, made) in manifest.made() {
         let Made::File(contents) = made else { continue };
         if contents.is_empty() {
@@ -73,7 +85,6 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Resul
         found.unfinished = folder.labels().exists();
         return Ok(found);
     };
-    let kinds: Vec<ImageFile> = ImageFile::ALL.into_iter().filter(|kind| kinds.contains(kind.name())).collect();
     observer.observe(Event::PhaseStarted { phase: Phase::Verification, total: None });
     let table = match File::open(folder.table()) {
         Ok(file) => BufReader::new(file),
@@ -86,7 +97,7 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Resul
         let Ok(line) = serde_json::from_slice::<TableLine>(&text) else { continue };
         if line.is_done() {
             let place = names::path(&line.key());
-            for &kind in &kinds {
+            for kind in ImageFile::ALL {
                 let path = kind.path(&folder, &place);
                 let yolo = match kind {
                     ImageFile::Yolo => provenance(&folder.mask(&place)).and_then(|mask| mask.yolo),
@@ -94,7 +105,10 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Resul
                 };
                 let state = kind.state(&path, yolo.as_deref());
                 let state = state.map_err(|source| ResultsError::Unreadable { path: path.clone(), source })?;
-                found.add(path.strip_prefix(out).map_or(path.clone(), Path::to_path_buf), state);
+                // What earlier runs wrote beside the masks is checked where it is there.
+                if kinds.contains(kind.name()) || (state != FileState::Absent && manifest.get(kind.name()).is_some()) {
+                    found.add(path.strip_prefix(out).map_or(path.clone(), Path::to_path_buf), state);
+                }
             }
         }
         observer.observe(Event::PhaseProgress { phase: Phase::Verification, done: index as u64 + 1 });

@@ -9,6 +9,7 @@ use super::folder::LabelTable;
 use super::kind::{ImageFile, yolo_checksum};
 use super::{ListedObject, Prediction, ResultsError, ResultsFolder, SaveKinds};
 use crate::dataset::Record;
+use crate::files;
 use crate::manifest::Made;
 use crate::method::Segmentation;
 use crate::output::{
@@ -37,9 +38,9 @@ pub(super) struct Provenance {
 pub enum Earlier {
     /// All that is wanted, intact, of the same origin and made from the same bytes.
     Finished(Box<Prediction>),
-    /// A mask of the same origin and bytes, and how the overlay beside it was drawn, if there is one; something is
-    /// missing or damaged or has to be done again.
-    Own(Option<OutputConfig>),
+    /// A mask of the same origin and bytes, and what it says of what lies beside it; something is missing or damaged or
+    /// has to be done again.
+    Own { overlay: Option<OutputConfig>, yolo: Option<String> },
     /// Nothing, or what another run or another image has left.
     Foreign,
     /// This file would be replaced, and somebody has changed it.
@@ -112,7 +113,7 @@ impl Results {
                         Ok(false)
                     }
                     Ok(_) => Ok(self.state(kind, record)? == FileState::Changed),
-                    Err(error) if output::says_absent(&error) => Ok(false),
+                    Err(error) if files::says_absent(&error) => Ok(false),
                     Err(error) => Err(error),
                 }
             };
@@ -177,7 +178,7 @@ impl Results {
             }
             all_intact &= !wanted || state == FileState::Intact;
         }
-        let Some(Provenance { overlay, prediction, .. }) = found else { return Ok(Earlier::Foreign) };
+        let Some(Provenance { overlay, yolo, prediction, .. }) = found else { return Ok(Earlier::Foreign) };
         let save = self.save;
         let listed = prediction.result.as_ref().is_some_and(|measures| measures.objects.is_some());
         if self.overwrite
@@ -186,7 +187,7 @@ impl Results {
             || (save.annotations() && !listed)
             || (save.overlays && overlay.as_ref() != Some(&self.config))
         {
-            return Ok(Earlier::Own(overlay));
+            return Ok(Earlier::Own { overlay, yolo });
         }
         // The same image may have been moved within the collection.
         Ok(Earlier::Finished(Box::new(prediction.of(record))))
@@ -233,11 +234,17 @@ impl Results {
             }
         }
         if save.masks {
-            let overlay = match earlier {
-                _ if save.overlays => Some(self.config.clone()),
-                Earlier::Own(overlay) => overlay.clone(),
-                Earlier::Finished(_) | Earlier::Foreign | Earlier::Changed(_) => None,
+            let (mut overlay, mut known_yolo) = match earlier {
+                Earlier::Own { overlay, yolo } => (overlay.clone(), yolo.clone()),
+                Earlier::Finished(_) | Earlier::Foreign | Earlier::Changed(_) => (None, None),
             };
+            if save.overlays {
+                overlay = Some(self.config.clone());
+            }
+            if save.yolo {
+                known_yolo = yolo;
+            }
+            let yolo = known_yolo;
             let provenance = Provenance { origin: self.origin.clone(), overlay, yolo, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(&found.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
@@ -302,10 +309,10 @@ impl Collected<'_> {
             coco.finish()?;
         }
         self.table.finish()?;
+        self.results.out.sync()?;
         let save = self.results.save;
         let kinds = ImageFile::ALL.into_iter().filter(|kind| kind.is_saved(save)).map(|kind| kind.name().to_string());
-        self.results.out.set_images(Some(kinds.collect()))?;
-        Ok(self.results.out.sync()?)
+        Ok(self.results.out.set_images(Some(kinds.collect()))?)
     }
 }
 

@@ -46,7 +46,8 @@ fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-const SPECTRAL: [&str; 3] = ["segment", "--method", "spectral"];
+/// However many images are bad.
+const SPECTRAL: [&str; 5] = ["segment", "--method", "spectral", "--max-bad", "1"];
 
 #[test]
 fn what_is_no_file_is_skipped_and_never_opened() {
@@ -90,7 +91,8 @@ fn what_is_no_file_is_skipped_and_never_opened() {
         fs::remove_dir_all(&out).unwrap();
     }
     let run = folder.path().join("run");
-    let ended = watched(&["train", "--data", path_text(&data), "--out", path_text(&run), "--epochs", "2"]);
+    let ended =
+        watched(&["train", "--data", path_text(&data), "--out", path_text(&run), "--epochs", "2", "--max-bad", "1"]);
     assert_eq!(ended.code, Some(3), "{}", ended.error);
 }
 

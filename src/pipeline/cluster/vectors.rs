@@ -85,7 +85,7 @@ pub fn of_images(
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
     gathered.skipped = skipped;
-    tell_of_own_results(collection, observer)?;
+    tell_of_own_results(collection, observer);
     if not_stored > 0 {
         observer.observe(Event::Note(format!(
             "the vectors of {not_stored} images did not fit in the cache; a repeated run computes them again unless cache.limit_mebibytes (now {}) is raised",

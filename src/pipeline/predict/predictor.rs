@@ -80,14 +80,14 @@ impl Predictor<'_> {
             Ok::<(), PipelineError>(())
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Inference });
-        tell_of_own_results(collection, observer)?;
+        tell_of_own_results(collection, observer);
         if totals.images() == 0 {
             return Err(no_images(&self.request.data));
         }
         let seconds = started.elapsed().as_secs_f64();
         collected.finish()?;
         self.warn_of_one_cluster(&totals, observer);
-        self.settings.data.judge(totals.skipped, totals.images(), &totals.first_skipped)?;
+        self.settings.data.judge(totals.bad, totals.images(), &totals.first_skipped)?;
         Ok(totals.summary(self.request.out.clone(), seconds))
     }
 
@@ -154,11 +154,17 @@ impl Predictor<'_> {
         let content_hash = content.hash.to_hex().to_string();
         let earlier = match results.earlier(&record, &content_hash)? {
             Earlier::Finished(prediction) => {
-                return Ok(Some(Outcome { record: Some(record), prediction: *prediction, kind: Kind::AlreadyDone }));
+                return Ok(Some(Outcome {
+                    record: Some(record),
+                    prediction: *prediction,
+                    is_bad: false,
+                    kind: Kind::AlreadyDone,
+                }));
             }
             Earlier::Changed(path) => {
-                let reason = OutputError::Changed { path }.to_string();
-                return Ok(Some(skipped_image(record, reason)));
+                let mut outcome = skipped_image(record, OutputError::Changed { path }.to_string());
+                outcome.is_bad = false;
+                return Ok(Some(outcome));
             }
             earlier => earlier,
         };
@@ -193,7 +199,7 @@ impl Predictor<'_> {
             result => result?,
         }
         timings.lap(|spent| &mut spent.write);
-        Ok(Some(Outcome { record: Some(record), prediction, kind: Kind::Segmented(timings.spent()) }))
+        Ok(Some(Outcome { record: Some(record), prediction, is_bad: false, kind: Kind::Segmented(timings.spent()) }))
     }
 }
 
@@ -201,6 +207,8 @@ struct Outcome {
     /// None where there is no image.
     record: Option<Record>,
     prediction: Prediction,
+    /// Whether the image is to blame for being skipped.
+    is_bad: bool,
     kind: Kind,
 }
 
@@ -225,7 +233,12 @@ fn skipped(name: String, path: &Path, reason: String) -> Outcome {
         content_hash: None,
         result: None,
     };
-    Outcome { record: None, prediction, kind: Kind::Skipped(SkippedFile { path: path.to_path_buf(), reason }) }
+    Outcome {
+        record: None,
+        prediction,
+        is_bad: true,
+        kind: Kind::Skipped(SkippedFile { path: path.to_path_buf(), reason }),
+    }
 }
 
 /// What a run has done so far.
@@ -234,6 +247,8 @@ struct Totals {
     segmented: u64,
     already_done: u64,
     skipped: u64,
+    /// Those skipped for what the images are.
+    bad: u64,
     first_skipped: Vec<SkippedFile>,
     without_object: u64,
     one_cluster: u64,
@@ -254,7 +269,10 @@ impl Totals {
             Kind::AlreadyDone => self.already_done += 1,
             Kind::Skipped(skip) => {
                 self.skipped += 1;
-                if self.first_skipped.len() < MOST_NAMED {
+                if outcome.is_bad {
+                    self.bad += 1;
+                }
+                if outcome.is_bad && self.first_skipped.len() < MOST_NAMED {
                     self.first_skipped.push(skip.clone());
                 }
             }

@@ -95,10 +95,10 @@ pub fn train(
     let belongs = |record: &Record| places.as_ref().is_none_or(|places| places.contains(&*portable(&record.relative)));
     let sample::Sample { records, mut skipped, seen, others } =
         sample::records(collection.records(), belongs, settings.data.max_images, settings.train.seed, observer);
+    tell_of_own_results(&collection, observer);
     if seen == 0 && skipped.is_empty() {
         return Err(no_images(&request.data));
     }
-    tell_of_own_results(&collection, observer)?;
     if begun.is_some_and(|roster| others > 0 && !roster.sampled) {
         observer.observe(Event::Warning(format!(
             "{} came after the run began, which goes on without; start anew to train on all",
@@ -142,7 +142,7 @@ pub fn train(
         journal::remove_states(&folder)?;
     } else if !journal::is_resumable(&folder) {
         let earlier = earlier.as_ref().filter(|roster| roster.holds_all(&present));
-        if let Some(header) = training.finished_before(&checkpoint_path, &prepared, earlier)? {
+        if let Some(header) = training.finished_before(&checkpoint_path, &prepared, earlier) {
             observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
             return Ok(TrainSummary::new(checkpoint_path, prepared.skipped, &header, true));
         }
@@ -374,21 +374,14 @@ impl<'a> Training<'a> {
 
     /// The header of the checkpoint at `path`, if it is what this run would give, or what one gave that began with the
     /// images of `earlier`.
-    fn finished_before(
-        &self,
-        path: &Path,
-        prepared: &Prepared,
-        earlier: Option<&Roster>,
-    ) -> Result<Option<CheckpointHeader>, PipelineError> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let header = read_checkpoint(path)?.0.header;
+    fn finished_before(&self, path: &Path, prepared: &Prepared, earlier: Option<&Roster>) -> Option<CheckpointHeader> {
+        // One that is damaged is of no finished training.
+        let Ok((Checkpoint { header, .. }, _)) = read_checkpoint(path) else { return None };
         let same = header.config == stored_config(self.resolved.settings())
             && (header.collection_hash == prepared.collection_hash
                 || earlier.is_some_and(|earlier| header.collection_hash == collection_hash(earlier.contents())))
             && header.backbone_hash == self.backbone.hash;
-        Ok(same.then_some(header))
+        same.then_some(header)
     }
 }
 

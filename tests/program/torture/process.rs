@@ -140,6 +140,10 @@ pub fn soon() -> Duration {
 /// The most memory that a live process has had at a time.
 fn peak_kib(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    // Until it becomes the program, a new process has the memory of this one.
+    if !status.starts_with("Name:\tdeepcut\n") {
+        return None;
+    }
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
 }
 

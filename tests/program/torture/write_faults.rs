@@ -60,7 +60,8 @@ fn faults(name: &'static str) {
             row.attempt(format_args!("{error} at {place}"), outcome);
         }
         // A command may make no call of a kind at all, such as mkdir; then there is nothing to attack.
-        row.needs(hit * 4 >= begun, format_args!("{hit} of {begun} faults met the folder"));
+        // Of few calls most may be those of other threads in the next run.
+        row.needs(hit * 4 >= begun || begun < 4, format_args!("{hit} of {begun} faults met the folder"));
         if number == 0 { row.cannot_run("there is no such call") } else { row }
     });
     settle(rows);
