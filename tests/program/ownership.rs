@@ -277,3 +277,99 @@ fn a_file_gets_its_name_when_it_is_on_the_disk_and_then_the_name_is_synced() {
         "the state went before the checkpoint stayed"
     );
 }
+
+#[test]
+fn what_editors_and_links_leave_in_the_output_folder_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, ckpt, out) = (images(folder.path()), checkpoint(), folder.path().join("out"));
+    let precious = folder.path().join("precious");
+    fs::create_dir_all(&precious).unwrap();
+    fs::write(precious.join("thesis.txt"), "mine").unwrap();
+    expect(0, &infer(&ckpt, &data, &out));
+    // Links where a run keeps its own things lead to nothing that is a run's.
+    for (name, target) in [("tmp", precious.clone()), ("lock", precious.join("thesis.txt"))] {
+        let own = out.join(".deepcut").join(name);
+        let aside = out.join("aside");
+        fs::rename(&own, &aside).unwrap();
+        symlink(&target, &own).unwrap();
+        assert!(expect_error(2, &infer(&ckpt, &data, &out)).contains(name));
+        assert_eq!(fs::read_to_string(precious.join("thesis.txt")).unwrap(), "mine");
+        fs::remove_file(&own).unwrap();
+        fs::rename(&aside, &own).unwrap();
+    }
+    // Text of another encoding, JSON with a remark, an older table, a picture written anew with its comments.
+    let written = listing(&out);
+    let overlay = &written[&out.join("overlays/a.jpg")].2;
+    let seal = overlay.windows(12).position(|window| window == b"deepcut-seal").unwrap();
+    let picture = image::load_from_memory(overlay).unwrap().to_rgb8();
+    let mut anew = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut anew, image::ImageFormat::Jpeg).unwrap();
+    let mut anew = anew.into_inner();
+    anew.splice(20..20, overlay[seal - 4..seal - 4 + 2 + 2 + 12 + 1 + 24].to_vec());
+    let labels = text(&written[&out.join("labels.json")].2);
+    let voc = text(&written[&out.join("voc/a.xml")].2);
+    let latin = voc.replace("<annotation>", "<annotation>K").into_bytes();
+    let latin: Vec<u8> = latin.into_iter().map(|byte| if byte == b'K' { 0xe4 } else { byte }).collect();
+    for (name, content, code) in [
+        ("labels.json", format!("// which is which\n{labels}").into_bytes(), 2),
+        ("labels.json", labels.replace("object", "cat").into_bytes(), 2),
+        ("overlays/a.jpg", anew, 3),
+        ("voc/a.xml", [b"<annotation>\xe4".as_slice(), &latin[12..voc.len() - 60]].concat(), 2),
+        ("yolo/labels/a.txt", b"0 0.250000 0.250000 0.500000 0.500000\n".to_vec(), 2),
+    ] {
+        let path = out.join(name);
+        fs::write(&path, &content).unwrap();
+        assert_eq!(run(&["verify", path_text(&out)]).status.code(), Some(4), "{name}");
+        let output = run(&infer(&ckpt, &data, &out));
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(name), "{name}: {}", text(&output.stderr));
+        assert!(fs::read(&path).unwrap() == content, "{name} was replaced");
+        fs::write(&path, &written[&path].2).unwrap();
+        expect(0, &infer(&ckpt, &data, &out));
+    }
+}
+
+#[test]
+fn a_record_of_results_that_cannot_be_read_is_listed_and_waits_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, ckpt, out) = (images(folder.path()), checkpoint(), folder.path().join("out"));
+    for (name, code) in [("pipe", 3), ("text", 3)] {
+        let own = data.join(name).join(".deepcut");
+        write_png(&data.join(name).join("x.png"), 80, 60, disc);
+        fs::create_dir_all(&own).unwrap();
+        let manifest = own.join("manifest.json");
+        match name {
+            "pipe" => assert!(Command::new("mkfifo").arg(&manifest).status().unwrap().success()),
+            _ => fs::write(&manifest, "{").unwrap(),
+        }
+        let output = run(&infer(&ckpt, &data, &out));
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("manifest.json"), "{name}: {}", text(&output.stderr));
+        assert_eq!(predictions(&out).values().filter(|line| line["status"] != "skipped").count(), 3, "{name}");
+        fs::remove_dir_all(data.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn what_another_selection_of_results_leaves_is_checked_and_known_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, ckpt, out) = (images(folder.path()), checkpoint(), folder.path().join("out"));
+    let save = |kinds: &'static str| {
+        ["infer", "--ckpt", path_text(&ckpt), "--data", path_text(&data), "--out", path_text(&out), "--save", kinds]
+    };
+    expect(0, &save("masks,yolo"));
+    let mask = fs::read(out.join("masks/a.png")).unwrap();
+    expect(0, &save("masks,voc"));
+    assert!(expect(0, &save("masks,yolo")).contains("3 already done"), "masks forgot the labels beside them");
+    assert!(fs::read(out.join("masks/a.png")).unwrap() == mask, "the same results have other bytes");
+    fs::write(out.join("voc/b.xml"), "").unwrap();
+    let found = run(&["verify", path_text(&out)]);
+    assert!(text(&found.stdout).contains("damaged: voc/b.xml"), "{}", text(&found.stdout));
+    // A table of an earlier run is not this one's.
+    expect(0, &save("masks,voc"));
+    let table = fs::read(out.join("predictions.jsonl")).unwrap();
+    write_png(&data.join("e.png"), 80, 60, disc);
+    expect(0, &save("masks,voc"));
+    fs::write(out.join("predictions.jsonl"), table).unwrap();
+    assert_eq!(run(&["verify", path_text(&out)]).status.code(), Some(4));
+}
