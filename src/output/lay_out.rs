@@ -85,20 +85,21 @@ impl LayOut {
         check(&folder, out)
     }
 
-    /// The images that are not where they were laid out, or not as they then were; none where nothing was laid out.
-    pub fn faults(out: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
-        let mut faults = Vec::new();
+    /// What has become of the images that were laid out; none where nothing was.
+    pub fn states(out: &Path) -> io::Result<Vec<(PathBuf, FileState)>> {
+        let mut states = Vec::new();
         for (place, placed) in read_list(out)? {
             let place = Path::new(FOLDER).join(place);
-            match Placed::at(&out.join(&place)) {
-                Ok(found) if found.as_ref() == Some(&placed) => {}
-                Ok(_) => faults.push((place, FileState::Changed)),
-                Err(error) if says_absent(&error) => faults.push((place, FileState::Absent)),
+            let state = match Placed::at(&out.join(&place)) {
+                Ok(found) if found.as_ref() == Some(&placed) => FileState::Intact,
+                Ok(_) => FileState::Changed,
+                Err(error) if says_absent(&error) => FileState::Absent,
                 Err(error) => return Err(error),
-            }
+            };
+            states.push((place, state));
         }
-        faults.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(faults)
+        states.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(states)
     }
 
     /// Fills `OUT/clusters/<cluster>/` with images, given as their place within the collection, their file and their
