@@ -24,7 +24,8 @@ pub enum Sealed {
 const KEYWORD: &[u8] = b"deepcut-seal";
 const HASH_DIGITS: usize = 16;
 /// Those of the checksum and those of the length.
-const DIGITS: usize = HASH_DIGITS + 8;
+const DIGITS: usize = HASH_DIGITS + LENGTH_DIGITS;
+const LENGTH_DIGITS: usize = 8;
 /// Keyword, one byte, digits.
 const TEXT: usize = KEYWORD.len() + 1 + DIGITS;
 const PNG_END: usize = 12;
@@ -108,9 +109,12 @@ impl Sealed {
     /// The state of a file's bytes.
     pub fn state_of(self, bytes: &[u8]) -> FileState {
         let found = self.find(bytes);
-        let fits =
-            |seal: &Range<usize>| bytes[seal.clone()] == *self.seal_for(&[&bytes[..seal.start], &bytes[seal.end..]]);
-        if found.as_ref().is_some_and(fits) {
+        let fits_in = |bytes: &[u8]| {
+            let fits =
+                |seal: Range<usize>| bytes[seal.clone()] == *self.seal_for(&[&bytes[..seal.start], &bytes[seal.end..]]);
+            self.find(bytes).is_some_and(fits)
+        };
+        if fits_in(bytes) {
             return FileState::Intact;
         }
         if bytes.iter().all(|&byte| byte == 0) {
@@ -122,8 +126,12 @@ impl Sealed {
             // The format has none. Programs that write a picture anew may keep its comments, but hardly ever its length.
             Sealed::Jpeg => match found {
                 Some(seal) => {
-                    let length = format!("{:08x}", (bytes.len() - seal.len()) as u32);
-                    !bytes[seal].ends_with(length.as_bytes()) && is_whole_jpeg(bytes)
+                    let length = str::from_utf8(&bytes[seal.end - LENGTH_DIGITS..seal.end]).ok();
+                    let length =
+                        length.and_then(|digits| usize::from_str_radix(digits, 16).ok()).unwrap_or(0) + seal.len();
+                    let only_lengthened =
+                        bytes.get(..length).is_some_and(|own| own.len() < bytes.len() && fits_in(own));
+                    length != bytes.len() && !only_lengthened && is_whole_jpeg(bytes)
                 }
                 None => is_whole_jpeg(bytes) || !self.is_recognisable(bytes),
             },
@@ -224,6 +232,11 @@ mod tests {
                 assert_ne!(format.state_of(&sealed[..position]), FileState::Intact, "{format:?} cut at {position}");
             }
             assert_eq!(format.state_of(&vec![0; sealed.len()]), FileState::Damaged);
+            let lengthened = [sealed.clone(), b"more".to_vec()].concat();
+            assert!(
+                format == Sealed::Xml || format.state_of(&lengthened) == FileState::Damaged,
+                "{format:?} lengthened"
+            );
             assert_eq!(format.state_of(b""), FileState::Damaged);
             assert_eq!(format.state_of(&plain), FileState::Changed, "{format:?}: whole, and not from a run");
             assert_eq!(format.state_of(b"a note of mine"), FileState::Changed);

@@ -77,7 +77,8 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Resul
         let state = state.map_err(|source| ResultsError::Unreadable { path: out.join(&path), source })?;
         found.add(path, state);
     }
-    let laid_out = LayOut::states(out).map_err(|source| ResultsError::Unreadable { path: out.to_path_buf(), source })?;
+    let laid_out =
+        LayOut::states(out).map_err(|source| ResultsError::Unreadable { path: out.to_path_buf(), source })?;
     for (path, state) in laid_out {
         found.add(path, state);
     }

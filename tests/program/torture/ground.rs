@@ -198,7 +198,12 @@ pub fn tree(folder: &Path) -> Tree {
                 folders.push(path.clone());
                 Entry::Folder
             } else if kind.is_file() {
-                Entry::File(fs::read(&path).unwrap())
+                match fs::read(&path) {
+                    Ok(bytes) => Entry::File(bytes),
+                    // The folder may be a live run's, whose temporary files come and go.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => panic!("{}: {error}", path.display()),
+                }
             } else {
                 Entry::Special
             };
