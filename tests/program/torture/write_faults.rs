@@ -149,7 +149,12 @@ fn survived(scenario: &Scenario, out: &Path, ended: &Ended) -> Outcome {
         Some(3) => scenario.nothing_half_written_of_an_image(out)?,
         _ => {
             ensure(!ended.complaint().is_empty(), || "it ended with 5 and no word")?;
-            scenario.nothing_half_written(out)?;
+            // What holds all images holds those that could be read.
+            if ended.error.contains("skipped: ") {
+                scenario.nothing_half_written_of_an_image(out)?;
+            } else {
+                scenario.nothing_half_written(out)?;
+            }
         }
     }
     if ended.code == Some(3) { scenario.completes_anew(out) } else { scenario.completes(out) }
