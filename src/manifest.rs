@@ -47,6 +47,12 @@ pub enum Made {
     Working,
 }
 
+/// Whether an error of [`Manifest::read`] says that the text is no record, or of another version; any other is of a disk that
+/// cannot be read.
+pub fn is_broken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other)
+}
+
 impl Default for Manifest {
     fn default() -> Self {
         Manifest { format: FORMAT, commands: BTreeSet::new(), made: BTreeMap::new(), images: None }

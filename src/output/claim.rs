@@ -79,6 +79,16 @@ pub enum FileState {
     Changed,
 }
 
+/// The state of what lies at `path` if that needs no reading: none of an ordinary file. Links are not followed.
+pub fn state_unread(path: &Path) -> io::Result<Option<FileState>> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(None),
+        Ok(_) => Ok(Some(FileState::Changed)),
+        Err(error) if says_absent(&error) => Ok(Some(FileState::Absent)),
+        Err(error) => Err(error),
+    }
+}
+
 /// The state of a file whose contents have been any of these (blake3). Other contents are changed ones if the file is whole,
 /// which `is_whole` tells, or else the extension.
 pub fn file_state(path: &Path, contents: &[String], is_whole: Option<fn(&Path) -> bool>) -> io::Result<FileState> {

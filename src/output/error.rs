@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::ErrorKind;
+use crate::manifest;
 use crate::pixels::LabelMapError;
 
 /// A result file could not be written or read.
@@ -55,15 +56,7 @@ impl OutputError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             OutputError::Foreign { .. } | OutputError::Changed { .. } | OutputError::InUse { .. } => ErrorKind::Usage,
-            // A text that is none, or of another version; anything else is a disk that cannot be read.
-            OutputError::Manifest { source, .. }
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
-                ) =>
-            {
-                ErrorKind::Usage
-            }
+            OutputError::Manifest { source, .. } if manifest::is_broken(source) => ErrorKind::Usage,
             OutputError::Interrupted => ErrorKind::Interrupted,
             _ => ErrorKind::InputOutput,
         }

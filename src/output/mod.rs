@@ -22,7 +22,7 @@ mod seal;
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
 pub use atomic::write_atomically;
 pub use cache::{Cache, CacheConfig};
-pub use claim::{Claim, FileState, file_state};
+pub use claim::{Claim, FileState, file_state, state_unread};
 pub use contact_sheet::contact_sheet;
 pub use eight_bit_png::encode_grey_png;
 pub use error::{EncodeError, MaskError, OutputError};

@@ -9,8 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-use super::claim::FileState;
-use crate::files::says_absent;
+use super::claim::{FileState, state_unread};
 use crate::pixels::{self, DecodeError, DecodeLimits};
 
 /// A file format that has room for a seal.
@@ -85,13 +84,10 @@ impl Sealed {
 
     /// The state of the file at `path`: changed if it is whole but has no seal that fits.
     pub fn state(self, path: &Path) -> io::Result<FileState> {
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Ok(FileState::Changed),
-            Err(error) if says_absent(&error) => return Ok(FileState::Absent),
-            Err(error) => return Err(error),
+        match state_unread(path)? {
+            Some(state) => Ok(state),
+            None => Ok(self.state_of(&fs::read(path)?)),
         }
-        Ok(self.state_of(&fs::read(path)?))
     }
 
     /// Whether a file has a seal, fitting or not, by its first and its last bytes alone.

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::writer::provenance;
 use super::{ResultsFolder, SaveKinds};
-use crate::files::says_absent;
-use crate::output::{FileState, Sealed};
+use crate::output::{FileState, Sealed, state_unread};
 
 /// A kind of file of which every image has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,14 @@ impl ImageFile {
         }
     }
 
-    /// The state of the file at `path`; `yolo` is what the mask of the image says of its YOLO labels.
-    pub fn state(self, path: &Path, yolo: Option<&str>) -> io::Result<FileState> {
-        self.sealed().map_or_else(|| yolo_state(path, yolo), |sealed| sealed.state(path))
+    /// The state of the file of the image whose results have the place `output`.
+    pub fn state(self, folder: &ResultsFolder, output: &Path) -> io::Result<FileState> {
+        let path = self.path(folder, output);
+        let Some(sealed) = self.sealed() else {
+            let known = provenance(&folder.mask(output)).and_then(|mask| mask.yolo);
+            return yolo_state(&path, known.as_deref());
+        };
+        sealed.state(&path)
     }
 }
 
@@ -75,11 +80,8 @@ pub(super) fn yolo_checksum(text: &str) -> String {
 
 /// Without a mask that knows it, a text counts as a run's if runs write such.
 fn yolo_state(path: &Path, checksum: Option<&str>) -> io::Result<FileState> {
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Ok(FileState::Changed),
-        Err(error) if says_absent(&error) => return Ok(FileState::Absent),
-        Err(error) => return Err(error),
+    if let Some(state) = state_unread(path)? {
+        return Ok(state);
     }
     let Ok(text) = String::from_utf8(fs::read(path)?) else { return Ok(FileState::Damaged) };
     let intact = checksum.map_or_else(|| text.lines().all(is_yolo_line), |known| yolo_checksum(&text) == known);

@@ -1,14 +1,13 @@
 //! Whether all that runs have left in a folder is as they wrote it.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::kind::ImageFile;
-use super::writer::provenance;
 use super::{ResultsError, ResultsFolder, TableLine};
 use crate::event::{Event, Observer, Phase};
-use crate::manifest::{Made, Manifest};
+use crate::manifest::{self, Made, Manifest};
 use crate::names;
 use crate::output::{FileState, LayOut, file_state};
 
@@ -55,12 +54,7 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Resul
     let manifest = match Manifest::read(out) {
         Ok(manifest) => manifest.ok_or_else(|| ResultsError::NoRun { out: out.to_path_buf() })?,
         // Without the record nothing else can be judged.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
-            ) =>
-        {
+        Err(error) if manifest::is_broken(&error) => {
             found.add(path.strip_prefix(out).map_or(path.clone(), Path::to_path_buf), FileState::Damaged);
             return Ok(found);
         }
@@ -100,12 +94,9 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Resul
             let place = names::path(&line.key());
             for kind in ImageFile::ALL {
                 let path = kind.path(&folder, &place);
-                let yolo = match kind {
-                    ImageFile::Yolo => provenance(&folder.mask(&place)).and_then(|mask| mask.yolo),
-                    _ => None,
-                };
-                let state = kind.state(&path, yolo.as_deref());
-                let state = state.map_err(|source| ResultsError::Unreadable { path: path.clone(), source })?;
+                let state = kind
+                    .state(&folder, &place)
+                    .map_err(|source| ResultsError::Unreadable { path: path.clone(), source })?;
                 // What earlier runs wrote beside the masks is checked where it is there.
                 if kinds.contains(kind.name()) || (state != FileState::Absent && manifest.get(kind.name()).is_some()) {
                     found.add(path.strip_prefix(out).map_or(path.clone(), Path::to_path_buf), state);

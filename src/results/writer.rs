@@ -112,7 +112,7 @@ impl Results {
                     Ok(metadata) if metadata.is_file() && kind.sealed().is_some() && Sealed::is_marked(&path)? => {
                         Ok(false)
                     }
-                    Ok(_) => Ok(self.state(kind, record)? == FileState::Changed),
+                    Ok(_) => Ok(kind.state(&self.folder, &record.output)? == FileState::Changed),
                     Err(error) if files::says_absent(&error) => Ok(false),
                     Err(error) => Err(error),
                 }
@@ -122,15 +122,6 @@ impl Results {
             }
         }
         Ok(None)
-    }
-
-    /// The state of a file of an image.
-    fn state(&self, kind: ImageFile, record: &Record) -> io::Result<FileState> {
-        let yolo = match kind {
-            ImageFile::Yolo => provenance(&self.folder.mask(&record.output)).and_then(|mask| mask.yolo),
-            _ => None,
-        };
-        kind.state(&kind.path(&self.folder, &record.output), yolo.as_deref())
     }
 
     /// Writes what does not depend on any image, and begins what collects all of them.
@@ -172,7 +163,7 @@ impl Results {
             if !wanted && (found.is_some() || !self.out.owns(&path)) {
                 continue;
             }
-            let state = self.state(kind, record).map_err(unreadable(path.clone()))?;
+            let state = kind.state(&self.folder, &record.output).map_err(unreadable(path.clone()))?;
             if state == FileState::Changed {
                 return Ok(Earlier::Changed(path));
             }
@@ -234,17 +225,13 @@ impl Results {
             }
         }
         if save.masks {
-            let (mut overlay, mut known_yolo) = match earlier {
+            // What lies beside an own mask and is not drawn now stays, and stays known.
+            let (kept_overlay, kept_yolo) = match earlier {
                 Earlier::Own { overlay, yolo } => (overlay.clone(), yolo.clone()),
                 Earlier::Finished(_) | Earlier::Foreign | Earlier::Changed(_) => (None, None),
             };
-            if save.overlays {
-                overlay = Some(self.config.clone());
-            }
-            if save.yolo {
-                known_yolo = yolo;
-            }
-            let yolo = known_yolo;
+            let overlay = save.overlays.then(|| self.config.clone()).or(kept_overlay);
+            let yolo = yolo.or(kept_yolo);
             let provenance = Provenance { origin: self.origin.clone(), overlay, yolo, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
             let bytes = output::encode_indexed_png(&found.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
