@@ -70,16 +70,23 @@ fn long_commands(ground: &Path) -> Vec<(&'static str, Vec<String>)> {
     let data = collection(&ground.join("data"), 8);
     let one = ground.join("one.png");
     save_picture(&one, 3);
-    let large = ground.join("large.png");
+    // Several, so that they last longer than a process may after a signal.
+    let large = ground.join("large");
+    std::fs::create_dir(&large).unwrap();
     let side = if is_long() { 6000 } else { 2000 };
-    image::imageops::resize(&super::ground::picture(1), side, side, image::imageops::FilterType::Triangle)
-        .save(&large)
-        .unwrap();
-    let (few, many) = (ground.join("few.npy"), ground.join("many.npy"));
+    let picture =
+        image::imageops::resize(&super::ground::picture(1), side, side, image::imageops::FilterType::Triangle);
+    picture.save(large.join("0.png")).unwrap();
+    for copy in 1..tries(1, 4) {
+        std::fs::hard_link(large.join("0.png"), large.join(format!("{copy}.png"))).unwrap();
+    }
+    let [few, many, wide] = ["few.npy", "many.npy", "wide.npy"].map(|name| ground.join(name));
     // Spectral clustering takes no more.
     write_vectors(&few, 3_000, 32);
-    write_vectors(&many, if is_long() { 100_000 } else { 20_000 }, 32);
-    let [data, one, large, few, many] = [&data, &one, &large, &few, &many].map(|path| path_text(path).to_string());
+    write_vectors(&many, tries(20_000, 100_000), 32);
+    write_vectors(&wide, tries(20_000, 100_000), tries(32, 512));
+    let [data, one, large, few, many, wide] =
+        [&data, &one, &large, &few, &many, &wide].map(|path| path_text(path).to_string());
     let checkpoint = path_text(&checkpoint()).to_string();
     let endless = "1000000";
     let commands: [(&'static str, Vec<&str>); 9] = [
@@ -92,12 +99,12 @@ fn long_commands(ground: &Path) -> Vec<(&'static str, Vec<String>)> {
         ),
         ("spectral clustering", vec!["cluster", "--features", &few, "--method", "spectral", "--clusters", "50"]),
         ("correlation clustering", vec!["cluster", "--features", &few, "--epochs", endless]),
-        ("the map of a collection", vec!["cluster", "--features", &many, "--method", "components"]),
-        ("the eigenvector of a large image", vec!["segment", "--method", "spectral", "--data", &large]),
+        ("the map of a collection", vec!["cluster", "--features", &wide, "--method", "components"]),
         (
-            "refinement of a large image",
-            vec!["infer", "--ckpt", &checkpoint, "--data", &large, "--refine", "bilateral"],
+            "the eigenvector of large images",
+            vec!["segment", "--method", "spectral", "--backbone", "pixel", "--data", &large],
         ),
+        ("refinement of large images", vec!["infer", "--ckpt", &checkpoint, "--data", &large, "--refine", "bilateral"]),
     ];
     commands.map(|(name, arguments)| (name, arguments.into_iter().map(str::to_string).collect())).to_vec()
 }
