@@ -66,6 +66,7 @@ pub const NAMING: Naming = Naming {
         "proj_head",
         "projection_head",
         "projector",
+        "projectors",
         "prediction_head",
         "predictor",
         "pred",

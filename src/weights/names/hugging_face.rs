@@ -1,4 +1,5 @@
-//! Names of Hugging Face's transformers.
+//! Names of Hugging Face's transformers: those of the published files, which version 5 also writes, and those that version 5
+//! has in memory.
 
 use super::Naming;
 
@@ -10,7 +11,7 @@ pub const VIT: Naming = Naming {
     name: "Hugging Face's names (vit)",
     patch_weight: "embeddings.patch_embeddings.projection.weight",
     evidence: "layernorm_before.weight",
-    blocks: &["encoder.layer"],
+    blocks: &["encoder.layer", "layers"],
     outside: &[
         ("embeddings.cls_token", "cls_token"),
         ("embeddings.position_embeddings", "pos_embed"),
@@ -23,9 +24,15 @@ pub const VIT: Naming = Naming {
         ("attention.attention.key.*", "attn.k.*"),
         ("attention.attention.value.*", "attn.v.*"),
         ("attention.output.dense.*", "attn.proj.*"),
+        ("attention.q_proj.*", "attn.q.*"),
+        ("attention.k_proj.*", "attn.k.*"),
+        ("attention.v_proj.*", "attn.v.*"),
+        ("attention.o_proj.*", "attn.proj.*"),
         ("layernorm_after.*", "norm2.*"),
         ("intermediate.dense.*", "mlp.fc1.*"),
         ("output.dense.*", "mlp.fc2.*"),
+        ("mlp.fc1.*", "mlp.fc1.*"),
+        ("mlp.fc2.*", "mlp.fc2.*"),
     ],
     ignored: IGNORED,
 };
@@ -49,6 +56,10 @@ pub const DINOV2: Naming = Naming {
         ("attention.attention.key.*", "attn.k.*"),
         ("attention.attention.value.*", "attn.v.*"),
         ("attention.output.dense.*", "attn.proj.*"),
+        ("attention.q_proj.*", "attn.q.*"),
+        ("attention.k_proj.*", "attn.k.*"),
+        ("attention.v_proj.*", "attn.v.*"),
+        ("attention.o_proj.*", "attn.proj.*"),
         ("layer_scale1.lambda1", "ls1.gamma"),
         ("norm2.*", "norm2.*"),
         ("mlp.fc1.*", "mlp.fc1.*"),
@@ -56,6 +67,9 @@ pub const DINOV2: Naming = Naming {
         // The half that goes through SiLU comes first.
         ("mlp.weights_in.*", "mlp.fc1.*"),
         ("mlp.weights_out.*", "mlp.fc2.*"),
+        ("mlp.gate_proj.*", "mlp.gate.*"),
+        ("mlp.up_proj.*", "mlp.up.*"),
+        ("mlp.down_proj.*", "mlp.fc2.*"),
         ("layer_scale2.lambda1", "ls2.gamma"),
     ],
     ignored: IGNORED,

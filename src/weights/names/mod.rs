@@ -136,11 +136,13 @@ mod tests {
         for (naming, name, expected) in [
             (&hugging_face::VIT, "encoder.layer.0.layernorm_after.bias", tensor("blocks.0.norm2.bias")),
             (&hugging_face::VIT, "encoder.layer.9.attention.attention.key.weight", tensor("blocks.9.attn.k.weight")),
+            (&hugging_face::VIT, "layers.9.attention.o_proj.weight", tensor("blocks.9.attn.proj.weight")),
             (&hugging_face::VIT, "layernorm.weight", tensor("norm.weight")),
             (&hugging_face::VIT, "pooler.dense.weight", Meaning::Ignored),
             (&hugging_face::VIT, "embeddings.distillation_token", Meaning::Unknown),
             (&hugging_face::DINOV2, "encoder.layer.1.layer_scale2.lambda1", tensor("blocks.1.ls2.gamma")),
             (&hugging_face::DINOV2, "encoder.layer.1.mlp.weights_in.bias", tensor("blocks.1.mlp.fc1.bias")),
+            (&hugging_face::DINOV2, "encoder.layer.1.mlp.up_proj.bias", tensor("blocks.1.mlp.up.bias")),
             (&hugging_face::DINOV3, "layer.1.mlp.gate_proj.bias", tensor("blocks.1.mlp.gate.bias")),
             (&hugging_face::DINOV3, "embeddings.mask_token", Meaning::Ignored),
         ] {
