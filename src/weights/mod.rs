@@ -6,4 +6,4 @@ mod pickle;
 mod state_dict;
 
 pub use installed::{EXTENSIONS, INSTALLED_NAME, Installed, installed};
-pub use state_dict::{StateDict, WeightsError, WeightsFile};
+pub use state_dict::{Origin, StateDict, WeightsError, WeightsFile};

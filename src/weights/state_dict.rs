@@ -79,6 +79,13 @@ pub struct StateDict {
     tensors: BTreeMap<String, Tensor>,
 }
 
+/// Trainings whose files tell of themselves by more than the transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    MocoV3,
+    Mae,
+}
+
 #[derive(Debug)]
 struct Tensor {
     shape: Vec<usize>,
@@ -184,6 +191,16 @@ impl StateDict {
     /// Number of blocks that follow each other from 0.
     pub fn depth(&self) -> usize {
         (0..MOST_BLOCKS).take_while(|index| self.tensors.contains_key(&format!("blocks.{index}.norm1.weight"))).count()
+    }
+
+    /// Whether there is such a tensor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Where the weights come from, if anything but the transformer's own tensors tells.
+    pub fn origin(&self) -> Option<Origin> {
+        None
     }
 
     /// The shape of a tensor.
