@@ -313,7 +313,11 @@ fn messages_name_the_file_and_the_tensor() {
         ("pos_embed", None, "pos_embed is missing"),
         ("norm.bias", Some(view(&[24], &infinite[..96])), "norm.bias holds inf"),
         ("blocks.1.norm2.bias", Some(view(&[6, 8], &bytes[..192])), "blocks.1.norm2.bias has shape [6, 8]"),
-        ("blocks.1.ls1.gamma", Some(view(&[48], &infinite)), "blocks.1.ls1.gamma is not supported"),
+        (
+            "blocks.1.attn.q_norm.bias",
+            Some(view(&[48], &infinite)),
+            "blocks.1.attn.q_norm.bias of shape [48] is not supported",
+        ),
         ("pos_embed", Some(view(&[1, 1, 48], &bytes[..192])), "pos_embed has shape [1, 1, 48]"),
     ];
     for (changed, replacement, expected) in cases {
