@@ -19,7 +19,7 @@ pub fn install_weights(path: &Path) -> Result<PathBuf, PipelineError> {
     }
     let state = StateDict::open(path)?;
     // Every width is a number of heads one channel wide: here only the tensors matter.
-    VitShape::from_state_dict(&state, 1)?;
+    VitShape::from_state_dict(&state, Some(1))?;
     let installed = installed();
     let folder = installed.folder.ok_or(PipelineError::NoHome)?;
     let target = folder.join(INSTALLED_NAME).with_extension(extension);
