@@ -138,7 +138,7 @@ fn refusals_name_the_tensor_and_say_what_was_expected_and_found() {
     let cases = [
         (with("blocks.0.attn.rel_pos.weight", &[7], 0.0), "blocks.0.attn.rel_pos.weight of shape [7] is not supported"),
         (with("norm_pre.weight", &[2], 0.0), "norm_pre.weight of shape [2] is not supported"),
-        (with("reg_token", &[1, 3, 2], 0.0), "occurs twice; expected one of it and register_tokens"),
+        (with("reg_token", &[1, 3, 2], 0.0), "register_tokens occurs twice; expected one of it and reg_token"),
         (with("blocks.7.norm1.weight", &[2], 0.0), "blocks.2.norm1.weight is missing"),
         (with("rope_embed.periods", &[2], f32::NAN), "rope_embed.periods holds NaN at index 0; expected a finite"),
         (with("blocks.1.attn.q_proj.weight", &[2, 2], 0.0), "blocks.1.attn.q_proj.weight is there beside"),

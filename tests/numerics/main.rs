@@ -3,6 +3,7 @@
 mod annotations_pycocotools;
 mod golden;
 mod golden_bilateral;
+mod golden_families;
 mod golden_gnn;
 mod golden_instances;
 mod golden_kless;

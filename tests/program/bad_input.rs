@@ -207,12 +207,20 @@ fn broken_checkpoints_and_weights_are_code_4() {
     }
     assert!(!out.exists(), "nothing is written for a broken checkpoint");
 
-    // Weights: no ViT, cut short, a text file.
+    // Weights: no ViT.
     fs::write(&bad, &good).unwrap();
     let train = ["train", "--data", path_text(&data), "--out", path_text(&out), "--weights", path_text(&bad)];
     expect_error(4, &train);
-    fs::write(&bad, "hello").unwrap();
-    expect_error(4, &train);
+    // What is given in place of weights is refused by what it is, with what to do.
+    for (text, advice) in [
+        ("hello", "fetch it again"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        ("<!DOCTYPE html><html>Sign in</html>", "a web page"),
+    ] {
+        fs::write(&bad, text).unwrap();
+        let error = expect_error(4, &train);
+        assert!(error.contains(advice) && error.contains("bad.safetensors"), "{error}");
+    }
 }
 
 #[test]
