@@ -69,18 +69,30 @@ fn network_config() -> NetworkConfig {
     NetworkConfig { input: 384, hidden: [64, 32], clusters: 2, dropout: 0.25, root_weight: false, scale: 1.0 }
 }
 
-/// Random weights of a ViT-S/8: 384 channels, 12 blocks.
-fn vit_small() -> StateDict {
+/// What a transformer has beyond the plain one.
+const FAMILIES: [&str; 4] = ["plain", "layer scale", "layer scale, registers", "layer scale, registers, rotation"];
+
+/// Random weights of a ViT-S/8 of one of the [`FAMILIES`]: 384 channels, 12 blocks.
+fn vit_small(family: &str) -> StateDict {
     let (width, patch, positions) = (384usize, 8usize, 785usize);
+    let has = |part| family.contains(part);
     let mut shapes: Vec<(String, Vec<usize>)> = vec![
         ("cls_token".into(), vec![1, 1, width]),
-        ("pos_embed".into(), vec![1, positions, width]),
         ("patch_embed.proj.weight".into(), vec![width, 3, patch, patch]),
         ("patch_embed.proj.bias".into(), vec![width]),
         ("norm.weight".into(), vec![width]),
         ("norm.bias".into(), vec![width]),
     ];
+    if !has("rotation") {
+        shapes.push(("pos_embed".into(), vec![1, positions, width]));
+    }
+    if has("registers") {
+        shapes.push(("register_tokens".into(), vec![1, 4, width]));
+    }
     for block in 0..12 {
+        if has("layer scale") {
+            shapes.extend([1, 2].map(|number| (format!("blocks.{block}.ls{number}.gamma"), vec![width])));
+        }
         for (name, shape) in [
             ("norm1.weight", vec![width]),
             ("norm1.bias", vec![width]),
@@ -161,7 +173,16 @@ fn vit_small_8_features_280(bencher: Bencher, precision: &str) {
     let precision = if precision == "f32" { Precision::F32 } else { Precision::Bf16 };
     let config = VitConfig { precision, ..VitConfig::paper() };
     // Where the processor has no bfloat16, that column says so instead of a time.
-    let extractor = VitExtractor::new(&vit_small(), config, tensor::cpu()).unwrap_or_else(|error| panic!("{error}"));
+    let weights = vit_small("plain");
+    let extractor = VitExtractor::new(&weights, config, tensor::cpu()).unwrap_or_else(|error| panic!("{error}"));
+    let image = image();
+    bencher.bench(|| extractor.extract(black_box(&image)));
+}
+
+/// The same image, 1225 patches, through transformers of other families.
+#[divan::bench(args = FAMILIES, sample_count = 20)]
+fn vit_small_8_families_280(bencher: Bencher, family: &str) {
+    let extractor = VitExtractor::new(&vit_small(family), VitConfig::paper(), tensor::cpu()).unwrap();
     let image = image();
     bencher.bench(|| extractor.extract(black_box(&image)));
 }

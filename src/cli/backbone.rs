@@ -162,17 +162,19 @@ fn table(description: &WeightsDescription) -> String {
     let side = description.position_side;
     let mut rows = vec![
         ("file", description.path.display().to_string()),
-        ("size", size_text(description.size)),
-        ("SHA-256", description.sha256.clone()),
+        ("size", description.size.map_or_else(unknown, size_text)),
+        ("SHA-256", of_list(&description.sha256)),
         ("blake3", description.blake3.clone()),
         ("name", of_list(&description.name)),
-        ("family", of_list(&description.family)),
         ("licence", of_list(&description.licence)),
+        ("family", description.architecture.to_string()),
+        ("naming", description.naming.to_string()),
         ("width", description.width.to_string()),
         ("depth", description.depth.to_string()),
         ("heads", description.heads.map_or_else(unknown, |heads| heads.to_string())),
         ("patch", format!("{0}×{0} pixels", description.patch)),
-        ("positions", format!("{side}×{side}")),
+        ("positions", if side > 0 { format!("{side}×{side}") } else { "rotary".into() }),
+        ("registers", description.registers.to_string()),
         ("MLP width", description.mlp_width.to_string()),
     ];
     rows.extend(description.settings.iter().map(|setting| ("setting", setting.clone())));

@@ -8,7 +8,7 @@ use super::{PipelineError, Run};
 use crate::config::Settings;
 use crate::error::ErrorKind;
 use crate::event::{Observer, path_as_text};
-use crate::features::vit::{VitConfig, VitShape};
+use crate::features::vit::VitShape;
 use crate::files;
 use crate::method::{MethodError, locate_weights, published_settings, published_weights};
 use crate::output::write_atomically;
@@ -101,11 +101,14 @@ pub struct WeightsDescription {
     pub path: PathBuf,
     /// The published backbone that they are of, if they are known to be of one.
     pub name: Option<String>,
-    pub family: Option<String>,
     pub licence: Option<String>,
-    /// In bytes.
-    pub size: u64,
-    pub sha256: String,
+    /// The family of transformers that its tensors show.
+    pub architecture: &'static str,
+    /// Whose names its tensors have.
+    pub naming: &'static str,
+    /// In bytes; none of files in parts.
+    pub size: Option<u64>,
+    pub sha256: Option<String>,
     /// As checkpoints name it.
     pub blake3: String,
     /// Channels of a token.
@@ -115,8 +118,10 @@ pub struct WeightsDescription {
     pub heads: Option<usize>,
     /// Side of a patch in pixels.
     pub patch: usize,
-    /// Rows and columns of the stored positions.
+    /// Rows and columns of the stored positions; 0 where positions are rotations.
     pub position_side: usize,
+    /// Tokens that lie nowhere in the image, beside that of the class.
+    pub registers: usize,
     pub mlp_width: usize,
     /// The settings that runs have with them where the user says nothing.
     pub settings: Vec<String>,
@@ -128,25 +133,28 @@ pub fn describe_weights(given: &Path) -> Result<WeightsDescription, PipelineErro
     let published = published_weights(Some(given));
     let file = WeightsFile::read(&path)?;
     let state = file.state_dict()?;
-    let head_width = published.and_then(|published| published.head_width).unwrap_or(VitConfig::default().head_width);
-    // Every width is a number of heads one channel wide, where it is none of heads of the usual width.
+    let head_width = published.and_then(|published| published.head_width);
+    // Every width is a number of heads one channel wide, where nothing tells how wide they are.
     let shape = VitShape::from_state_dict(&state, head_width);
     let heads = shape.as_ref().ok().map(|shape| shape.heads);
-    let shape = shape.or_else(|_| VitShape::from_state_dict(&state, 1))?;
-    let Hashes { size, sha256, .. } =
-        Hashes::of(&path).map_err(|source| PipelineError::WeightsFile { path: path.clone(), source })?;
+    let shape = shape.or_else(|_| VitShape::from_state_dict(&state, Some(1)))?;
+    // Of files in parts, or a folder, blake3 alone says which they are.
+    let hashes = path.is_file().then(|| Hashes::of(&path)).transpose();
+    let hashes = hashes.map_err(|source| PipelineError::WeightsFile { path: path.clone(), source })?;
     Ok(WeightsDescription {
         name: published.map(|published| published.name.clone()),
-        family: published.map(|published| published.family.clone()),
         licence: published.map(|published| published.licence.clone()),
-        size,
-        sha256,
+        architecture: shape.family,
+        naming: state.naming(),
+        size: hashes.as_ref().map(|hashes| hashes.size),
+        sha256: hashes.map(|hashes| hashes.sha256),
         blake3: file.hash().to_hex().to_string(),
         width: shape.width,
         depth: shape.depth,
         heads,
         patch: shape.patch,
         position_side: shape.position_side,
+        registers: shape.registers,
         mlp_width: shape.mlp_width,
         settings: published.map(published_settings).unwrap_or_default(),
         path,
@@ -224,7 +232,7 @@ pub fn install_weights(path: &Path) -> Result<PathBuf, PipelineError> {
     }
     let state = StateDict::open(path)?;
     // Every width is a number of heads one channel wide: here only the tensors matter.
-    VitShape::from_state_dict(&state, 1)?;
+    VitShape::from_state_dict(&state, Some(1))?;
     let installed = installed();
     let folder = installed.folder.ok_or(PipelineError::NoHome)?;
     let target = folder.join(INSTALLED_NAME).with_extension(extension);

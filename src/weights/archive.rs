@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::pickle::{Pickle, Value};
+use super::pickle::{LONGEST_NAME, Pickle, TensorView, Value};
+use super::{foreign, zip};
 
 /// How a number is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub struct StoredTensor<'a> {
 }
 
 impl StoredTensor<'_> {
+    /// A tensor of which only the name matters.
+    #[cfg(test)]
+    pub fn without_values(name: String) -> Self {
+        Self { name, shape: vec![0], encoding: Encoding::Single, offset: 0, strides: vec![1], storage: None }
+    }
+
     /// Number of values, if the machine can count them.
     pub fn count(&self) -> Option<usize> {
         self.shape.iter().try_fold(1usize, |count, &side| count.checked_mul(side))
@@ -86,21 +93,35 @@ impl StoredTensor<'_> {
     }
 }
 
-/// The tensors of a weight file, whichever of the formats it has, in the order of the file.
+/// The tensors of a weight file, whichever of the formats it has, in the order of the file. Those of a checkpoint have the
+/// names of the dictionaries that hold them before their own, joined by dots.
 pub fn read(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
     const ZIP: &[u8] = b"PK\x03\x04";
     if bytes.starts_with(ZIP) {
         read_zip(bytes)
-    } else if bytes.starts_with(&[0x80]) && bytes.get(8) != Some(&b'{') {
+    } else if is_safetensors(bytes) {
+        read_safetensors(bytes)
+    } else if let Some(reason) = foreign::reason(bytes) {
+        Err(reason)
+    } else if bytes.starts_with(&[0x80]) {
         read_legacy(bytes)
     } else {
         read_safetensors(bytes)
     }
 }
 
+/// Whether a file begins with the length of a header, and the header; text would be a length beyond all files.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    const LONGEST: u64 = 1 << 40;
+    bytes
+        .split_first_chunk::<8>()
+        .is_some_and(|(length, rest)| rest.first() == Some(&b'{') && u64::from_le_bytes(*length) < LONGEST)
+}
+
 fn read_safetensors(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| format!("it is neither a safetensors nor a PyTorch file, or damaged ({error})"))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| {
+        format!("it is neither a safetensors nor a PyTorch file, or damaged ({error}); fetch it again")
+    })?;
     let tensors = file.iter().map(|(name, view)| {
         let encoding = match view.dtype() {
             Dtype::F16 => Encoding::Half,
@@ -121,26 +142,32 @@ fn read_safetensors(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
 
 /// Reads what `torch.save` has written since version 1.6: a ZIP archive with `data.pkl` and one entry per storage.
 fn read_zip(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
-    let entries = zip_entries(bytes)?;
-    let (name, pickle) = entries
-        .iter()
-        .find(|(name, _)| *name == "data.pkl" || name.ends_with("/data.pkl"))
-        .ok_or("it is a ZIP archive without data.pkl, so not a PyTorch file")?;
-    let folder = &name[..name.len() - "data.pkl".len()];
-    let pickle = Pickle::read(pickle)?;
-    let entries: HashMap<&str, &[u8]> = entries.iter().map(|(name, data)| (name.as_str(), *data)).collect();
+    let entries = zip::entries(bytes)?;
+    if let Some(reason) = foreign::reason_of_archive(entries.iter().map(|entry| entry.name.as_str())) {
+        return Err(reason.to_string());
+    }
+    let pickled = entries.iter().find(|entry| entry.name == "data.pkl" || entry.name.ends_with("/data.pkl")).ok_or(
+        "it is a ZIP archive without data.pkl, so not a PyTorch file; unpack it and name the file of weights in it",
+    )?;
+    if entries.iter().any(|entry| entry.compressed) {
+        return Err("its ZIP archive is compressed, which PyTorch never does; save it again".to_string());
+    }
+    let folder = &pickled.name[..pickled.name.len() - "data.pkl".len()];
+    let pickle = Pickle::read(pickled.data)?;
+    let entries: HashMap<&str, &[u8]> = entries.iter().map(|entry| (entry.name.as_str(), entry.data)).collect();
     if entries.get(format!("{folder}byteorder").as_str()).is_some_and(|order| order.trim_ascii() == b"big") {
         return Err("it was saved on a big-endian machine; save it again on another".to_string());
     }
-    select_tensors(&pickle, |key| entries.get(format!("{folder}data/{key}").as_str()).copied())
+    tensors_of(&pickle, |key| entries.get(format!("{folder}data/{key}").as_str()).copied())
 }
 
 /// Reads what `torch.save` wrote before: five pickles, then the storages one after the other.
 fn read_legacy(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
     /// 0x1950a86a20f9469cfc6c, pickled.
     const MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
-    let mut rest =
-        bytes.strip_prefix(MAGIC).ok_or("it is a plain pickle; save it with torch.save or as safetensors")?;
+    let mut rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or("it is a plain pickle, not written by torch.save; save it with torch.save or as safetensors")?;
     let mut next = || -> Result<Pickle, String> {
         let pickle = Pickle::read(rest)?;
         rest = &rest[pickle.length..];
@@ -168,7 +195,7 @@ fn read_legacy(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
         storages.insert(key.as_str(), data);
         rest = after;
     }
-    select_tensors(&state, |key| storages.get(key).copied())
+    tensors_of(&state, |key| storages.get(key).copied())
 }
 
 /// Bytes of one element of a PyTorch storage class.
@@ -182,33 +209,25 @@ fn element_size(class: &str) -> Option<usize> {
     })
 }
 
-/// The tensors of the state dict in a checkpoint: the root itself, or the dictionary under one key of it.
-fn select_tensors<'a>(
+/// Every tensor in a checkpoint's dictionaries.
+fn tensors_of<'a>(
     pickle: &Pickle,
     storage: impl Fn(&str) -> Option<&'a [u8]>,
 ) -> Result<Vec<StoredTensor<'a>>, String> {
-    /// Usual names of the model in a checkpoint, the preferred first: DINO evaluates its teacher.
-    const USUAL: [&str; 6] = ["teacher", "student", "state_dict", "model", "model_state_dict", "model_state"];
-    let holds_tensors = |value: &Value| pickle.entries(value).any(|(_, value)| matches!(value, Value::Tensor(_)));
-    let root = pickle.root();
-    if !matches!(root, Value::Dictionary(_)) {
-        return Err("it does not hold a dictionary of tensors; save model.state_dict() instead of the model".into());
+    if !matches!(pickle.root(), Value::Dictionary(_)) {
+        return Err("it does not hold a dictionary of tensors, but perhaps a whole model; \
+                    save model.state_dict() instead of the model"
+            .into());
     }
-    let mut chosen = root;
-    if !holds_tensors(root) {
-        let nested: Vec<(&str, &Value)> = pickle.entries(root).filter(|(_, value)| holds_tensors(value)).collect();
-        let usual = USUAL.iter().find_map(|&name| nested.iter().find(|(key, _)| *key == name));
-        chosen = match (usual, nested.as_slice()) {
-            (Some((_, value)), _) | (None, [(_, value)]) => value,
-            (None, []) => return Err("it holds no tensors".into()),
-            (None, several) => {
-                let names: Vec<&str> = several.iter().take(5).map(|(name, _)| *name).collect();
-                return Err(format!("it holds several models ({}); save one state dict alone", names.join(", ")));
-            }
-        };
+    let mut views = Vec::new();
+    // A dictionary that many others refer to would be visited as often as there are ways to it.
+    let mut most = pickle.values().len();
+    collect_views(pickle, pickle.root(), "", 0, &mut most, &mut views)
+        .ok_or("its dictionaries hold each other, as those of no checkpoint do")?;
+    if views.is_empty() {
+        return Err("it holds no tensors in its dictionaries; save model.state_dict()".into());
     }
-    let tensors = pickle.entries(chosen).filter_map(|(name, value)| {
-        let Value::Tensor(view) = value else { return None };
+    let tensors = views.into_iter().map(|(name, view)| {
         let encoding = match view.storage.class.as_str() {
             "HalfStorage" => Encoding::Half,
             "BFloat16Storage" => Encoding::Brain,
@@ -216,56 +235,43 @@ fn select_tensors<'a>(
             "DoubleStorage" => Encoding::Double,
             other => Encoding::Other(other.to_string()),
         };
-        Some(StoredTensor {
-            name: name.to_string(),
+        StoredTensor {
+            name,
             shape: view.shape.clone(),
             encoding,
             offset: view.offset,
             strides: view.strides.clone(),
             storage: storage(&view.storage.key),
-        })
+        }
     });
     Ok(tensors.collect())
 }
 
-/// Names and contents of the entries of a ZIP archive without compression, which is what PyTorch writes.
-///
-/// Source: PKWARE's APPNOTE, sections 4.3.7 (local header), 4.3.12 (directory) and 4.3.16 (its end).
-fn zip_entries(bytes: &[u8]) -> Result<Vec<(String, &[u8])>, String> {
-    const TOO_EARLY: &str = "it is a damaged or truncated ZIP archive";
-    let short = |at: usize| -> Result<usize, String> {
-        let field = at.checked_add(2).and_then(|end| bytes.get(at..end)).ok_or(TOO_EARLY)?;
-        Ok(usize::from(u16::from_le_bytes([field[0], field[1]])))
-    };
-    let long = |at: usize| -> Result<usize, String> { Ok(short(at)? | short(at + 2)? << 16) };
-    // The end record is 22 bytes and a comment of at most 65 535.
-    let lowest = bytes.len().saturating_sub(22 + 65_535);
-    let end = (lowest..bytes.len().saturating_sub(21))
-        .rev()
-        .find(|&at| bytes[at..].starts_with(b"PK\x05\x06"))
-        .ok_or(TOO_EARLY)?;
-    let (count, mut at) = (short(end + 10)?, long(end + 16)?);
-    if count == 0xffff || at == 0xffff_ffff {
-        return Err("it is larger than 4 GiB; save the model's state dict alone".to_string());
-    }
-    let mut entries = Vec::with_capacity(count);
-    for _ in 0..count {
-        if bytes.get(at..).is_none_or(|rest| !rest.starts_with(b"PK\x01\x02")) {
-            return Err(TOO_EARLY.to_string());
+/// The tensors below a dictionary with their names; `None` where there are more than `most` ways to something.
+fn collect_views<'p>(
+    pickle: &'p Pickle,
+    dictionary: &'p Value,
+    within: &str,
+    depth: usize,
+    most: &mut usize,
+    views: &mut Vec<(String, &'p TensorView)>,
+) -> Option<()> {
+    /// `model`, `teacher`, `backbone` and the like; more are no checkpoint's.
+    const DEEPEST: usize = 8;
+    for (key, value) in pickle.entries(dictionary) {
+        *most = most.checked_sub(1)?;
+        if within.len() + key.len() > LONGEST_NAME {
+            continue;
         }
-        let (method, size, header) = (short(at + 10)?, long(at + 24)?, long(at + 42)?);
-        let (name_length, extra, comment) = (short(at + 28)?, short(at + 30)?, short(at + 32)?);
-        let name = bytes.get(at + 46..at + 46 + name_length).ok_or(TOO_EARLY)?;
-        if method != 0 {
-            return Err("its ZIP archive is compressed, which PyTorch never does; save it again".to_string());
+        match value {
+            Value::Tensor(view) => views.push((format!("{within}{key}"), view)),
+            Value::Dictionary(_) if depth < DEEPEST => {
+                collect_views(pickle, value, &format!("{within}{key}."), depth + 1, most, views)?;
+            }
+            _ => {}
         }
-        // The local header repeats the name and has extra bytes of its own, for alignment.
-        let start = header + 30 + short(header + 26)? + short(header + 28)?;
-        let data = bytes.get(start..start.checked_add(size).ok_or(TOO_EARLY)?).ok_or(TOO_EARLY)?;
-        entries.push((String::from_utf8_lossy(name).into_owned(), data));
-        at += 46 + name_length + extra + comment;
     }
-    Ok(entries)
+    Some(())
 }
 
 #[cfg(test)]
@@ -310,5 +316,32 @@ mod tests {
         ] {
             assert!(view(shape, strides, offset).values().is_err(), "{shape:?}");
         }
+    }
+
+    #[test]
+    fn tensors_have_the_names_of_their_dictionaries_before_their_own() {
+        // {"model": {"w": tensor, "step": 3}, "w": the same tensor}
+        let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
+            X\x01\0\0\00X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89}tRq\x07";
+        let bytes = [&b"}(X\x05\0\0\0model}(X\x01\0\0\0w"[..], tensor, b"X\x04\0\0\0stepK\x03uX\x01\0\0\0wh\x07u."];
+        let pickle = Pickle::read(&bytes.concat()).unwrap();
+        let storage = [1.0f32, 2.0].map(f32::to_le_bytes).concat();
+        let tensors = tensors_of(&pickle, |key| (key == "0").then_some(&storage[..])).unwrap();
+        let found: Vec<_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.values().unwrap())).collect();
+        assert_eq!(found, [("model.w", vec![1.0, 2.0]), ("w", vec![1.0, 2.0])]);
+    }
+
+    #[test]
+    fn dictionaries_that_hold_each_other_many_times_end_soon() {
+        let mut bytes = b"}q\0".to_vec();
+        for _ in 0..7 {
+            bytes.push(b'}');
+            (b'a'..=b'z').for_each(|key| bytes.extend([b'X', 1, 0, 0, 0, key, b'h', 0, b's']));
+            bytes.extend(b"q\0");
+        }
+        let pickle = Pickle::read(&[&bytes[..], b"."].concat()).unwrap();
+        assert!(tensors_of(&pickle, |_| None).unwrap_err().contains("hold each other"));
+        let itself = Pickle::read(b"}q\0X\x01\0\0\0ah\0s.").unwrap();
+        assert!(tensors_of(&itself, |_| None).is_err());
     }
 }

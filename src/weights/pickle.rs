@@ -57,7 +57,7 @@ pub struct Pickle {
 }
 
 /// Longest name that is looked at, which bounds what a file can make us copy.
-const LONGEST_NAME: usize = 300;
+pub const LONGEST_NAME: usize = 300;
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
 
@@ -327,7 +327,7 @@ impl<'a> Machine<'a> {
     fn call(&mut self, callable: Handle, arguments: Handle) -> Result<(), String> {
         let name = if let Value::Global(name) = &self.values[callable] { name.as_str() } else { "" };
         match name {
-            "collections.OrderedDict" => self.push(Value::Dictionary(Vec::new())),
+            "collections.OrderedDict" | "collections.defaultdict" => self.push(Value::Dictionary(Vec::new())),
             "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => {
                 let view = self.tensor(arguments).ok_or("its pickle holds a malformed tensor")?;
                 self.push(Value::Tensor(view));

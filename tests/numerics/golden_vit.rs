@@ -57,7 +57,7 @@ fn descriptors_equal_the_official_ones() {
         for engine in ENGINES {
             let mut results = Vec::new();
             for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
-                let config = VitConfig { stride, facet, head_width: 16, ..VitConfig::paper() };
+                let config = VitConfig { stride, facet, head_width: Some(16), ..VitConfig::paper() };
                 let vit = Vit::load_with(state, &config, &cpu(), engine).unwrap();
                 let what = format!("{name} {engine:?} {facet:?}");
                 let found = vit.forward(batch);
@@ -76,7 +76,7 @@ fn descriptors_equal_the_official_ones() {
                     assert_close(&binned, &floats(&file.tensor("key_log_bin").unwrap()), 1e-4, &what);
                     let embedded = vit.embed(batch).values;
                     assert_close(&embedded, &floats(&file.tensor("tokens_embedded").unwrap()), 1e-4, &what);
-                    let classes = vit.class_token(batch);
+                    let classes = vit.image_vectors(batch);
                     assert_close(&classes, &floats(&file.tensor("cls_normed").unwrap()), 1e-4, &what);
                     results.extend([embedded, classes]);
                 }
@@ -99,7 +99,7 @@ fn tiny(name: &str) -> StateDict {
 }
 
 fn tiny_config() -> VitConfig {
-    VitConfig { head_width: 8, facet: Facet::Token, ..VitConfig::paper() }
+    VitConfig { head_width: Some(8), facet: Facet::Token, ..VitConfig::paper() }
 }
 
 fn waves(length: usize) -> Vec<f32> {
@@ -135,8 +135,8 @@ fn a_perceptron_without_channels_is_refused() {
     });
     let damaged = safetensors::serialize(emptied.collect::<Vec<_>>(), None).unwrap();
     let state = StateDict::from_bytes(&damaged, Path::new("damaged")).unwrap();
-    let error = Vit::load(&state, &VitConfig { head_width: 16, ..VitConfig::paper() }, &cpu()).err().unwrap();
-    assert!(error.to_string().contains("mlp.fc1.weight"), "{error}");
+    let error = Vit::load(&state, &VitConfig { head_width: Some(16), ..VitConfig::paper() }, &cpu()).err().unwrap();
+    assert!(error.to_string().contains("mlp.fc2.weight"), "{error}");
 }
 
 /// The precisions that this processor can compute in; says so where bf16 is none.
@@ -159,7 +159,8 @@ fn descriptors_in_bfloat16_are_the_official_ones_as_closely_as_its_eight_bits_al
     for_each_official(|name, stride, file, state, batch| {
         let facets = [Facet::Key, Facet::Query, Facet::Value, Facet::Token];
         for (&engine, facet) in engines.iter().flat_map(|engine| facets.map(|facet| (engine, facet))) {
-            let config = VitConfig { stride, facet, head_width: 16, precision: Precision::Bf16, ..VitConfig::paper() };
+            let config =
+                VitConfig { stride, facet, head_width: Some(16), precision: Precision::Bf16, ..VitConfig::paper() };
             let found = Vit::load_with(state, &config, &cpu(), engine).unwrap().forward(batch).values;
             let expected = floats(&file.tensor(&format!("{facet:?}_with_cls").to_lowercase()).unwrap());
             let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -185,7 +186,7 @@ fn results_depend_on_the_image_alone(precision: Precision) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-            (bits(vit.forward(&batch).values), bits(vit.class_token(&batch)))
+            (bits(vit.forward(&batch).values), bits(vit.image_vectors(&batch)))
         })
     };
     let one = bits(1);
@@ -206,7 +207,7 @@ fn several_blocks_are_joined_token_by_token() {
         for facet in [Facet::Key, Facet::Token] {
             let run = |layers: &[usize]| {
                 let config = VitConfig {
-                    head_width: 16,
+                    head_width: Some(16),
                     facet,
                     layers: Some(layers.iter().map(|&layer| layer as i64).collect()),
                     ..VitConfig::paper()
@@ -238,8 +239,14 @@ fn batches_on_a_device_describe_images_as_the_processor_does() {
         [(vec![0, 1], true, 0), (vec![1], true, 3), (vec![0, 1], true, 4), (vec![0, 1], false, 3)]
     {
         let (layers, remove_position) = (Some(layers), Some(remove_position));
-        let config =
-            VitConfig { head_width: 16, layers, normalise, remove_position, input_side: 64, ..VitConfig::paper() };
+        let config = VitConfig {
+            head_width: Some(16),
+            layers,
+            normalise,
+            remove_position,
+            input_side: 64,
+            ..VitConfig::paper()
+        };
         let extractor = |engine| VitExtractor::with_engine(&state, config.clone(), cpu(), engine).unwrap();
         let (host, device) = (extractor(Engine::Host), extractor(Engine::Tensors));
         // What a checkpoint keeps is used as it is.
@@ -264,7 +271,7 @@ fn batches_on_a_device_describe_images_as_the_processor_does() {
         assert_eq!(3 * vectors.len(), 4 * expected.len());
         assert_close(&vectors[..expected.len()], &expected, 1e-5, "image vectors");
     }
-    let single = VitConfig { head_width: 16, resize: Resize::Short, input_side: 64, ..VitConfig::paper() };
+    let single = VitConfig { head_width: Some(16), resize: Resize::Short, input_side: 64, ..VitConfig::paper() };
     let single = VitExtractor::with_engine(&state, single, cpu(), Engine::Tensors).unwrap();
     assert_eq!(single.batches().unwrap().images_per_batch(u64::MAX), 1, "images of several sizes");
 }
@@ -306,7 +313,11 @@ fn messages_name_the_file_and_the_tensor() {
         ("pos_embed", None, "pos_embed is missing"),
         ("norm.bias", Some(view(&[24], &infinite[..96])), "norm.bias holds inf"),
         ("blocks.1.norm2.bias", Some(view(&[6, 8], &bytes[..192])), "blocks.1.norm2.bias has shape [6, 8]"),
-        ("blocks.1.ls1.gamma", Some(view(&[48], &infinite)), "blocks.1.ls1.gamma is not supported"),
+        (
+            "blocks.1.attn.q_norm.bias",
+            Some(view(&[48], &infinite)),
+            "blocks.1.attn.q_norm.bias of shape [48] is not supported",
+        ),
         ("pos_embed", Some(view(&[1, 1, 48], &bytes[..192])), "pos_embed has shape [1, 1, 48]"),
     ];
     for (changed, replacement, expected) in cases {
@@ -314,7 +325,7 @@ fn messages_name_the_file_and_the_tensor() {
         tensors.retain(|(name, _)| name != changed);
         tensors.extend(replacement.map(|view| (changed.to_string(), view)));
         let file = safetensors::serialize(tensors, None).unwrap();
-        let config = VitConfig { head_width: 16, ..VitConfig::paper() };
+        let config = VitConfig { head_width: Some(16), ..VitConfig::paper() };
         let result = StateDict::from_bytes(&file, Path::new("weights.safetensors"))
             .and_then(|state| Vit::load(&state, &config, &cpu()).map(drop));
         let message = result.expect_err(changed).to_string();
@@ -322,10 +333,10 @@ fn messages_name_the_file_and_the_tensor() {
     }
     let state = StateDict::from_bytes(&bytes, Path::new("weights.safetensors")).unwrap();
     for (config, expected) in [
-        (VitConfig { head_width: 10, ..VitConfig::paper() }, "head_width = 10"),
-        (VitConfig { head_width: 16, stride: Some(5), ..VitConfig::paper() }, "stride = 5"),
-        (VitConfig { head_width: 16, layers: Some(vec![0, 3]), ..VitConfig::paper() }, "layers = [0, 3]"),
-        (VitConfig { head_width: 16, layers: Some(vec![1, 0]), ..VitConfig::paper() }, "layers = [1, 0]"),
+        (VitConfig { head_width: Some(10), ..VitConfig::paper() }, "head_width = 10"),
+        (VitConfig { head_width: Some(16), stride: Some(5), ..VitConfig::paper() }, "stride = 5"),
+        (VitConfig { head_width: Some(16), layers: Some(vec![0, 3]), ..VitConfig::paper() }, "layers = [0, 3]"),
+        (VitConfig { head_width: Some(16), layers: Some(vec![1, 0]), ..VitConfig::paper() }, "layers = [1, 0]"),
     ] {
         let message = Vit::load(&state, &config, &cpu()).map(drop).expect_err(expected).to_string();
         assert!(message.contains(expected), "{message}");

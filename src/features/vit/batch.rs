@@ -15,10 +15,12 @@ pub struct ImageBatch<'a> {
 /// Vectors of every token of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Descriptors {
-    /// Row-major `[images, tokens, width]`; token 0 is the class token, then the patches row by row.
+    /// Row-major `[images, tokens, width]`; first the leading tokens, then the patches row by row.
     pub values: Vec<f32>,
     pub images: usize,
     pub tokens: usize,
+    /// Tokens that lie nowhere in the image: the class token, then registers.
+    pub leading: usize,
     pub width: usize,
 }
 
@@ -37,6 +39,6 @@ pub enum Readout<'a> {
     Embedded,
     /// The facet of some blocks, ascending, for every token.
     Facets { layers: &'a [usize], facet: Facet },
-    /// The class token after the last block and the final normalisation.
-    ClassToken,
+    /// The class token after the last block and the final normalisation; where there is none, the mean of all tokens.
+    Image,
 }

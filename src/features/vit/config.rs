@@ -55,8 +55,8 @@ pub struct VitConfig {
     pub mean: [f32; 3],
     /// Standard deviation of the red, green and blue training pixels, on 0..1. Default: ImageNet's.
     pub standard_deviation: [f32; 3],
-    /// Channels of one attention head; checkpoints do not record it. Default 64, as in every DINO model.
-    pub head_width: usize,
+    /// Channels of one attention head. Default: those of the network's family; weights alone do not tell.
+    pub head_width: Option<usize>,
     /// Join to every patch what lies around it, in 17 bins: 17 times as many channels. Default: false.
     pub log_bins: bool,
     /// Scale every descriptor to unit length, so that affinities are cosines. Default: true. The paper does not.
@@ -80,7 +80,7 @@ impl Default for VitConfig {
             facet: Facet::Key,
             mean: [0.485, 0.456, 0.406],
             standard_deviation: [0.229, 0.224, 0.225],
-            head_width: 64,
+            head_width: None,
             log_bins: false,
             normalise: true,
             remove_position: None,

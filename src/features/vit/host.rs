@@ -15,13 +15,15 @@ use super::bfloat::Pair;
 use super::config::Facet;
 use super::kernels::{self, LANES};
 use super::layers::{BlockWeights, Norm, VitWeights};
+use super::model::Places;
+use super::rotation::Rotation;
 use super::shape::VitShape;
 
 /// Tokens of one image that travel together.
 #[derive(Debug, Clone, Copy)]
 struct Strip {
     image: usize,
-    /// First token, counted from the image's class token.
+    /// First token of these, counted from the image's first.
     first: usize,
     tokens: usize,
 }
@@ -42,19 +44,20 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Runs a batch until `readout`; `positions` is `[1 + patches, width]`.
+/// Runs a batch until `readout`.
 ///
-/// Returns `[images, tokens, width]`, for [`Readout::Facets`] `[images, tokens, blocks · width]`, for [`Readout::ClassToken`]
+/// Returns `[images, tokens, width]`, for [`Readout::Facets`] `[images, tokens, blocks · width]`, for [`Readout::Image`]
 /// `[images, 1, width]`.
 pub fn forward<A: Arithmetic>(
     shape: &VitShape,
     weights: &VitWeights<A::Linear>,
     batch: &ImageBatch,
     grid: Grid,
-    positions: &[f32],
+    places: &Places,
     readout: Readout<'_>,
 ) -> Vec<f32> {
-    let tokens = 1 + grid.rows * grid.columns;
+    let tokens = shape.leading() + grid.rows * grid.columns;
+    let rotation = places.rotation.as_ref();
     let strips: Vec<Strip> = (0..batch.images)
         .flat_map(|image| {
             (0..tokens).step_by(LANES).map(move |first| Strip { image, first, tokens: LANES.min(tokens - first) })
@@ -68,7 +71,7 @@ pub fn forward<A: Arithmetic>(
         Readout::Facets { layers, facet } => {
             layers.last().map_or(0, |&last| if facet == Facet::Token { last + 1 } else { last })
         }
-        Readout::ClassToken => shape.depth,
+        Readout::Image => shape.depth,
     };
     // The block whose queries, keys and values are needed next, if any is.
     let following = |block: usize| weights.blocks[..full_blocks].get(block);
@@ -82,15 +85,15 @@ pub fn forward<A: Arithmetic>(
     let mut projected: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
     (&strips, &mut states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
         SCRATCH.with_borrow_mut(|scratch| {
-            embed(shape, weights, batch, grid, positions, strip, state, scratch);
-            project_attention::<A>(following(0), strip, state, projected, scratch);
+            embed(shape, weights, batch, grid, &places.start, strip, state, scratch);
+            project_attention::<A>(following(0), rotation, strip, state, projected, scratch);
         });
     });
     described.read(0, &states);
     let mut upcoming: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
     for (index, block) in weights.blocks[..full_blocks].iter().enumerate() {
         // The class token's last block needs no other token's output.
-        let class_only = readout == Readout::ClassToken && index + 1 == full_blocks;
+        let class_only = readout == Readout::Image && shape.has_class_token && index + 1 == full_blocks;
         (&strips, &mut states, &mut upcoming).into_par_iter().for_each(|(&strip, state, upcoming)| {
             if class_only && strip.first != 0 {
                 return;
@@ -101,7 +104,7 @@ pub fn forward<A: Arithmetic>(
                 let others = image..image + strips_per_image;
                 attend::<A>(shape, &projected[queries], &projected[others.clone()], &strips[others], strip, scratch);
                 finish_block::<A>(shape, block, strip, state, scratch);
-                project_attention::<A>(following(index + 1), strip, state, upcoming, scratch);
+                project_attention::<A>(following(index + 1), rotation, strip, state, upcoming, scratch);
             });
         });
         std::mem::swap(&mut projected, &mut upcoming);
@@ -109,15 +112,29 @@ pub fn forward<A: Arithmetic>(
     }
 
     match readout {
-        Readout::ClassToken => {
+        Readout::Image => {
             let mut normed = vec![0.0; shape.width * LANES];
-            let mut classes = Vec::with_capacity(batch.images * shape.width);
+            let mut vectors = Vec::with_capacity(batch.images * shape.width);
             for image in 0..batch.images {
-                let norm = &weights.norm;
-                kernels::layer_norm(&mut normed, &states[image * strips_per_image], &norm.scale, &norm.shift);
-                classes.extend(normed.iter().step_by(LANES));
+                let mut of_strip = |strip: usize| {
+                    weights.norm.apply(&mut normed, &states[image * strips_per_image + strip]);
+                    normed.clone()
+                };
+                if shape.has_class_token {
+                    vectors.extend(of_strip(0).iter().step_by(LANES));
+                    continue;
+                }
+                let mut sums = vec![0.0f32; shape.width];
+                for strip in 0..strips_per_image {
+                    let count = strips[strip].tokens;
+                    let of_strip = of_strip(strip);
+                    for (sum, lanes) in sums.iter_mut().zip(of_strip.as_chunks::<LANES>().0) {
+                        *sum += lanes[..count].iter().sum::<f32>();
+                    }
+                }
+                vectors.extend(sums.iter().map(|sum| sum / tokens as f32));
             }
-            classes
+            vectors
         }
         Readout::Embedded => {
             let mut rows = vec![0.0; batch.images * tokens * shape.width];
@@ -161,15 +178,15 @@ impl<A: Arithmetic> Described<'_, A> {
     }
 }
 
-/// Writes one strip of embedded tokens: patch products, class token, positions. It is a hundredth of the work and always
-/// in single precision.
+/// Writes one strip of embedded tokens: leading tokens, patch products with positions. It is a hundredth of the work and
+/// always in single precision.
 #[expect(clippy::too_many_arguments, reason = "all are inputs of one formula and a struct of them would live one line")]
 fn embed<M>(
     shape: &VitShape,
     weights: &VitWeights<M>,
     batch: &ImageBatch,
     grid: Grid,
-    positions: &[f32],
+    start: &[f32],
     strip: Strip,
     state: &mut Vec<f32>,
     scratch: &mut Scratch,
@@ -180,7 +197,7 @@ fn embed<M>(
     let patches = first(&mut scratch.hidden, pixels * LANES);
     for lane in 0..strip.tokens {
         let token = strip.first + lane;
-        let Some(cell) = token.checked_sub(1) else {
+        let Some(cell) = token.checked_sub(shape.leading()) else {
             continue;
         };
         let (top, left) = (cell / grid.columns * grid.stride, cell % grid.columns * grid.stride);
@@ -202,8 +219,8 @@ fn embed<M>(
             continue;
         }
         let token = strip.first + lane;
-        for ((value, position), class) in target.zip(&positions[token * width..]).zip(&weights.class_token) {
-            *value = if token == 0 { class + position } else { *value + position };
+        for (value, start) in target.zip(&start[token * width..]) {
+            *value = if token < shape.leading() { *start } else { *value + start };
         }
     }
 }
@@ -211,6 +228,7 @@ fn embed<M>(
 /// Normalises the tokens and projects them to the queries, keys and values of `block`, if one follows.
 fn project_attention<A: Arithmetic>(
     block: Option<&BlockWeights<A::Linear>>,
+    rotation: Option<&Rotation>,
     strip: Strip,
     state: &[f32],
     target: &mut Vec<A::Operand>,
@@ -219,6 +237,10 @@ fn project_attention<A: Arithmetic>(
     let Some(block) = block else { return };
     let mut projected = std::mem::take(&mut scratch.projected);
     project::<A>(&block.norm1, &block.qkv, strip, state, &mut projected, scratch);
+    if let Some(rotation) = rotation {
+        let channels = projected.len() / LANES / 3 * 2;
+        rotation.turn_strip(&mut projected, strip.first / LANES, channels);
+    }
     A::attention_operands(target, &mut projected);
     scratch.projected = projected;
 }
@@ -233,7 +255,7 @@ fn project<A: Arithmetic>(
     scratch: &mut Scratch,
 ) {
     let normed = first(&mut scratch.normed, state.len());
-    kernels::layer_norm(normed, state, &norm.scale, &norm.shift);
+    norm.apply(normed, state);
     let operand = A::operand(A::buffers(&mut scratch.operands), normed);
     let bias = A::bias(linear);
     projected.resize(bias.len() * LANES, 0.0);
@@ -251,7 +273,7 @@ fn attend<A: Arithmetic>(
     strip: Strip,
     scratch: &mut Scratch,
 ) {
-    let (width, head_width) = (shape.width, shape.width / shape.heads);
+    let (width, head_width) = (shape.width, shape.head_width());
     // Operands of one channel, and of one head.
     let channel = LANES / A::VALUES;
     let head_length = head_width * channel;
@@ -292,13 +314,26 @@ fn finish_block<A: Arithmetic>(
     A::add_product(state, context, &block.projection, strip.tokens);
 
     let normed = first(&mut scratch.normed, shape.width * LANES);
-    kernels::layer_norm(normed, state, &block.norm2.scale, &block.norm2.shift);
-    let hidden = first(&mut scratch.hidden, shape.mlp_width * LANES);
+    block.norm2.apply(normed, state);
+    let length = shape.mlp_width * LANES;
+    let hidden = first(&mut scratch.hidden, if shape.is_gated { 2 * length } else { length });
     kernels::fill_bias(hidden, A::bias(&block.hidden));
     A::add_product(hidden, A::operand(operands, normed), &block.hidden, strip.tokens);
-    A::gelu(hidden);
+    if shape.is_gated {
+        let (gates, values) = hidden.split_at_mut(length);
+        kernels::gate(gates, values);
+    } else {
+        A::gelu(hidden);
+    }
     kernels::add_bias(state, A::bias(&block.output));
-    A::add_product(state, A::operand(operands, hidden), &block.output, strip.tokens);
+    A::add_product(state, A::operand(operands, &hidden[..length]), &block.output, strip.tokens);
+}
+
+impl Norm {
+    /// Layer normalisation of a strip.
+    fn apply(&self, target: &mut [f32], strip: &[f32]) {
+        kernels::layer_norm(target, strip, &self.scale, &self.shift, self.epsilon);
+    }
 }
 
 /// Copies strips to some `columns` of row-major tokens, `[images, tokens, any multiple of width]`.

@@ -112,11 +112,11 @@ pub fn add_bias(strip: &mut [f32], bias: &[f32]) {
 }
 
 vectorised! {
-    /// Layer normalisation along the features: `(x − mean) / sqrt(variance + 1e-6) · scale + shift`.
+    /// Layer normalisation along the features: `(x − mean) / sqrt(variance + epsilon) · scale + shift`.
     ///
     /// # Shapes
     /// `strip`, `target` `[width, LANES]`; `scale`, `shift` `[width]`
-    pub fn layer_norm(target: &mut [f32], strip: &[f32], scale: &[f32], shift: &[f32]) {
+    pub fn layer_norm(target: &mut [f32], strip: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) {
         let features = &strip.as_chunks::<LANES>().0[..scale.len()];
         let count = scale.len() as f32;
         let mut mean = [0.0f32; LANES];
@@ -136,7 +136,7 @@ vectorised! {
             }
         }
         for value in &mut inverse {
-            *value = 1.0 / (*value / count + 1e-6).sqrt();
+            *value = 1.0 / (*value / count + epsilon).sqrt();
         }
         let target = target.as_chunks_mut::<LANES>().0;
         for (((out, feature), &scale), &shift) in target.iter_mut().zip(features).zip(scale).zip(shift) {
@@ -195,6 +195,20 @@ vectorised! {
         for lanes in values.as_chunks_mut::<16>().0 {
             for value in lanes {
                 *value = 0.5 * *value * (1.0 + erf(*value * std::f32::consts::FRAC_1_SQRT_2));
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Multiplies values by the SiLU of their gates, x · σ(x), and leaves the products in the gates' place.
+    pub fn gate(gates: &mut [f32], values: &[f32]) {
+        for (gates, values) in gates.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<16>().0) {
+            for (gate, value) in gates.iter_mut().zip(values) {
+                // σ(x) = 1 / (1 + e⁻ˣ), and e⁻ˣ of the size alone, so that nothing overflows.
+                let exponential = exp_nonpositive(-gate.abs());
+                let numerator = if *gate >= 0.0 { 1.0 } else { exponential };
+                *gate = *gate * numerator / (1.0 + exponential) * value;
             }
         }
     }
@@ -272,11 +286,23 @@ mod tests {
     }
 
     #[test]
+    fn gates_equal_the_formula() {
+        let (gates, values) =
+            (wave(320, 0.61).into_iter().map(|gate| 20.0 * gate).collect::<Vec<_>>(), wave(320, 0.23));
+        let mut gated = gates.clone();
+        gate(&mut gated, &values);
+        for ((gated, gate), value) in gated.iter().zip(gates).zip(values) {
+            let expected = f64::from(gate) / (1.0 + f64::from(-gate).exp()) * f64::from(value);
+            assert!((f64::from(*gated) - expected).abs() < 1e-5, "{gate} {value}");
+        }
+    }
+
+    #[test]
     fn layer_norm_centres_and_scales() {
         let width = 48;
         let strip = wave(width * LANES, 0.9);
         let mut target = vec![0.0; width * LANES];
-        layer_norm(&mut target, &strip, &vec![2.0; width], &vec![0.5; width]);
+        layer_norm(&mut target, &strip, &vec![2.0; width], &vec![0.5; width], 1e-6);
         for lane in 0..LANES {
             let column: Vec<f32> = (0..width).map(|c| target[c * LANES + lane]).collect();
             let mean = column.iter().sum::<f32>() / width as f32;

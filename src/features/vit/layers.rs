@@ -18,6 +18,20 @@ impl Linear {
         Ok(Linear { weight, bias: state.values(&format!("{name}.bias"), &[outputs])?.to_vec() })
     }
 
+    /// The same layer with its outputs multiplied by the scales `name` of a state dictionary, if it has them: Touvron et al.
+    /// 2021, "Going deeper with image transformers" (arXiv 2103.17239).
+    fn scaled_by(mut self, state: &StateDict, name: &str) -> Result<Linear, WeightsError> {
+        if state.contains(name) {
+            let inputs = self.inputs();
+            let scales = state.values(name, &[self.outputs()])?;
+            for ((row, bias), scale) in self.weight.chunks_exact_mut(inputs).zip(&mut self.bias).zip(scales) {
+                row.iter_mut().for_each(|value| *value *= scale);
+                *bias *= scale;
+            }
+        }
+        Ok(self)
+    }
+
     pub fn outputs(&self) -> usize {
         self.bias.len()
     }
@@ -32,13 +46,15 @@ impl Linear {
 pub struct Norm {
     pub scale: Vec<f32>,
     pub shift: Vec<f32>,
+    /// What is added to variances.
+    pub epsilon: f32,
 }
 
 impl Norm {
     /// The normalisation `name` of a state dictionary, which must have this width.
-    fn read(state: &StateDict, name: &str, width: usize) -> Result<Norm, WeightsError> {
+    fn read(state: &StateDict, name: &str, width: usize, epsilon: f32) -> Result<Norm, WeightsError> {
         let scale = state.values(&format!("{name}.weight"), &[width])?.to_vec();
-        Ok(Norm { scale, shift: state.values(&format!("{name}.bias"), &[width])?.to_vec() })
+        Ok(Norm { scale, shift: state.values(&format!("{name}.bias"), &[width])?.to_vec(), epsilon })
     }
 }
 
@@ -50,6 +66,7 @@ pub struct BlockWeights<L, N = Norm> {
     pub qkv: L,
     pub projection: L,
     pub norm2: N,
+    /// `[mlp_width, width]`; with gates `[2 · mlp_width, width]`, those first.
     pub hidden: L,
     pub output: L,
 }
@@ -59,7 +76,6 @@ pub struct BlockWeights<L, N = Norm> {
 pub struct VitWeights<L = Linear> {
     /// `[width, 3 · patch · patch]`.
     pub patch: Linear,
-    pub class_token: Vec<f32>,
     pub blocks: Vec<BlockWeights<L>>,
     pub norm: Norm,
     /// The wanted facet of every wanted block, in their order: the projection alone, `[width, width]`, its rows already
@@ -71,7 +87,7 @@ impl VitWeights {
     /// The same weights with the attention's 1/√head width in the projection of the queries, which saves a pass over the
     /// scores.
     pub fn with_scaled_queries(mut self, shape: &VitShape) -> Self {
-        let scale = ((shape.width / shape.heads) as f32).sqrt().recip();
+        let scale = (shape.head_width() as f32).sqrt().recip();
         let queries = shape.width;
         for Linear { weight, bias } in self.blocks.iter_mut().map(|block| &mut block.qkv) {
             weight[..queries * shape.width].iter_mut().chain(&mut bias[..queries]).for_each(|value| *value *= scale);
@@ -81,23 +97,25 @@ impl VitWeights {
 
     /// The same weights with the layers of blocks kept in another way.
     pub fn kept_as<L>(self, keep: impl Fn(Linear) -> L) -> VitWeights<L> {
-        let Self { patch, class_token, blocks, norm, facets } = self;
+        let Self { patch, blocks, norm, facets } = self;
         let blocks = blocks.into_iter().map(|BlockWeights { norm1, qkv, projection, norm2, hidden, output }| {
             let [qkv, projection, hidden, output] = [qkv, projection, hidden, output].map(&keep);
             BlockWeights { norm1, qkv, projection, norm2, hidden, output }
         });
         let blocks = blocks.collect();
-        VitWeights { patch, class_token, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
+        VitWeights { patch, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
     }
 
     /// Checks every shape and prepares the weights for `facet` of the blocks `layers`.
     pub fn from_state_dict(
         state: &StateDict,
         shape: &VitShape,
+        epsilon: f32,
         layers: &[usize],
         facet: Facet,
     ) -> Result<Self, WeightsError> {
         let width = shape.width;
+        let hidden_width = shape.mlp_width * if shape.is_gated { 2 } else { 1 };
         let patch_shape = [width, 3, shape.patch, shape.patch];
         let patch = Linear {
             weight: state.values("patch_embed.proj.weight", &patch_shape)?.to_vec(),
@@ -111,17 +129,18 @@ impl VitWeights {
             if layers.contains(&index) {
                 facets.extend(facet_rows(&qkv, facet, width, shape.heads));
             }
+            let projection = Linear::read(state, &name("attn.proj"), width, width)?;
+            let output = Linear::read(state, &name("mlp.fc2"), width, shape.mlp_width)?;
             blocks.push(BlockWeights {
-                norm1: Norm::read(state, &name("norm1"), width)?,
+                norm1: Norm::read(state, &name("norm1"), width, epsilon)?,
                 qkv,
-                projection: Linear::read(state, &name("attn.proj"), width, width)?,
-                norm2: Norm::read(state, &name("norm2"), width)?,
-                hidden: Linear::read(state, &name("mlp.fc1"), shape.mlp_width, width)?,
-                output: Linear::read(state, &name("mlp.fc2"), width, shape.mlp_width)?,
+                projection: projection.scaled_by(state, &name("ls1.gamma"))?,
+                norm2: Norm::read(state, &name("norm2"), width, epsilon)?,
+                hidden: Linear::read(state, &name("mlp.fc1"), hidden_width, width)?,
+                output: output.scaled_by(state, &name("ls2.gamma"))?,
             });
         }
-        let class_token = state.values("cls_token", &[1, 1, width])?.to_vec();
-        Ok(Self { patch, class_token, blocks, norm: Norm::read(state, "norm", width)?, facets })
+        Ok(Self { patch, blocks, norm: Norm::read(state, "norm", width, epsilon)?, facets })
     }
 }
 

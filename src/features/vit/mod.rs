@@ -11,6 +11,7 @@ mod batch;
 )]
 mod bfloat;
 mod config;
+mod family;
 mod host;
 #[allow(unsafe_code, reason = "products and instruction sets are called directly; each block says why it is sound")]
 mod kernels;
@@ -18,6 +19,7 @@ mod layers;
 mod model;
 mod position_directions;
 mod positions;
+mod rotation;
 mod shape;
 mod tensors;
 
@@ -62,11 +64,12 @@ impl VitExtractor {
     /// The same with a given engine.
     pub fn with_engine(
         state: &StateDict,
-        config: VitConfig,
+        mut config: VitConfig,
         device: Device,
         engine: Engine,
     ) -> Result<Self, WeightsError> {
         let vit = Vit::load_with(state, &config, &device, engine)?;
+        config.head_width = Some(vit.shape().head_width());
         let patch = vit.shape().patch;
         if config.input_side < patch {
             let side = config.input_side;
@@ -122,8 +125,7 @@ impl VitExtractor {
     /// input `[3, height, width]` → `[nodes, width]`
     fn descriptors(&self, input: &[f32], height: usize, width: usize) -> Vec<f32> {
         let descriptors = self.vit.forward(&ImageBatch { values: input, images: 1, height, width });
-        // Token 0 is the class token, which lies nowhere in the image.
-        let mut values = descriptors.values[descriptors.width..].to_vec();
+        let mut values = descriptors.values[descriptors.leading * descriptors.width..].to_vec();
         if self.config.normalise && self.vit.described_by() > 1 {
             values.chunks_exact_mut(self.vit.shape().width).for_each(scale_to_unit_length);
         }
@@ -194,11 +196,11 @@ impl Extractor for VitExtractor {
         Some([before, share_between_places(&descriptors, self.width())?])
     }
 
-    /// The class token after the final normalisation, as the transformer gives it: blocks, facet and scaling of
-    /// patch descriptors do not concern it.
+    /// The class token after the final normalisation, as the transformer gives it, or the mean of all tokens where there is
+    /// none: blocks, facet and scaling of patch descriptors do not concern it.
     fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
         let Prepared { values, height, width, .. } = self.prepare(image);
-        self.vit.class_token(&ImageBatch { values: &values, images: 1, height, width })
+        self.vit.image_vectors(&ImageBatch { values: &values, images: 1, height, width })
     }
 
     fn image_width(&self) -> usize {
@@ -233,9 +235,10 @@ impl BatchExtractor for VitExtractor {
         let side = self.config.input_side;
         let Grid { rows, columns, .. } = self.vit.grid(side, side);
         let shape = self.vit.shape();
-        let [nodes, tokens] = [rows * columns, 1 + rows * columns].map(|count| count as u64);
+        let [nodes, tokens] = [rows * columns, shape.leading() + rows * columns].map(|count| count as u64);
         let [heads, width, hidden, channels] =
-            [shape.heads, shape.width, shape.mlp_width, self.width()].map(|size| size as u64);
+            [shape.heads, shape.width, shape.mlp_width * (1 + usize::from(shape.is_gated)), self.width()]
+                .map(|size| size as u64);
         // Attention that is not fused holds its scores thrice; the blocks' and the graph's intermediates are counted as
         // if none were freed before the next.
         let values = 3 * heads * tokens * tokens
@@ -250,12 +253,12 @@ impl BatchExtractor for VitExtractor {
     fn describe(&self, batch: &[Prepared], images: usize) -> Tensor<3> {
         let tokens = with_filled(batch, images, |batch| self.vit.forward_on_device(batch));
         let [_, count, channels] = tokens.dims();
-        // Token 0 is the class token, which lies nowhere in the image.
-        let mut nodes = tokens.slice([0..images, 1..count, 0..channels]);
-        let blocks = self.vit.described_by();
+        let leading = self.vit.shape().leading();
+        let mut nodes = tokens.slice([0..images, leading..count, 0..channels]);
+        let (blocks, count) = (self.vit.described_by(), count - leading);
         if self.config.normalise && blocks > 1 {
-            let shape = [images, (count - 1) * blocks, channels / blocks];
-            nodes = scaled_to_unit_length(nodes.reshape(shape)).reshape([images, count - 1, channels]);
+            let shape = [images, count * blocks, channels / blocks];
+            nodes = scaled_to_unit_length(nodes.reshape(shape)).reshape([images, count, channels]);
         }
         if self.config.normalise {
             nodes = scaled_to_unit_length(nodes);
@@ -269,7 +272,7 @@ impl BatchExtractor for VitExtractor {
     }
 
     fn image_vectors(&self, batch: &[Prepared], images: usize) -> Tensor<2> {
-        with_filled(batch, images, |batch| self.vit.class_token_on_device(batch))
+        with_filled(batch, images, |batch| self.vit.image_vectors_on_device(batch))
     }
 }
 

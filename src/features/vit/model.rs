@@ -8,9 +8,11 @@ use super::arithmetic::{Bfloat, Single};
 use super::batch::{Descriptors, Grid, ImageBatch, Readout};
 use super::bfloat::{self, PairLinear};
 use super::config::{Facet, Precision, VitConfig};
+use super::family::family_of;
 use super::host;
 use super::layers::VitWeights;
-use super::positions;
+use super::positions::Interpolation;
+use super::rotation::Rotation;
 use super::shape::VitShape;
 use super::tensors::DeviceVit;
 use crate::weights::{StateDict, WeightsError};
@@ -37,8 +39,23 @@ enum Weights {
     Device(Box<DeviceVit>),
 }
 
-/// Positions `[1 + rows · columns, width]` of one grid.
-type Positions = Arc<Vec<f32>>;
+/// What the tokens of one grid start from and are turned by.
+pub struct Places {
+    /// `[leading + rows · columns, width]`: the leading tokens, and what is added to those of patches.
+    pub start: Vec<f32>,
+    pub rotation: Option<Rotation>,
+}
+
+/// What is known of places of any grid.
+struct Positions {
+    /// The leading tokens `[leading, width]`, their positions added.
+    leading: Vec<f32>,
+    /// The stored grid `[side², width]`; empty where places are rotations.
+    grid: Vec<f32>,
+    interpolation: Interpolation,
+    /// Of one axis; empty where nothing is turned.
+    periods: Vec<f32>,
+}
 
 /// A vision transformer with fixed weights. It is never differentiated.
 pub struct Vit {
@@ -47,10 +64,9 @@ pub struct Vit {
     layers: Vec<usize>,
     facet: Facet,
     stride: usize,
-    /// The stored embeddings `[1 + side², width]`.
-    stored_positions: Vec<f32>,
+    positions: Positions,
     /// The grid of the last batch: a collection has one size, and interpolation costs as much as a few blocks' norms.
-    last_positions: Mutex<Option<(Grid, Positions)>>,
+    last_places: Mutex<Option<(Grid, Arc<Places>)>>,
 }
 
 impl Vit {
@@ -72,8 +88,9 @@ impl Vit {
             return Err(state.option_error(format!("stride = {stride} must divide the patch size {}", shape.patch)));
         }
         let layers = config.layers_of(shape.depth).map_err(|reason| state.option_error(reason))?;
-        let weights = VitWeights::from_state_dict(state, &shape, &layers, config.facet)?;
-        let stored_positions = state.values("pos_embed", &[1, 1 + shape.position_side.pow(2), shape.width])?.to_vec();
+        let positions = Positions::read(state, &shape)?;
+        let epsilon = family_of(state)?.epsilon();
+        let weights = VitWeights::from_state_dict(state, &shape, epsilon, &layers, config.facet)?;
         let weights = match engine {
             Engine::Host if config.precision == Precision::Bf16 => {
                 if !bfloat::available() {
@@ -81,7 +98,7 @@ impl Vit {
                         "precision = \"bf16\" needs AVX-512 BF16, which this processor lacks".to_string(),
                     ));
                 }
-                if !config.head_width.is_multiple_of(2) {
+                if !shape.head_width().is_multiple_of(2) {
                     return Err(state.option_error("precision = \"bf16\" needs an even head_width".to_string()));
                 }
                 Weights::HostBfloat(weights.with_scaled_queries(&shape).kept_as(|linear| PairLinear::new(&linear)))
@@ -93,7 +110,7 @@ impl Vit {
             Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, config.precision, device))),
         };
         let facet = config.facet;
-        Ok(Self { shape, weights, layers, facet, stride, stored_positions, last_positions: Mutex::new(None) })
+        Ok(Self { shape, weights, layers, facet, stride, positions, last_places: Mutex::new(None) })
     }
 
     /// The dimensions of the model.
@@ -115,10 +132,10 @@ impl Vit {
     /// The chosen facet of the chosen blocks for every token, block after block.
     ///
     /// Keys, queries and values join the heads channel by channel: index = channel in head · heads + head; tokens keep
-    /// the model's order. Later blocks, and what the facet does not need of its own block, are not computed.
+    /// the model's order. Keys and queries are those before any rotation, which tells of places alone. Later blocks, and what the facet does not need of its own block, are not computed.
     ///
     /// # Shapes
-    /// `[B, 3, H, W]` → `[B, 1 + rows · columns, blocks · width]`
+    /// `[B, 3, H, W]` → `[B, leading + rows · columns, blocks · width]`
     ///
     /// # Panics
     /// If the batch does not hold the values it states, or an image is smaller than one patch.
@@ -126,12 +143,13 @@ impl Vit {
         self.run(batch, Readout::Facets { layers: &self.layers, facet: self.facet })
     }
 
-    /// The class token after all blocks and the final normalisation, `[B, width]`: one vector per image.
-    pub fn class_token(&self, batch: &ImageBatch) -> Vec<f32> {
-        self.run(batch, Readout::ClassToken).values
+    /// One vector per image, `[B, width]`: the class token after all blocks and the final normalisation; where there is
+    /// none, the mean of all tokens.
+    pub fn image_vectors(&self, batch: &ImageBatch) -> Vec<f32> {
+        self.run(batch, Readout::Image).values
     }
 
-    /// The tokens as they enter the first block: patch embeddings with the class token and positions.
+    /// The tokens as they enter the first block: patch embeddings with the leading tokens and positions.
     pub fn embed(&self, batch: &ImageBatch) -> Descriptors {
         self.run(batch, Readout::Embedded)
     }
@@ -149,15 +167,15 @@ impl Vit {
         self.run_on_device(batch, Readout::Facets { layers: &self.layers, facet: self.facet })
     }
 
-    /// [`Vit::class_token`] with its result, `[B, width]`, left on the device.
-    pub fn class_token_on_device(&self, batch: &ImageBatch) -> Tensor<2> {
-        self.run_on_device(batch, Readout::ClassToken).flatten(1, 2)
+    /// [`Vit::image_vectors`] with its result, `[B, width]`, left on the device.
+    pub fn image_vectors_on_device(&self, batch: &ImageBatch) -> Tensor<2> {
+        self.run_on_device(batch, Readout::Image).flatten(1, 2)
     }
 
     fn run_on_device(&self, batch: &ImageBatch, readout: Readout) -> Tensor<3> {
         let Weights::Device(vit) = &self.weights else { panic!("these weights are not on a device") };
         let grid = self.checked_grid(batch);
-        vit.forward(&self.shape, batch, grid, &self.positions(grid), readout)
+        vit.forward(&self.shape, batch, grid, &self.places(grid), readout)
     }
 
     fn checked_grid(&self, batch: &ImageBatch) -> Grid {
@@ -170,34 +188,85 @@ impl Vit {
     fn run(&self, batch: &ImageBatch, readout: Readout) -> Descriptors {
         let grid = self.checked_grid(batch);
         let width = self.shape.width * if let Readout::Facets { layers, .. } = readout { layers.len() } else { 1 };
-        let tokens = if readout == Readout::ClassToken { 1 } else { 1 + grid.rows * grid.columns };
-        if batch.images == 0 {
-            return Descriptors { values: Vec::new(), images: 0, tokens, width };
-        }
-        let positions = self.positions(grid);
-        let values = match &self.weights {
-            Weights::Host(weights) => host::forward::<Single>(&self.shape, weights, batch, grid, &positions, readout),
-            Weights::HostBfloat(weights) => {
-                host::forward::<Bfloat>(&self.shape, weights, batch, grid, &positions, readout)
-            }
-            Weights::Device(vit) => into_vec(vit.forward(&self.shape, batch, grid, &positions, readout)),
+        let (tokens, leading) = match readout {
+            Readout::Image => (1, 1),
+            _ => (self.shape.leading() + grid.rows * grid.columns, self.shape.leading()),
         };
-        Descriptors { values, images: batch.images, tokens, width }
+        if batch.images == 0 {
+            return Descriptors { values: Vec::new(), images: 0, tokens, leading, width };
+        }
+        let places = self.places(grid);
+        let values = match &self.weights {
+            Weights::Host(weights) => host::forward::<Single>(&self.shape, weights, batch, grid, &places, readout),
+            Weights::HostBfloat(weights) => {
+                host::forward::<Bfloat>(&self.shape, weights, batch, grid, &places, readout)
+            }
+            Weights::Device(vit) => into_vec(vit.forward(&self.shape, batch, grid, &places, readout)),
+        };
+        Descriptors { values, images: batch.images, tokens, leading, width }
     }
 
-    fn positions(&self, grid: Grid) -> Positions {
-        let mut last = self.last_positions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((last_grid, positions)) = &*last
+    fn places(&self, grid: Grid) -> Arc<Places> {
+        let mut last = self.last_places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last_grid, places)) = &*last
             && *last_grid == grid
         {
-            return positions.clone();
+            return places.clone();
         }
-        let (class, patches) = self.stored_positions.split_at(self.shape.width);
-        let side = self.shape.position_side;
-        let mut values = class.to_vec();
-        values.extend(positions::interpolate(patches, side, self.shape.width, grid.rows, grid.columns));
-        let positions = Arc::new(values);
-        *last = Some((grid, positions.clone()));
-        positions
+        let places = Arc::new(self.positions.of(grid, &self.shape));
+        *last = Some((grid, places.clone()));
+        places
+    }
+}
+
+impl Positions {
+    fn read(state: &StateDict, shape: &VitShape) -> Result<Positions, WeightsError> {
+        let family = family_of(state)?;
+        let (width, side) = (shape.width, shape.position_side);
+        let mut leading = Vec::with_capacity(shape.leading() * width);
+        if shape.has_class_token {
+            leading.extend_from_slice(state.values("cls_token", &[1, 1, width])?);
+        }
+        if shape.registers > 0 {
+            leading.extend_from_slice(state.values("register_tokens", &[1, shape.registers, width])?);
+        }
+        let mut grid = Vec::new();
+        if side > 0 {
+            let stored = state.values("pos_embed", &[1, shape.leading_positions + side * side, width])?;
+            let (of_leading, of_grid) = stored.split_at(shape.leading_positions * width);
+            leading.iter_mut().zip(of_leading).for_each(|(value, position)| *value += position);
+            grid = of_grid.to_vec();
+        }
+        let mut periods = Vec::new();
+        if family.rotates() {
+            if !shape.head_width().is_multiple_of(4) {
+                let found = shape.head_width();
+                return Err(
+                    state.option_error(format!("head_width = {found} must be a multiple of 4: heads are turned"))
+                );
+            }
+            periods = if state.contains("rope_embed.periods") {
+                state.values("rope_embed.periods", &[shape.head_width() / 4])?.to_vec()
+            } else {
+                Rotation::published_periods(shape.head_width())
+            };
+            if let Some(index) = periods.iter().position(|period| *period <= 0.0) {
+                let found = format!("expected periods above 0, but number {index} is {}", periods[index]);
+                return Err(state.shape_error("rope_embed.periods", &found));
+            }
+        }
+        Ok(Positions { leading, grid, interpolation: family.interpolation(shape), periods })
+    }
+
+    fn of(&self, grid: Grid, shape: &VitShape) -> Places {
+        let mut start = self.leading.clone();
+        if self.grid.is_empty() {
+            start.resize(start.len() + grid.rows * grid.columns * shape.width, 0.0);
+        } else {
+            let (side, width) = (shape.position_side, shape.width);
+            start.extend(self.interpolation.resize(&self.grid, side, width, grid.rows, grid.columns));
+        }
+        let rotation = (!self.periods.is_empty()).then(|| Rotation::new(&self.periods, shape.leading(), grid));
+        Places { start, rotation }
     }
 }

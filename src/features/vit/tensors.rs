@@ -1,6 +1,6 @@
 //! The transformer as tensor operations, for devices that are not the processor.
 
-use burn::tensor::activation::gelu;
+use burn::tensor::activation::{gelu, silu};
 use burn::tensor::module::{attention, conv2d};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{DType, FloatDType};
@@ -10,12 +10,14 @@ use crate::tensor::{Device, Tensor, from_slice};
 use super::batch::{Grid, ImageBatch, Readout};
 use super::config::{Facet, Precision};
 use super::layers::{BlockWeights, Linear, Norm, VitWeights};
+use super::model::Places;
 use super::shape::VitShape;
 
 /// Layer normalisation on the device: scale and shift `[width]`.
 struct DeviceNorm {
     scale: Tensor<1>,
     shift: Tensor<1>,
+    epsilon: f32,
 }
 
 /// A linear layer on the device: weight `[inputs, outputs]` as operand of products, bias `[outputs]` in single precision.
@@ -45,7 +47,6 @@ pub struct DeviceVit {
     operands: FloatDType,
     patch_weight: Tensor<4>,
     patch_bias: Tensor<1>,
-    class_token: Tensor<3>,
     blocks: Vec<DeviceBlock>,
     norm: DeviceNorm,
     facets: Vec<DeviceLinear>,
@@ -54,13 +55,14 @@ pub struct DeviceVit {
 impl DeviceNorm {
     fn new(norm: &Norm, device: &Device) -> Self {
         let width = norm.scale.len();
-        Self { scale: from_slice(&norm.scale, [width], device), shift: from_slice(&norm.shift, [width], device) }
+        let [scale, shift] = [&norm.scale, &norm.shift].map(|values| from_slice(values, [width], device));
+        Self { scale, shift, epsilon: norm.epsilon }
     }
 
     fn forward(&self, tokens: &Tensor<3>) -> Tensor<3> {
         let centred = tokens.clone() - tokens.clone().mean_dim(2);
         let variance = (centred.clone() * centred.clone()).mean_dim(2);
-        centred / (variance + 1e-6).sqrt() * self.scale.clone().unsqueeze() + self.shift.clone().unsqueeze()
+        centred / (variance + self.epsilon).sqrt() * self.scale.clone().unsqueeze() + self.shift.clone().unsqueeze()
     }
 }
 
@@ -105,7 +107,6 @@ impl DeviceVit {
         Self {
             patch_weight: from_slice(&weights.patch.weight, [width, 3, patch, patch], device),
             patch_bias: from_slice(&weights.patch.bias, [width], device),
-            class_token: from_slice(&weights.class_token, [1, 1, width], device),
             blocks: blocks.collect(),
             norm: norm(&weights.norm),
             facets: weights.facets.iter().map(linear).collect(),
@@ -123,17 +124,25 @@ impl DeviceVit {
         shape: &VitShape,
         batch: &ImageBatch,
         grid: Grid,
-        positions: &[f32],
+        places: &Places,
         readout: Readout,
     ) -> Tensor<3> {
-        let (width, tokens) = (shape.width, 1 + grid.rows * grid.columns);
+        let (width, leading) = (shape.width, shape.leading());
+        let tokens = leading + grid.rows * grid.columns;
         let images = from_slice(batch.values, [batch.images, 3, batch.height, batch.width], &self.device);
         let options = ConvOptions::new([grid.stride; 2], [0; 2], [1; 2], 1);
         let patches = conv2d(images, self.patch_weight.clone(), Some(self.patch_bias.clone()), options);
-        let patches = patches.reshape([batch.images, width, tokens - 1]).swap_dims(1, 2);
-        let class = self.class_token.clone().expand([batch.images, 1, width]);
-        let positions: Tensor<3> = from_slice(positions, [1, tokens, width], &self.device);
-        let mut state = Tensor::cat(vec![class, patches], 1) + positions;
+        let patches = patches.reshape([batch.images, width, tokens - leading]).swap_dims(1, 2);
+        let start: Tensor<3> = from_slice(&places.start, [1, tokens, width], &self.device);
+        let mut state = patches + start.clone().slice([0..1, leading..tokens, 0..width]);
+        if leading > 0 {
+            let first = start.slice([0..1, 0..leading, 0..width]).expand([batch.images, leading, width]);
+            state = Tensor::cat(vec![first, state], 1);
+        }
+        let rotation = places.rotation.as_ref().map(|rotation| {
+            rotation.rows(tokens).map(|rows| from_slice(&rows, [1, 1, tokens, 2 * rotation.half], &self.device))
+        });
+        let run = |block: &DeviceBlock, state| block.forward(shape, self.operands, rotation.as_ref(), state);
 
         match readout {
             Readout::Embedded => {}
@@ -143,7 +152,7 @@ impl DeviceVit {
                 for (place, &layer) in layers.iter().enumerate() {
                     let wanted = if facet == Facet::Token { layer + 1 } else { layer };
                     for block in &self.blocks[finished..wanted] {
-                        state = block.forward(shape, self.operands, state);
+                        state = run(block, state);
                     }
                     finished = wanted;
                     described.push(match self.facets.get(place) {
@@ -153,11 +162,15 @@ impl DeviceVit {
                 }
                 state = Tensor::cat(described, 2);
             }
-            Readout::ClassToken => {
+            Readout::Image => {
                 for block in &self.blocks {
-                    state = block.forward(shape, self.operands, state);
+                    state = run(block, state);
                 }
-                state = self.norm.forward(&state.slice([0..batch.images, 0..1, 0..width]));
+                state = if shape.has_class_token {
+                    self.norm.forward(&state.slice([0..batch.images, 0..1, 0..width]))
+                } else {
+                    self.norm.forward(&state).mean_dim(1)
+                };
             }
         }
         state
@@ -165,18 +178,44 @@ impl DeviceVit {
 }
 
 impl DeviceBlock {
-    fn forward(&self, shape: &VitShape, operands: FloatDType, state: Tensor<3>) -> Tensor<3> {
+    /// `rotation` holds cosines and sines, `[1, 1, tokens, head width]` each.
+    fn forward(
+        &self,
+        shape: &VitShape,
+        operands: FloatDType,
+        rotation: Option<&[Tensor<4>; 2]>,
+        state: Tensor<3>,
+    ) -> Tensor<3> {
         let [images, tokens, width] = state.dims();
-        let qkv = self.qkv.forward(self.norm1.forward(&state)).cast(operands);
+        let qkv = self.qkv.forward(self.norm1.forward(&state));
         let heads = |kind: usize| {
             let part = qkv.clone().slice([0..images, 0..tokens, kind * width..(kind + 1) * width]);
-            part.reshape([images, tokens, shape.heads, width / shape.heads]).swap_dims(1, 2)
+            part.reshape([images, tokens, shape.heads, shape.head_width()]).swap_dims(1, 2)
         };
-        let context = attend(heads(0), heads(1), heads(2)).swap_dims(1, 2).reshape([images, tokens, width]);
+        let turned = |vectors: Tensor<4>| rotation.map_or(vectors.clone(), |rotation| turn(vectors, rotation));
+        let [queries, keys, values] = [turned(heads(0)), turned(heads(1)), heads(2)].map(|part| part.cast(operands));
+        let context = attend(queries, keys, values).swap_dims(1, 2).reshape([images, tokens, width]);
         let state = state + self.projection.forward(context);
-        let hidden = gelu(self.hidden.forward(self.norm2.forward(&state)));
+        let hidden = self.hidden.forward(self.norm2.forward(&state));
+        let hidden = if shape.is_gated {
+            let half = |from: usize| hidden.clone().slice([0..images, 0..tokens, from..from + shape.mlp_width]);
+            silu(half(0)) * half(shape.mlp_width)
+        } else {
+            gelu(hidden)
+        };
         state + self.output.forward(hidden)
     }
+}
+
+/// Turns the first half of every head's channels against the second.
+///
+/// # Shapes
+/// vectors `[B, heads, T, d]`, cosines and sines `[1, 1, T, d]` → `[B, heads, T, d]`
+fn turn(vectors: Tensor<4>, [cosines, sines]: &[Tensor<4>; 2]) -> Tensor<4> {
+    let [images, heads, tokens, width] = vectors.dims();
+    let half = |from: usize| vectors.clone().slice([0..images, 0..heads, 0..tokens, from..from + width / 2]);
+    let swapped = Tensor::cat(vec![half(width / 2), half(0)], 3);
+    vectors * cosines.clone() + swapped * sines.clone()
 }
 
 /// Queries that fused attention takes are a multiple of this: eight planes of tiles of 16 rows.

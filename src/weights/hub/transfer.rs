@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::WeightsFile;
 use super::super::installed::variable;
 use super::super::registry::{Published, Source};
-use super::super::state_dict::WeightsFile;
 use super::super::store::{self, Hashes, Record};
 use super::cache::{HubCache, is_plain_name};
 use super::client::{self, Answer, Ask, Client};
