@@ -156,6 +156,7 @@ impl Command {
             Command::Train(_) => Some(Run::Training),
             Command::Infer(_) | Command::Segment(_) => Some(Run::Segmenting),
             Command::Cluster(_) => Some(Run::Grouping),
+            Command::Backbone(_) => Some(Run::Fetching),
             _ => None,
         })
     }

@@ -4,6 +4,7 @@
 //! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, and [`recipe`]
 //! trains a model. No file is touched here but those that are named to be opened.
 
+mod backbone;
 mod batches;
 mod decision;
 mod error;
@@ -14,9 +15,10 @@ pub mod recipe;
 mod shared;
 mod timings;
 
+pub use backbone::{installed_weights, locate_weights, open_backbone, published_settings, published_weights};
 pub use decision::{Decision, Segmentation};
 pub use error::MethodError;
-pub use machine::{Machine, installed_weights, open_backbone};
+pub use machine::Machine;
 pub use model::{Model, ModelOptions, read_checkpoint};
 pub use per_image::PerImage;
 pub use shared::SharedMethod;

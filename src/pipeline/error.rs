@@ -17,7 +17,7 @@ use crate::output::{LayOutError, OutputError};
 use crate::parallel::ThreadsError;
 use crate::results::ResultsError;
 use crate::tensor::DeviceError;
-use crate::weights::WeightsError;
+use crate::weights::{PullError, WeightsError};
 
 /// What a run was doing when it was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub enum Run {
     Training,
     Segmenting,
     Grouping,
+    Fetching,
 }
 
 /// Why a run ended early; [`PipelineError::kind`] says what kind of failure it is.
@@ -76,6 +77,14 @@ pub enum PipelineError {
     NoWeightsFile { path: PathBuf },
     #[error("weights must be a .safetensors, .pth or .pt file, unlike {}; rename it", path.display())]
     WeightsExtension { path: PathBuf },
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error("{name} is not on this machine")]
+    NotStored { name: String },
+    #[error("{} lies in a cache that other programs use too; confirm that it may be removed", path.display())]
+    SharedWeights { path: PathBuf },
+    #[error("the weights {} cannot be used: {source}", path.display())]
+    WeightsFile { path: PathBuf, source: io::Error },
     #[error("there is no home folder; set DEEPCUT_HOME to a folder")]
     NoHome,
     #[error("cannot remove the old weights {}: {source}", path.display())]
@@ -89,6 +98,7 @@ impl PipelineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             PipelineError::Method(error) => error.kind(),
+            PipelineError::Pull(error) => error.kind(),
             PipelineError::Output(error) => error.kind(),
             PipelineError::Config(error) => error.kind(),
             PipelineError::Cluster(error) => error.kind(),
@@ -103,13 +113,16 @@ impl PipelineError {
             | PipelineError::NoWeightsFile { .. }
             | PipelineError::WeightsExtension { .. }
             | PipelineError::NoHome
+            | PipelineError::NotStored { .. }
+            | PipelineError::SharedWeights { .. }
             | PipelineError::Vectors(VectorFileError::Read { .. }) => ErrorKind::Usage,
             PipelineError::NoUsableImage { .. } | PipelineError::TooManyBad(_) | PipelineError::Vectors(_) => {
                 ErrorKind::Untrusted
             }
-            PipelineError::OutputFolder { .. } | PipelineError::Cache(_) | PipelineError::OldWeights { .. } => {
-                ErrorKind::InputOutput
-            }
+            PipelineError::OutputFolder { .. }
+            | PipelineError::Cache(_)
+            | PipelineError::WeightsFile { .. }
+            | PipelineError::OldWeights { .. } => ErrorKind::InputOutput,
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,
         }
     }

@@ -1,10 +1,10 @@
 //! The hallway: files, threads and progress around what the rooms do in memory.
 
+mod backbones;
 mod cluster;
 mod error;
 mod images;
 mod infer;
-mod install;
 mod predict;
 mod segment;
 #[cfg(test)]
@@ -26,11 +26,14 @@ pub use crate::results::{
 };
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
-pub use crate::weights::{Installed, installed};
+pub use crate::weights::{DEFAULT_NAME as DEFAULT_BACKBONE, Installed, PullError, installed};
+pub use backbones::{
+    Checked, ListedBackbone, PulledBackbone, VerifiedBackbone, WeightsDescription, describe_weights, install_weights,
+    known_settings, list_backbones, pull_backbone, remove_backbone, verify_backbones,
+};
 pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
 pub use error::{PipelineError, Run};
 pub use infer::{InferRequest, infer};
-pub use install::install_weights;
 pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
 pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with};

@@ -7,6 +7,8 @@ mod drive;
 mod eval;
 mod eval_instances;
 mod face;
+#[cfg(feature = "hub")]
+mod hub;
 mod kept_checkpoints;
 mod names;
 mod objects;
