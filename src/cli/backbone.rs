@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use deepcut::pipeline::{self, Checked, DEFAULT_BACKBONE, ListedBackbone, WeightsDescription};
 
+use super::compare::{self, CompareArguments};
 use super::verify::FaultsFound;
 use super::{Done, Reporter, TalkArguments, counted, say};
 
-/// Fetch, show, check or remove the weights of backbones; alone, show the weights that runs use when none are given
+/// Fetch, show, check, compare or remove the weights of backbones; alone, show the weights that runs use when none are given
 ///
 /// Only `pull` opens a connection, to the place that `list` shows.
 #[derive(Debug, Args)]
@@ -35,6 +36,7 @@ enum Action {
     Remove(RemoveArguments),
     /// Copy a weights file to where `--backbone auto` finds it first
     Install(InstallArguments),
+    Compare(CompareArguments),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +96,7 @@ pub fn run(arguments: &BackboneArguments) -> anyhow::Result<Done> {
         (Some(Action::Info(arguments)), _) => info(arguments)?,
         (Some(Action::Verify(arguments)), _) => verify(arguments)?,
         (Some(Action::Remove(arguments)), _) => remove(arguments)?,
+        (Some(Action::Compare(arguments)), _) => return compare::run(arguments),
         (Some(Action::Install(InstallArguments { file })), _) | (None, Some(file)) => install(file)?,
         (None, None) => show_installed()?,
     }

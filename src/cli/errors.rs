@@ -51,6 +51,9 @@ fn worded(error: &PipelineError) -> String {
             "{} lies in the cache of the Hugging Face Hub, which other programs use too; add --yes to remove it",
             path.display()
         ),
+        PipelineError::NoMatrix { path } => {
+            format!("--out {} must end in .npy or .safetensors; give another name", path.display())
+        }
         PipelineError::Interrupted(run) => interrupted(Some(*run)).into(),
         other => other.to_string(),
     }
@@ -63,7 +66,8 @@ pub fn interrupted(run: Option<Run>) -> &'static str {
         Some(Run::Segmenting) => "interrupted; repeat the command to continue; finished masks are kept",
         Some(Run::Fetching) => "interrupted; repeat the command to continue; what came so far is kept",
         Some(Run::Grouping) => "interrupted; repeat the command to continue; the vectors so far are kept",
-        None => "interrupted; repeat the command",
+        Some(Run::Describing) => "interrupted; repeat the command to continue; the features so far are kept",
+        Some(Run::Comparing) | None => "interrupted; repeat the command",
     }
 }
 

@@ -2,9 +2,12 @@
 
 mod backbones;
 mod cluster;
+mod compare;
 mod error;
+mod features;
 mod images;
 mod infer;
+mod precision;
 mod predict;
 mod segment;
 #[cfg(test)]
@@ -20,7 +23,7 @@ pub use crate::features::vit::Precision;
 pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::model::{PositionShares, Restarts};
-pub use crate::output::{LayOut, LayOutError};
+pub use crate::output::{LayOut, LayOutError, NumberType};
 pub use crate::results::{
     Fault, ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status, Verification,
 };
@@ -32,7 +35,9 @@ pub use backbones::{
     known_settings, list_backbones, pull_backbone, remove_backbone, verify_backbones,
 };
 pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
+pub use compare::{CompareRequest, CompareSummary, ComparedRow, Division, compare};
 pub use error::{PipelineError, Run};
+pub use features::{Described, FeaturesRequest, FeaturesSummary, features};
 pub use infer::{InferRequest, infer};
 pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};

@@ -152,7 +152,8 @@ impl Fetch<'_> {
         let unusual = |what: &str| Fault::Answer { host: host.clone(), what: what.to_string() };
         let tag = answer.header("x-linked-etag").or(answer.header("etag"));
         let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_string());
-        let tag = tag.filter(|tag| is_plain_name(tag)).ok_or_else(|| unusual("no tag of the file, as the Hub would"))?;
+        let tag =
+            tag.filter(|tag| is_plain_name(tag)).ok_or_else(|| unusual("no tag of the file, as the Hub would"))?;
         let commit = answer.header("x-repo-commit").filter(|commit| is_plain_name(commit)).map(String::from);
         let commit = commit.ok_or_else(|| unusual("no commit of the file, as the Hub would"))?;
         let size = answer.number("x-linked-size").or(answer.number("content-length"));
@@ -236,12 +237,8 @@ impl Fetch<'_> {
     /// Asks for what is missing and writes it as it comes; gives who sent it.
     fn bytes(&self, wanted: &Wanted, transferred: &mut u64) -> Result<String, Fault> {
         let unwritable = |source| Fault::File { path: wanted.incomplete.to_path_buf(), source };
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(wanted.incomplete)
-            .map_err(unwritable)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).write(true).open(wanted.incomplete).map_err(unwritable)?;
         let mut have = file.metadata().map_err(unwritable)?.len();
         if wanted.size.is_some_and(|size| have > size) {
             have = 0;
@@ -465,7 +462,12 @@ mod tests {
         let begun = |headers: &str| answer("200 OK", &format!("{}{headers}", length(&old)), &old[..3000]);
         let rest = answer(
             "206 Partial Content",
-            &format!("content-length: {}\r\ncontent-range: bytes 3000-{}/{}", old.len() - 3000, old.len() - 1, old.len()),
+            &format!(
+                "content-length: {}\r\ncontent-range: bytes 3000-{}/{}",
+                old.len() - 3000,
+                old.len() - 1,
+                old.len()
+            ),
             &old[3000..],
         );
         let place = folder.path().join("same");
