@@ -93,7 +93,7 @@ impl StoredTensor<'_> {
     }
 }
 
-/// The tensors of a weight file, whichever of the formats it has, in the order of the file. Those of a checkpoint have the
+/// The tensors of a weight file, whichever of the formats it has, in the same order every time. Those of a checkpoint have the
 /// names of the dictionaries that hold them before their own, joined by dots.
 pub fn read(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
     const ZIP: &[u8] = b"PK\x03\x04";
@@ -122,22 +122,27 @@ fn read_safetensors(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
         format!("it is neither a safetensors nor a PyTorch file, or damaged ({error}); fetch it again")
     })?;
-    let tensors = file.iter().map(|(name, view)| {
-        let encoding = match view.dtype() {
-            Dtype::F16 => Encoding::Half,
-            Dtype::BF16 => Encoding::Brain,
-            Dtype::F32 => Encoding::Single,
-            Dtype::F64 => Encoding::Double,
-            other => Encoding::Other(format!("{other:?}")),
-        };
-        let mut strides = vec![1usize; view.shape().len()];
-        for axis in (1..strides.len()).rev() {
-            strides[axis - 1] = strides[axis].saturating_mul(view.shape()[axis]);
-        }
-        let (name, shape) = (name.to_string(), view.shape().to_vec());
-        StoredTensor { name, shape, encoding, offset: 0, strides, storage: Some(view.data()) }
-    });
-    Ok(tensors.collect())
+    let mut tensors: Vec<StoredTensor> = file
+        .iter()
+        .map(|(name, view)| {
+            let encoding = match view.dtype() {
+                Dtype::F16 => Encoding::Half,
+                Dtype::BF16 => Encoding::Brain,
+                Dtype::F32 => Encoding::Single,
+                Dtype::F64 => Encoding::Double,
+                other => Encoding::Other(format!("{other:?}")),
+            };
+            let mut strides = vec![1usize; view.shape().len()];
+            for axis in (1..strides.len()).rev() {
+                strides[axis - 1] = strides[axis].saturating_mul(view.shape()[axis]);
+            }
+            let (name, shape) = (name.to_string(), view.shape().to_vec());
+            StoredTensor { name, shape, encoding, offset: 0, strides, storage: Some(view.data()) }
+        })
+        .collect();
+    // The crate gives them in another order each time; what is said of a file must not change.
+    tensors.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(tensors)
 }
 
 /// Reads what `torch.save` has written since version 1.6: a ZIP archive with `data.pkl` and one entry per storage.
@@ -153,7 +158,7 @@ fn read_zip(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
         return Err("its ZIP archive is compressed, which PyTorch never does; save it again".to_string());
     }
     let folder = &pickled.name[..pickled.name.len() - "data.pkl".len()];
-    let pickle = Pickle::read(pickled.data)?;
+    let pickle = Pickle::read(pickled.data).map_err(damaged)?;
     let entries: HashMap<&str, &[u8]> = entries.iter().map(|entry| (entry.name.as_str(), entry.data)).collect();
     if entries.get(format!("{folder}byteorder").as_str()).is_some_and(|order| order.trim_ascii() == b"big") {
         return Err("it was saved on a big-endian machine; save it again on another".to_string());
@@ -169,7 +174,7 @@ fn read_legacy(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
         .strip_prefix(MAGIC)
         .ok_or("it is a plain pickle, not written by torch.save; save it with torch.save or as safetensors")?;
     let mut next = || -> Result<Pickle, String> {
-        let pickle = Pickle::read(rest)?;
+        let pickle = Pickle::read(rest).map_err(damaged)?;
         rest = &rest[pickle.length..];
         Ok(pickle)
     };
@@ -182,20 +187,24 @@ fn read_legacy(bytes: &[u8]) -> Result<Vec<StoredTensor<'_>>, String> {
             _ => None,
         })
         .collect();
-    const UNLISTED: &str = "it lacks the list of its storages";
+    const UNLISTED: &str = "it lacks the list of its storages; fetch it again";
     let Value::Sequence(order) = keys.root() else { return Err(UNLISTED.into()) };
     let mut storages = HashMap::new();
     for &key in order {
         let Value::Text(key) = keys.value(key) else { return Err(UNLISTED.into()) };
         let size = *sizes.get(key.as_str()).ok_or("it holds a storage of unknown type")?;
-        let (count, after) = rest.split_first_chunk::<8>().ok_or("it ends too early")?;
+        let (count, after) = rest.split_first_chunk::<8>().ok_or("it ends too early; fetch it again")?;
         let length = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(size));
-        let length = length.filter(|&length| length <= after.len()).ok_or("it ends too early")?;
+        let length = length.filter(|&length| length <= after.len()).ok_or("it ends too early; fetch it again")?;
         let (data, after) = after.split_at(length);
         storages.insert(key.as_str(), data);
         rest = after;
     }
     tensors_of(&state, |key| storages.get(key).copied())
+}
+
+fn damaged(reason: String) -> String {
+    format!("{reason}; it is damaged, so fetch it again")
 }
 
 /// Bytes of one element of a PyTorch storage class.
