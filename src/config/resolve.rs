@@ -76,7 +76,8 @@ pub fn with_overrides(config: &Settings, overrides: &[String]) -> Result<Setting
 fn resolve_table(below: &Table, mut table: Table, overrides: &[String]) -> Result<Settings, ConfigError> {
     for override_ in overrides {
         set(&mut table, override_)?;
-        over_defaults(below, &table).map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
+        over_defaults(below, &table)
+            .map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
     }
     let config = over_defaults(below, &table).map_err(|error| ConfigError::Value(one_line(&error)))?;
     config.validate()?;

@@ -77,7 +77,16 @@ pub fn pull_backbone(name: &str, observer: &dyn Observer) -> Result<PulledBackbo
     let Record { size, sha256, blake3, .. } = pulled.record;
     let is_used = crate::method::installed_weights().as_ref() == Some(&pulled.path);
     let (name, licence) = (published.name.clone(), published.licence.clone());
-    Ok(PulledBackbone { name, licence, path: pulled.path, transferred: pulled.transferred, size, sha256, blake3, is_used })
+    Ok(PulledBackbone {
+        name,
+        licence,
+        path: pulled.path,
+        transferred: pulled.transferred,
+        size,
+        sha256,
+        blake3,
+        is_used,
+    })
 }
 
 fn published(name: &str) -> Result<&'static Published, PipelineError> {

@@ -29,8 +29,8 @@ pub use names::Origin;
 pub use registry::{DEFAULT_NAME, Published, Source, named, published};
 pub use state_dict::StateDict;
 pub use store::{
-    Hashes, Record, Stored, best_stored, own_place, recognise, record, record_first_use, record_installed, remove, stored,
-    stored_as, stored_with_hash,
+    Hashes, Record, Stored, best_stored, own_place, recognise, record, record_first_use, record_installed, remove,
+    stored, stored_as, stored_with_hash,
 };
 
 /// Most blocks of a model; the largest published transformers have 48.

@@ -214,7 +214,10 @@ impl Machine {
     /// The files that have final names, or else those that are incomplete.
     fn blobs(&self, incomplete: bool) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.repository().join("blobs")).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path_text(path).ends_with(".incomplete") == incomplete).collect()
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path_text(path).ends_with(".incomplete") == incomplete)
+            .collect()
     }
 }
 
@@ -333,14 +336,24 @@ fn servers_that_refuse_are_told_apart() {
 #[test]
 fn servers_that_lie_leave_nothing_behind() {
     let longer = || [payload(), vec![7; 100]].concat();
-    check("longer than announced", &hub(move |_| Reply::file(&longer(), 0)), 4, &["instead of", "nothing of it was kept"]);
+    check(
+        "longer than announced",
+        &hub(move |_| Reply::file(&longer(), 0)),
+        4,
+        &["instead of", "nothing of it was kept"],
+    );
     check("shorter than announced", &hub(|_| Reply::file(&payload()[..2000], 0)), 4, &["sends 2000 bytes instead of"]);
     let flipped = || {
         let mut bytes = payload();
         bytes[4000] ^= 1;
         bytes
     };
-    check("other bytes", &hub(move |_| Reply::file(&flipped(), 0)), 4, &["SHA-256", "announced", "nothing of it was kept"]);
+    check(
+        "other bytes",
+        &hub(move |_| Reply::file(&flipped(), 0)),
+        4,
+        &["SHA-256", "announced", "nothing of it was kept"],
+    );
     let page = b"<!DOCTYPE html><title>Sign in</title>".to_vec();
     let bytes = page.clone();
     check("a page", &hub_of(page, move |_| Reply::file(&bytes, 0)), 4, &["no weights", "nothing of it was kept"]);
@@ -371,7 +384,10 @@ fn a_connection_that_breaks_off_is_gone_on_with() {
     let machine = Machine::new();
     let (code, said_always) = said(&machine.pull(&always));
     let expected = format!("broke off after 1000 of {} bytes", payload().len());
-    assert!(code == 5 && said_always.contains(&expected) && said_always.contains("goes on from there"), "{said_always}");
+    assert!(
+        code == 5 && said_always.contains(&expected) && said_always.contains("goes on from there"),
+        "{said_always}"
+    );
     let incomplete = machine.blobs(true);
     assert_eq!((incomplete.len(), fs::metadata(&incomplete[0]).unwrap().len()), (1, 1000));
     assert!(!machine.snapshot().exists());
@@ -391,8 +407,9 @@ fn a_connection_that_breaks_off_is_gone_on_with() {
 
 #[test]
 fn bytes_that_come_slowly_or_not_at_all_end_a_pull() {
-    let trickle = |request: &Request| {
-        Reply { pause: Some(Duration::from_millis(100)), ..Reply::file(&payload(), request.offset()) }
+    let trickle = |request: &Request| Reply {
+        pause: Some(Duration::from_millis(100)),
+        ..Reply::file(&payload(), request.offset())
     };
     let silent = |_: &Request| Reply { pause: Some(Duration::from_secs(3)), ..Reply::file(&payload(), 0).cut(1) };
     for (case, server) in [("trickle", hub(trickle)), ("silence", hub(silent))] {
@@ -513,7 +530,8 @@ fn an_interrupted_pull_ends_at_once_and_goes_on() {
     command.env("HF_ENDPOINT", server.address()).env("DEEPCUT_HUB_PATIENCE", "60");
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
-    let has_begun = || machine.blobs(true).first().is_some_and(|path| fs::metadata(path).is_ok_and(|it| it.len() > 100));
+    let has_begun =
+        || machine.blobs(true).first().is_some_and(|path| fs::metadata(path).is_ok_and(|it| it.len() > 100));
     while !has_begun() {
         assert!(began.elapsed() < Duration::from_secs(30));
         thread::sleep(Duration::from_millis(10));

@@ -126,7 +126,9 @@ impl PullError {
             }
             Fault::Gated { .. } => {
                 let access = by_hand.access.as_deref().unwrap_or(&by_hand.address);
-                format!("ask for access at {access}, set HF_TOKEN to a token of yours and repeat the command, or {by_hand}")
+                format!(
+                    "ask for access at {access}, set HF_TOKEN to a token of yours and repeat the command, or {by_hand}"
+                )
             }
             Fault::Failed { .. } => format!("repeat the command later, or {by_hand}"),
             Fault::Hash { basis: Basis::Recorded, .. } => format!(
