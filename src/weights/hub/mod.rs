@@ -1,5 +1,7 @@
 //! Fetching published weights. Nothing else in the library opens a connection, and without the feature `hub` nothing does.
 
+#[cfg(feature = "hub")]
+mod bytes;
 mod cache;
 #[cfg(feature = "hub")]
 mod client;
