@@ -10,6 +10,7 @@ if [ "$(uname)" != Darwin ]; then # which has no CUDA
     cargo clippy --all-targets --features cuda -- -D warnings
 fi
 cargo check --no-default-features # the library alone
+cargo check --no-default-features --features cli # the program without network
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 if command -v cargo-deny >/dev/null; then
     # The advisory database needs the network; licences, bans and sources do not.

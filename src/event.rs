@@ -23,6 +23,8 @@ pub enum Phase {
     Evaluation,
     /// Holding results against their checksums, counted in images.
     Verification,
+    /// Fetching published weights, counted in bytes.
+    Transfer,
 }
 
 /// Something that happened during a run.

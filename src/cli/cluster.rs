@@ -42,8 +42,8 @@ pub struct ClusterArguments {
     /// [default: auto]
     #[arg(long, value_parser = PossibleValuesParser::new(BackboneChoice::NAMES), conflicts_with_all = ["ckpt", "features"])]
     backbone: Option<String>,
-    /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
-    #[arg(long, value_name = "FILE")]
+    /// Weights of a vision transformer: a file, or a name of `deepcut backbone list`
+    #[arg(long, value_name = "FILE|NAME")]
     weights: Option<PathBuf>,
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_overrides, conflicts_with_all = ["ckpt", "features"])]
@@ -121,7 +121,11 @@ impl ClusterArguments {
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let flags = flags.into_iter().flatten().chain(resize);
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
-        config::resolve(self.config.as_deref(), &overrides).map_err(PipelineError::from)
+        let known = |settings: &config::Settings| match (&self.ckpt, &self.features) {
+            (None, None) => pipeline::known_settings(settings, self.weights.as_deref()),
+            _ => Vec::new(),
+        };
+        config::resolve_over(known, self.config.as_deref(), &overrides).map_err(PipelineError::from)
     }
 }
 

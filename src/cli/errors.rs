@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 14] = [
+const FLAGS: [(&str, &str); 15] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -20,6 +20,7 @@ const FLAGS: [(&str, &str); 14] = [
     ("`objects.instances`", "--instances"),
     ("`label_column`", "--label-column"),
     ("`threads`", "--threads"),
+    ("give it as `weights`", "give it with --weights FILE"),
     ("`data.max_bad`", "--max-bad"),
 ];
 
@@ -43,6 +44,16 @@ fn worded(error: &PipelineError) -> String {
         PipelineError::Config(error) => config(error),
         PipelineError::Method(error) => method(error),
         PipelineError::Evaluate(error) => evaluate(error),
+        PipelineError::NotStored { name } => {
+            format!("{name} is not on this machine; `deepcut backbone pull {name}` fetches it")
+        }
+        PipelineError::SharedWeights { path } => format!(
+            "{} lies in the cache of the Hugging Face Hub, which other programs use too; add --yes to remove it",
+            path.display()
+        ),
+        PipelineError::NoMatrix { path } => {
+            format!("--out {} must end in .npy or .safetensors; give another name", path.display())
+        }
         PipelineError::Interrupted(run) => interrupted(Some(*run)).into(),
         other => other.to_string(),
     }
@@ -53,8 +64,10 @@ pub fn interrupted(run: Option<Run>) -> &'static str {
     match run {
         Some(Run::Training) => "interrupted; repeat the command with --resume to continue",
         Some(Run::Segmenting) => "interrupted; repeat the command to continue; finished masks are kept",
+        Some(Run::Fetching) => "interrupted; repeat the command to continue; what came so far is kept",
         Some(Run::Grouping) => "interrupted; repeat the command to continue; the vectors so far are kept",
-        None => "interrupted; repeat the command",
+        Some(Run::Describing) => "interrupted; repeat the command to continue; the features so far are kept",
+        Some(Run::Comparing) | None => "interrupted; repeat the command",
     }
 }
 
@@ -82,7 +95,14 @@ fn method(error: &MethodError) -> String {
             "--set {key}: a trained network fixes this; only refine.…, objects.…, output.…, pixels.… and data.max_bad can be set for inference, and --precision"
         ),
         MethodError::WeightsNeeded { backbone } => format!(
-            "the {backbone} backbone needs weights; give them with --weights FILE or install them with `deepcut backbone --install FILE`"
+            "the {backbone} backbone needs weights; fetch them with `deepcut backbone pull`, give them with --weights FILE or install them with `deepcut backbone install FILE`"
+        ),
+        MethodError::WeightsNotFetched { name, by_hand } => format!(
+            "the weights {name} are not on this machine; fetch them with `deepcut backbone pull {name}`, or {by_hand}"
+        ),
+        MethodError::WeightsChanged { name, .. } => error.to_string().replace(
+            "remove and pull them again",
+            &format!("`deepcut backbone remove {name}` and `deepcut backbone pull {name}` get them anew"),
         ),
         MethodError::NeedlessWeights { backbone, path } => {
             format!("the {backbone} backbone takes no weights; leave out --weights {}", path.display())

@@ -18,8 +18,9 @@ pub struct InferArguments {
     /// The checkpoint that `deepcut train` wrote
     #[arg(long, value_name = "FILE")]
     ckpt: PathBuf,
-    /// The weights the checkpoint was trained with, if it was trained on a vision transformer
-    #[arg(long, value_name = "FILE")]
+    /// The weights the checkpoint was trained with, if it was trained on a vision transformer [default: those of `deepcut
+    /// backbone` with the hash that it names]
+    #[arg(long, value_name = "FILE|NAME")]
     weights: Option<PathBuf>,
     /// A setting under refine, objects, output or pixels, for example --set refine.largest_component=true; may be
     /// repeated

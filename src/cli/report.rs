@@ -71,6 +71,9 @@ impl Reporter {
         let target = if show { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match total {
+            _ if phase == Phase::Transfer => {
+                "{msg:12} {wide_bar} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left"
+            }
             Some(_) => "{msg:12} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left",
             None => "{msg:12} {spinner} {human_pos}  {per_sec}  {elapsed}",
         };
@@ -86,6 +89,7 @@ impl Reporter {
             Phase::Inference => "images",
             Phase::Evaluation => "scores",
             Phase::Verification => "checksums",
+            Phase::Transfer => "fetching",
         });
         *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
@@ -143,7 +147,7 @@ pub fn clear_bar() {
 /// The first line of a run, with the way to better features where there is one.
 fn plan_line(plan: &Plan) -> String {
     let hint = match plan.could_be_deeper {
-        true => " (for deep features give a ViT's weights with --weights FILE and its settings with --config FILE)",
+        true => " (for deep features `deepcut backbone pull`, or give a ViT's weights with --weights FILE)",
         false => "",
     };
     format!("{}: {}{hint}, {}", plan.doing, plan.backbone, plan.how)

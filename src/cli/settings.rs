@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use deepcut::config::{self, Settings};
 use deepcut::features::BackboneChoice;
-use deepcut::pipeline::PipelineError;
+use deepcut::pipeline::{self, PipelineError};
 
 #[derive(Debug, Args)]
 pub struct SettingsArguments {
@@ -20,8 +20,8 @@ pub struct SettingsArguments {
     /// [default: auto]
     #[arg(long, value_parser = PossibleValuesParser::new(BackboneChoice::NAMES))]
     backbone: Option<String>,
-    /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
-    #[arg(long, value_name = "FILE")]
+    /// Weights of a vision transformer: a file, or a name of `deepcut backbone list`
+    #[arg(long, value_name = "FILE|NAME")]
     pub weights: Option<PathBuf>,
     /// Clustering objective: normalised association, the paper's normalised cut, or correlation clustering, which
     /// chooses the number of clusters [default: association for train, with a transformer its parts by cc; ncut for
@@ -60,7 +60,8 @@ impl SettingsArguments {
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let flags = flags.into_iter().flatten().chain(resize).chain(further);
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
-        config::resolve(self.config.as_deref(), &overrides).map_err(PipelineError::from)
+        let known = |settings: &Settings| pipeline::known_settings(settings, self.weights.as_deref());
+        config::resolve_over(known, self.config.as_deref(), &overrides).map_err(PipelineError::from)
     }
 }
 

@@ -26,7 +26,7 @@ pub struct VerifyArguments {
 /// Some files are not as they were written; they are listed already.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct FaultsFound(String);
+pub struct FaultsFound(pub String);
 
 pub fn run(arguments: &VerifyArguments) -> anyhow::Result<Done> {
     let reporter = Reporter::new(&arguments.talk);

@@ -5,7 +5,7 @@ mod resolve;
 mod resolved;
 
 pub use listing::{ConfigKey, ConfigKind, ConfigRoom, ConfigValue, config_rooms};
-pub use resolve::{ConfigError, resolve, with_overrides};
+pub use resolve::{ConfigError, resolve, resolve_over, with_overrides};
 pub use resolved::{NeedlessPrecision, Purpose, Resolved};
 
 use schemars::JsonSchema;

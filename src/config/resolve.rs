@@ -42,6 +42,16 @@ impl ConfigError {
 /// Values are TOML; what is not TOML counts as text, so `objective.kind=cc` needs no quotes. The value `default` sets a key
 /// back to its default.
 pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, ConfigError> {
+    resolve_over(|_| Vec::new(), file, overrides)
+}
+
+/// The same over defaults of a run's own (`room.key=value`), which follow from what was asked for and to which the value
+/// `default` sets a key back.
+pub fn resolve_over(
+    defaults: impl FnOnce(&Settings) -> Vec<String>,
+    file: Option<&Path>,
+    overrides: &[String],
+) -> Result<Settings, ConfigError> {
     let mut table = Table::new();
     if let Some(path) = file {
         let text = files::read_text(path, MOST_BYTES)
@@ -51,29 +61,34 @@ pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Co
         // The file alone first, so that its mistakes are not blamed on the command line.
         Value::Table(table.clone()).try_into::<Settings>().map_err(|error| invalid(one_line(&error)))?;
     }
-    resolve_table(table, overrides)
+    let config = resolve_table(&Table::new(), table.clone(), overrides)?;
+    let mut below = Table::new();
+    defaults(&config).iter().try_for_each(|default| set(&mut below, default))?;
+    if below.is_empty() { Ok(config) } else { resolve_table(&below, table, overrides) }
 }
 
 /// A complete configuration with some settings (`room.key=value`) changed.
 pub fn with_overrides(config: &Settings, overrides: &[String]) -> Result<Settings, ConfigError> {
     let table = Table::try_from(config).map_err(|error| ConfigError::Value(one_line(&error)))?;
-    resolve_table(table, overrides)
+    resolve_table(&Table::new(), table, overrides)
 }
 
-fn resolve_table(mut table: Table, overrides: &[String]) -> Result<Settings, ConfigError> {
+fn resolve_table(below: &Table, mut table: Table, overrides: &[String]) -> Result<Settings, ConfigError> {
     for override_ in overrides {
         set(&mut table, override_)?;
-        over_defaults(&table).map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
+        over_defaults(below, &table)
+            .map_err(|error| ConfigError::Value(format!("{override_}: {}", one_line(&error))))?;
     }
-    let config = over_defaults(&table).map_err(|error| ConfigError::Value(one_line(&error)))?;
+    let config = over_defaults(below, &table).map_err(|error| ConfigError::Value(one_line(&error)))?;
     config.validate()?;
     Ok(config)
 }
 
-/// The settings of a table, and those of the default configuration where it says nothing. A type alone would not know
-/// them: what one type is used for in two rooms has a default in each.
-fn over_defaults(table: &Table) -> Result<Settings, Box<dyn std::error::Error>> {
+/// The settings of a table over those below it, and those of the default configuration where both say nothing. A type alone
+/// would not know them: what one type is used for in two rooms has a default in each.
+fn over_defaults(below: &Table, table: &Table) -> Result<Settings, Box<dyn std::error::Error>> {
     let mut complete = Table::try_from(Settings::default())?;
+    lay_over(&mut complete, below);
     lay_over(&mut complete, table);
     Ok(Value::Table(complete).try_into()?)
 }
@@ -143,6 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_user_says_stands_above_a_runs_own_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, "[vit]\nstride = 4\n").unwrap();
+        let defaults = ["vit.stride=8", "vit.layers=[2, 5]", "vit.input_side=518"].map(String::from);
+        let over = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            resolve_over(|_| defaults.to_vec(), Some(&file), &overrides).unwrap().vit
+        };
+        let vit = over(&[]);
+        assert_eq!((vit.stride, vit.layers, vit.input_side), (Some(4), Some(vec![2, 5]), 518));
+        // Also where what is said is the general default.
+        let vit = over(&["vit.input_side=280", "vit.layers=[-1]"]);
+        assert_eq!((vit.layers, vit.input_side), (Some(vec![-1]), 280));
+        let vit = over(&["vit.input_side=280", "vit.input_side=default", "vit.stride=default"]);
+        assert_eq!((vit.stride, vit.input_side), (Some(8), 518));
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         for (override_, expected) in [
             ("train.epoch=3", "epoch"),
@@ -166,6 +200,9 @@ mod tests {
         let mut presets = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with("backbones.toml") {
+                continue; // A list, no preset.
+            }
             resolve(Some(&path), &[]).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             presets += 1;
         }

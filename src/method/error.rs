@@ -10,7 +10,7 @@ use crate::output::OutputError;
 use crate::parallel::ThreadsError;
 use crate::tensor::DeviceError;
 use crate::train::TrainError;
-use crate::weights::WeightsError;
+use crate::weights::{ByHand, WeightsError, published};
 
 /// What can go wrong between an image and its segmentation.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,15 @@ pub enum MethodError {
     FixedByTraining { key: String },
     #[error("the {backbone} backbone needs weights; give them or install them")]
     WeightsNeeded { backbone: &'static str },
+    #[error("the weights {name} are not on this machine; pull them, or {by_hand}")]
+    WeightsNotFetched { name: String, by_hand: ByHand },
+    #[error("there is neither a file {name} nor a published backbone of that name; they are {}", published_names())]
+    UnknownBackbone { name: String },
+    #[error(
+        "the weights {name} in {} are not those that were recorded when they were first used; remove and pull them again",
+        path.display()
+    )]
+    WeightsChanged { name: String, path: PathBuf },
     #[error("the {backbone} backbone takes no weights, such as {}", path.display())]
     NeedlessWeights { backbone: &'static str, path: PathBuf },
     #[error(transparent)]
@@ -76,6 +85,10 @@ pub enum MethodError {
     Interrupted,
 }
 
+pub(crate) fn published_names() -> String {
+    published().iter().map(|published| published.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// What to do about a file that cannot be read; `absent` where it is not there.
 fn remedy<'a>(error: &io::Error, absent: &'a str) -> &'a str {
     match error.kind() {
@@ -96,6 +109,8 @@ impl MethodError {
             | MethodError::FixedByTraining { .. }
             | MethodError::WeightsNeeded { .. }
             | MethodError::NeedlessWeights { .. }
+            | MethodError::WeightsNotFetched { .. }
+            | MethodError::UnknownBackbone { .. }
             | MethodError::Precision(_)
             | MethodError::NoBfloat { .. }
             | MethodError::SpectralCutsInTwo
@@ -107,6 +122,7 @@ impl MethodError {
             | MethodError::OtherChannels { .. }
             | MethodError::TooManyClusters { .. }
             | MethodError::OtherWeights { .. }
+            | MethodError::WeightsChanged { .. }
             | MethodError::DamagedState { .. }
             | MethodError::Unkept(_) => ErrorKind::Untrusted,
             MethodError::Config(error) => error.kind(),

@@ -4,21 +4,25 @@
 //! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, and [`recipe`]
 //! trains a model. No file is touched here but those that are named to be opened.
 
+mod backbone;
 mod batches;
 mod decision;
 mod error;
 mod machine;
 mod model;
 mod per_image;
+mod precision;
 pub mod recipe;
 mod shared;
 mod timings;
 
+pub use backbone::{installed_weights, locate_weights, open_backbone, published_settings, published_weights};
 pub use decision::{Decision, Segmentation};
 pub use error::MethodError;
-pub use machine::{Machine, installed_weights, open_backbone};
+pub use machine::Machine;
 pub use model::{Model, ModelOptions, read_checkpoint};
 pub use per_image::PerImage;
+pub use precision::{COMPARED_IMAGES, LEAST_IMAGES, OpenPrecision, PrecisionChoice};
 pub use shared::SharedMethod;
 pub use timings::{StepMilliseconds, Timings};
 

@@ -17,7 +17,7 @@ use crate::output::{LayOutError, OutputError};
 use crate::parallel::ThreadsError;
 use crate::results::ResultsError;
 use crate::tensor::DeviceError;
-use crate::weights::WeightsError;
+use crate::weights::{PullError, WeightsError};
 
 /// What a run was doing when it was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub enum Run {
     Training,
     Segmenting,
     Grouping,
+    Fetching,
+    Describing,
+    Comparing,
 }
 
 /// Why a run ended early; [`PipelineError::kind`] says what kind of failure it is.
@@ -72,10 +75,20 @@ pub enum PipelineError {
     TooManyBad(#[from] TooManyBad),
     #[error(transparent)]
     Vectors(#[from] VectorFileError),
+    #[error("features are written to a .npy or a .safetensors file, unlike {}; give another name", path.display())]
+    NoMatrix { path: PathBuf },
     #[error("{} is not a file; give a weights file", path.display())]
     NoWeightsFile { path: PathBuf },
     #[error("weights must be a .safetensors, .pth or .pt file, unlike {}; rename it", path.display())]
     WeightsExtension { path: PathBuf },
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error("{name} is not on this machine")]
+    NotStored { name: String },
+    #[error("{} lies in a cache that other programs use too; confirm that it may be removed", path.display())]
+    SharedWeights { path: PathBuf },
+    #[error("the weights {} cannot be used: {source}", path.display())]
+    WeightsFile { path: PathBuf, source: io::Error },
     #[error("there is no home folder; set DEEPCUT_HOME to a folder")]
     NoHome,
     #[error("cannot remove the old weights {}: {source}", path.display())]
@@ -89,6 +102,7 @@ impl PipelineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             PipelineError::Method(error) => error.kind(),
+            PipelineError::Pull(error) => error.kind(),
             PipelineError::Output(error) => error.kind(),
             PipelineError::Config(error) => error.kind(),
             PipelineError::Cluster(error) => error.kind(),
@@ -100,16 +114,20 @@ impl PipelineError {
             PipelineError::Dataset(_)
             | PipelineError::Device(_)
             | PipelineError::NoImages { .. }
+            | PipelineError::NoMatrix { .. }
             | PipelineError::NoWeightsFile { .. }
             | PipelineError::WeightsExtension { .. }
             | PipelineError::NoHome
+            | PipelineError::NotStored { .. }
+            | PipelineError::SharedWeights { .. }
             | PipelineError::Vectors(VectorFileError::Read { .. }) => ErrorKind::Usage,
             PipelineError::NoUsableImage { .. } | PipelineError::TooManyBad(_) | PipelineError::Vectors(_) => {
                 ErrorKind::Untrusted
             }
-            PipelineError::OutputFolder { .. } | PipelineError::Cache(_) | PipelineError::OldWeights { .. } => {
-                ErrorKind::InputOutput
-            }
+            PipelineError::OutputFolder { .. }
+            | PipelineError::Cache(_)
+            | PipelineError::WeightsFile { .. }
+            | PipelineError::OldWeights { .. } => ErrorKind::InputOutput,
             PipelineError::Interrupted(_) => ErrorKind::Interrupted,
         }
     }

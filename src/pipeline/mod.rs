@@ -1,10 +1,13 @@
 //! The hallway: files, threads and progress around what the rooms do in memory.
 
+mod backbones;
 mod cluster;
+mod compare;
 mod error;
+mod features;
 mod images;
 mod infer;
-mod install;
+mod precision;
 mod predict;
 mod segment;
 #[cfg(test)]
@@ -20,17 +23,22 @@ pub use crate::features::vit::Precision;
 pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::model::{PositionShares, Restarts};
-pub use crate::output::{LayOut, LayOutError};
+pub use crate::output::{LayOut, LayOutError, NumberType};
 pub use crate::results::{
     Fault, ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status, Verification,
 };
 pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
-pub use crate::weights::{Installed, installed};
+pub use crate::weights::{DEFAULT_NAME as DEFAULT_BACKBONE, Installed, PullError, installed};
+pub use backbones::{
+    Checked, ListedBackbone, PulledBackbone, VerifiedBackbone, WeightsDescription, describe_weights, install_weights,
+    known_settings, list_backbones, pull_backbone, remove_backbone, verify_backbones,
+};
 pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
+pub use compare::{CompareRequest, CompareSummary, ComparedRow, Division, compare};
 pub use error::{PipelineError, Run};
+pub use features::{Described, FeaturesRequest, FeaturesSummary, features};
 pub use infer::{InferRequest, infer};
-pub use install::install_weights;
 pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
 pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with};

@@ -8,9 +8,10 @@ must agree. Every file holds
     NUMBER                                        pieces of weights; the metadata `namings` says of which pieces, one below the
                                                   other, a naming's tensors consist, and their shapes
     {native,other,stride}.image                   [1, 3, height, width]
-    {native,other,stride}.{key,query,value,token} [1 + patches, width] of the last block, the class token first, without
-                                                  registers; keys and queries before rotation; channel in head · heads + head
-    {native,other,stride}.class                   [width] of the class token after the final normalisation
+    {native,other,stride}.{key,query,value,token} [1 + patches, width] of the last block, the class token first if there is
+                                                  one, without registers; keys and queries before rotation; channel in head · heads + head
+    {native,other,stride}.class                   [width] of the class token after the final normalisation; without one, the mean
+                                                  of all tokens
 """
 
 import json, math, pathlib, tempfile
@@ -40,6 +41,7 @@ class Family:
     gated: int = 0
     rotary: bool = False
     epsilon: float = 1e-6
+    class_token: bool = True
 
 
 FAMILIES = [
@@ -51,6 +53,7 @@ FAMILIES = [
     Family("dinov2_gated", "dino", scaled=True, gated=GATED_V2),
     Family("dinov3", None, registers=REGISTERS, scaled=True, rotary=True, epsilon=1e-5),
     Family("dinov3_gated", None, registers=REGISTERS, scaled=True, gated=HIDDEN, rotary=True, epsilon=1e-5),
+    Family("without_class", "dino", class_token=False),
 ]
 
 
@@ -69,9 +72,10 @@ def weights_of(family, generator):
     def random(*shape, deviation=0.15):
         return torch.randn(*shape, generator=generator) * deviation
 
-    w = {"cls_token": random(1, 1, WIDTH, deviation=0.5)}
+    w = {"cls_token": random(1, 1, WIDTH, deviation=0.5)} if family.class_token else {}
     if family.positions:
-        w["pos_embed"] = sine_cosine(family.fixed) if family.fixed else random(1, 1 + SIDE * SIDE, WIDTH, deviation=0.5)
+        count = family.class_token + SIDE * SIDE
+        w["pos_embed"] = sine_cosine(family.fixed) if family.fixed else random(1, count, WIDTH, deviation=0.5)
     if family.registers:
         w["register_tokens"] = random(1, family.registers, WIDTH, deviation=0.5)
     w["patch_embed.proj.weight"] = random(WIDTH, 3, PATCH, PATCH)
@@ -98,10 +102,10 @@ def weights_of(family, generator):
 
 
 def fitted_positions(family, positions, rows, columns):
-    """[1, 1 + rows · columns, WIDTH]"""
+    """[1, 1 + rows · columns, WIDTH], or one less without a class token."""
     if rows == columns == SIDE:
         return positions
-    grid = positions[:, 1:].reshape(1, SIDE, SIDE, WIDTH).permute(0, 3, 1, 2)
+    grid = positions[:, family.class_token :].reshape(1, SIDE, SIDE, WIDTH).permute(0, 3, 1, 2)
     resize = partial(F.interpolate, grid, mode="bicubic", align_corners=False)
     if family.positions == "dino":
         # DINO, iBOT and DINOv2 without registers: the offset keeps the rounded size from being too small, and shifts.
@@ -111,7 +115,7 @@ def fitted_positions(family, positions, rows, columns):
     else:
         grid = resize(size=(rows, columns))
     assert grid.shape[2:] == (rows, columns)
-    return torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, rows * columns, WIDTH)], 1)
+    return torch.cat([positions[:, : family.class_token], grid.permute(0, 2, 3, 1).reshape(1, rows * columns, WIDTH)], 1)
 
 
 def rotation(rows, columns):
@@ -141,14 +145,16 @@ def rotated(tokens, prefix, sine, cosine):
 def compute(family, w, image, stride):
     patches = F.conv2d(image, w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=stride)
     rows, columns = patches.shape[2:]
-    x = torch.cat([w["cls_token"], patches.flatten(2).transpose(1, 2)], 1)
+    x = patches.flatten(2).transpose(1, 2)
+    if family.class_token:
+        x = torch.cat([w["cls_token"], x], 1)
     if family.positions:
         x = x + fitted_positions(family, w["pos_embed"], rows, columns)
     x = x[0]
     if family.registers:
         x = torch.cat([x[:1], w["register_tokens"][0], x[1:]])
-    prefix = 1 + family.registers
-    kept = torch.tensor([0, *range(prefix, len(x))])
+    prefix = family.class_token + family.registers
+    kept = torch.tensor([*range(family.class_token), *range(prefix, len(x))])
     found = {}
     for i in range(DEPTH):
         b = f"blocks.{i}."
@@ -172,7 +178,7 @@ def compute(family, w, image, stride):
             y = F.gelu(y)
         x = x + scale(linear(y, "mlp.fc2"), "ls2")
     normed = F.layer_norm(x, [WIDTH], w["norm.weight"], w["norm.bias"], family.epsilon)
-    return found | {"token": x[kept], "class": normed[0]}, normed
+    return found | {"token": x[kept], "class": normed[0] if family.class_token else normed.mean(0)}, normed
 
 
 def original(family, w):
@@ -233,6 +239,7 @@ def in_timm(family, w, image, expected):
         gated = dict(mlp_ratio=2 * family.gated / WIDTH, mlp_layer=timm.layers.SwiGLUPacked, act_layer=nn.SiLU)
         model = VisionTransformer(
             **shape, init_values=1e-5 if family.scaled else None, reg_tokens=family.registers, no_embed_class=family.registers > 0,
+            **({} if family.class_token else dict(class_token=False, global_pool="avg", fc_norm=False)),
             **(gated if family.gated else dict(mlp_ratio=HIDDEN / WIDTH)),
         )
         if family.registers:
@@ -264,7 +271,11 @@ def in_hugging_face(family, w, image, expected):
             saved = load_file(f"{folder}/model.safetensors")
         further = {name: tensor for name, tensor in saved.items() if name.startswith("decoder.")}
         # Only their names matter.
-        further = {name: tensor for name, tensor in further.items() if tensor.numel() <= 16 or "decoder_embed" in name}
+        further = {
+            name: torch.full_like(tensor, 0.5)
+            for name, tensor in further.items()
+            if tensor.numel() <= 16 or "decoder_embed" in name
+        }
     elif family.rotary:
         config = transformers.DINOv3ViTConfig(
             **shape, num_register_tokens=family.registers, use_gated_mlp=bool(family.gated),
@@ -276,13 +287,15 @@ def in_hugging_face(family, w, image, expected):
         kind, prefix = transformers.Dinov2WithRegistersModel, ""
     elif family.scaled:
         config, kind, prefix = transformers.Dinov2Config(**shape, **scaled), transformers.Dinov2Model, ""
+    elif not family.class_token:
+        config, kind, prefix = transformers.IJepaConfig(**shape), transformers.IJepaModel, ""
     else:
         config, kind, prefix = transformers.ViTConfig(**shape), transformers.ViTModel, ""
     if family.name == "mae":
         kind = transformers.ViTMAEForPreTraining
 
     patch = "embeddings.patch_embeddings" + ("" if family.rotary else ".projection")
-    named = {"embeddings.cls_token": w["cls_token"]}
+    named = {"embeddings.cls_token": w["cls_token"]} if family.class_token else {}
     if family.positions:
         named["embeddings.position_embeddings"] = w["pos_embed"]
     if family.registers:

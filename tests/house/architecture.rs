@@ -110,6 +110,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
     ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
     ("cudarc", &["tensor/device.rs"]),
+    ("ureq", &["weights/hub/"]),
+    ("sha2", &["weights/store.rs"]),
     ("csv", &["evaluate/", "pipeline/"]),
     ("maud", &["report/"]),
     ("base64", &["report/"]),

@@ -17,7 +17,8 @@ pub fn project(path: &str) -> PathBuf {
 /// The program, unaware of weights that this machine's user may have installed.
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deepcut"));
-    command.args(arguments).env("DEEPCUT_HOME", "/nonexistent").stdin(Stdio::null());
+    command.args(arguments).env("DEEPCUT_HOME", "/nonexistent").env("HF_HOME", "/nonexistent").stdin(Stdio::null());
+    command.env_remove("HF_HUB_CACHE").env_remove("HUGGINGFACE_HUB_CACHE");
     command
 }
 
