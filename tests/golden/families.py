@@ -8,10 +8,9 @@ must agree. Every file holds
     NUMBER                                        pieces of weights; the metadata `namings` says of which pieces, one below the
                                                   other, a naming's tensors consist, and their shapes
     {native,other,stride}.image                   [1, 3, height, width]
-    {native,other,stride}.{key,query,value,token} [1 + patches, width] of the last block, the class token first if there is
-                                                  one, without registers; keys and queries before rotation; channel in head · heads + head
-    {native,other,stride}.class                   [width] of the class token after the final normalisation; without one, the mean
-                                                  of all tokens
+    {native,other,stride}.{key,query,value,token} [1 + patches, width] of the last block, the class token first, without
+                                                  registers; keys and queries before rotation; channel in head · heads + head
+    {native,other,stride}.class                   [width] of the class token after the final normalisation
 """
 
 import json, math, pathlib, tempfile
@@ -41,7 +40,6 @@ class Family:
     gated: int = 0
     rotary: bool = False
     epsilon: float = 1e-6
-    class_token: bool = True
 
 
 FAMILIES = [
@@ -53,7 +51,6 @@ FAMILIES = [
     Family("dinov2_gated", "dino", scaled=True, gated=GATED_V2),
     Family("dinov3", None, registers=REGISTERS, scaled=True, rotary=True, epsilon=1e-5),
     Family("dinov3_gated", None, registers=REGISTERS, scaled=True, gated=HIDDEN, rotary=True, epsilon=1e-5),
-    Family("without_class", "dino", class_token=False),
 ]
 
 
@@ -72,10 +69,9 @@ def weights_of(family, generator):
     def random(*shape, deviation=0.15):
         return torch.randn(*shape, generator=generator) * deviation
 
-    w = {"cls_token": random(1, 1, WIDTH, deviation=0.5)} if family.class_token else {}
+    w = {"cls_token": random(1, 1, WIDTH, deviation=0.5)}
     if family.positions:
-        count = family.class_token + SIDE * SIDE
-        w["pos_embed"] = sine_cosine(family.fixed) if family.fixed else random(1, count, WIDTH, deviation=0.5)
+        w["pos_embed"] = sine_cosine(family.fixed) if family.fixed else random(1, 1 + SIDE * SIDE, WIDTH, deviation=0.5)
     if family.registers:
         w["register_tokens"] = random(1, family.registers, WIDTH, deviation=0.5)
     w["patch_embed.proj.weight"] = random(WIDTH, 3, PATCH, PATCH)
@@ -102,10 +98,10 @@ def weights_of(family, generator):
 
 
 def fitted_positions(family, positions, rows, columns):
-    """[1, 1 + rows · columns, WIDTH], or one less without a class token."""
+    """[1, 1 + rows · columns, WIDTH]"""
     if rows == columns == SIDE:
         return positions
-    grid = positions[:, family.class_token :].reshape(1, SIDE, SIDE, WIDTH).permute(0, 3, 1, 2)
+    grid = positions[:, 1:].reshape(1, SIDE, SIDE, WIDTH).permute(0, 3, 1, 2)
     resize = partial(F.interpolate, grid, mode="bicubic", align_corners=False)
     if family.positions == "dino":
         # DINO, iBOT and DINOv2 without registers: the offset keeps the rounded size from being too small, and shifts.
@@ -115,7 +111,7 @@ def fitted_positions(family, positions, rows, columns):
     else:
         grid = resize(size=(rows, columns))
     assert grid.shape[2:] == (rows, columns)
-    return torch.cat([positions[:, : family.class_token], grid.permute(0, 2, 3, 1).reshape(1, rows * columns, WIDTH)], 1)
+    return torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, rows * columns, WIDTH)], 1)
 
 
 def rotation(rows, columns):
@@ -145,16 +141,14 @@ def rotated(tokens, prefix, sine, cosine):
 def compute(family, w, image, stride):
     patches = F.conv2d(image, w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=stride)
     rows, columns = patches.shape[2:]
-    x = patches.flatten(2).transpose(1, 2)
-    if family.class_token:
-        x = torch.cat([w["cls_token"], x], 1)
+    x = torch.cat([w["cls_token"], patches.flatten(2).transpose(1, 2)], 1)
     if family.positions:
         x = x + fitted_positions(family, w["pos_embed"], rows, columns)
     x = x[0]
     if family.registers:
         x = torch.cat([x[:1], w["register_tokens"][0], x[1:]])
-    prefix = family.class_token + family.registers
-    kept = torch.tensor([*range(family.class_token), *range(prefix, len(x))])
+    prefix = 1 + family.registers
+    kept = torch.tensor([0, *range(prefix, len(x))])
     found = {}
     for i in range(DEPTH):
         b = f"blocks.{i}."
@@ -178,7 +172,7 @@ def compute(family, w, image, stride):
             y = F.gelu(y)
         x = x + scale(linear(y, "mlp.fc2"), "ls2")
     normed = F.layer_norm(x, [WIDTH], w["norm.weight"], w["norm.bias"], family.epsilon)
-    return found | {"token": x[kept], "class": normed[0] if family.class_token else normed.mean(0)}, normed
+    return found | {"token": x[kept], "class": normed[0]}, normed
 
 
 def original(family, w):
@@ -239,7 +233,6 @@ def in_timm(family, w, image, expected):
         gated = dict(mlp_ratio=2 * family.gated / WIDTH, mlp_layer=timm.layers.SwiGLUPacked, act_layer=nn.SiLU)
         model = VisionTransformer(
             **shape, init_values=1e-5 if family.scaled else None, reg_tokens=family.registers, no_embed_class=family.registers > 0,
-            **({} if family.class_token else dict(class_token=False, global_pool="avg", fc_norm=False)),
             **(gated if family.gated else dict(mlp_ratio=HIDDEN / WIDTH)),
         )
         if family.registers:
@@ -287,15 +280,13 @@ def in_hugging_face(family, w, image, expected):
         kind, prefix = transformers.Dinov2WithRegistersModel, ""
     elif family.scaled:
         config, kind, prefix = transformers.Dinov2Config(**shape, **scaled), transformers.Dinov2Model, ""
-    elif not family.class_token:
-        config, kind, prefix = transformers.IJepaConfig(**shape), transformers.IJepaModel, ""
     else:
         config, kind, prefix = transformers.ViTConfig(**shape), transformers.ViTModel, ""
     if family.name == "mae":
         kind = transformers.ViTMAEForPreTraining
 
     patch = "embeddings.patch_embeddings" + ("" if family.rotary else ".projection")
-    named = {"embeddings.cls_token": w["cls_token"]} if family.class_token else {}
+    named = {"embeddings.cls_token": w["cls_token"]}
     if family.positions:
         named["embeddings.position_embeddings"] = w["pos_embed"]
     if family.registers:

@@ -11,7 +11,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// Families, and how the program calls them.
-const FAMILIES: [(&str, &str); 9] = [
+const FAMILIES: [(&str, &str); 8] = [
     ("dino", "ViT"),
     ("mae", "MAE"),
     ("mocov3", "MoCo-v3"),
@@ -20,7 +20,6 @@ const FAMILIES: [(&str, &str); 9] = [
     ("dinov2_gated", "DINOv2"),
     ("dinov3", "DINOv3"),
     ("dinov3_gated", "DINOv3"),
-    ("without_class", "ViT"),
 ];
 
 /// The case, the stride, and what it is called in the table.
@@ -81,9 +80,8 @@ fn compute(state: &StateDict, engine: Engine, file: &SafeTensors, case: &str, st
     let mut found: Vec<Vec<f32>> = [Facet::Key, Facet::Query, Facet::Value, Facet::Token]
         .map(|facet| {
             let tokens = load(facet).forward(&batch);
-            // The class token, if there is one, then the patches.
-            let class = usize::from(state.contains("cls_token"));
-            [&tokens.values[..class * tokens.width], &tokens.values[tokens.leading * tokens.width..]].concat()
+            let (class, rest) = tokens.values.split_at(tokens.width);
+            [class, &rest[(tokens.leading - 1) * tokens.width..]].concat()
         })
         .into();
     found.push(load(Facet::Key).image_vectors(&batch));
