@@ -264,7 +264,11 @@ def in_hugging_face(family, w, image, expected):
             saved = load_file(f"{folder}/model.safetensors")
         further = {name: tensor for name, tensor in saved.items() if name.startswith("decoder.")}
         # Only their names matter.
-        further = {name: tensor for name, tensor in further.items() if tensor.numel() <= 16 or "decoder_embed" in name}
+        further = {
+            name: torch.full_like(tensor, 0.5)
+            for name, tensor in further.items()
+            if tensor.numel() <= 16 or "decoder_embed" in name
+        }
     elif family.rotary:
         config = transformers.DINOv3ViTConfig(
             **shape, num_register_tokens=family.registers, use_gated_mlp=bool(family.gated),
