@@ -66,13 +66,18 @@ impl HubCache {
     /// The folders of a repository, `organisation/name`.
     pub fn repository(&self, repository: &str) -> RepositoryCache {
         let name = format!("models--{}", repository.replace('/', "--"));
-        RepositoryCache { folder: self.folder.join(&name), locks: self.folder.join(".locks").join(name) }
+        RepositoryCache {
+            folder: self.folder.join(&name),
+            #[cfg(feature = "hub")]
+            locks: self.folder.join(".locks").join(name),
+        }
     }
 }
 
 /// The part of the cache that belongs to one repository.
 pub struct RepositoryCache {
     folder: PathBuf,
+    #[cfg(feature = "hub")]
     locks: PathBuf,
 }
 
@@ -92,16 +97,19 @@ impl RepositoryCache {
     }
 
     /// Where the bytes lie that a server calls `tag`.
+    #[cfg(feature = "hub")]
     pub fn blob(&self, tag: &str) -> PathBuf {
         self.folder.join("blobs").join(tag)
     }
 
     /// The file that is locked while they are fetched.
+    #[cfg(feature = "hub")]
     pub fn lock(&self, tag: &str) -> PathBuf {
         self.locks.join(format!("{tag}.lock"))
     }
 
     /// Gives the bytes of `tag` the name that they have in a commit, which `revision` leads to from now on.
+    #[cfg(feature = "hub")]
     pub fn link(&self, tag: &str, commit: &str, revision: &str, file: &str) -> io::Result<PathBuf> {
         let path = self.folder.join("snapshots").join(commit).join(file);
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
@@ -168,13 +176,13 @@ pub(super) fn is_plain_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_plain)
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "hub"))]
 fn link_or_copy(relative: &Path, _blob: &Path, at: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(relative, at)
 }
 
 /// Links need privileges there.
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "hub"))]
 fn link_or_copy(_relative: &Path, blob: &Path, at: &Path) -> io::Result<()> {
     fs::hard_link(blob, at).or_else(|_| fs::copy(blob, at).map(drop))
 }
@@ -183,7 +191,7 @@ fn link_or_copy(_relative: &Path, blob: &Path, at: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "hub"))]
     #[test]
     fn a_file_is_linked_as_other_programs_do_and_removed_without_what_is_shared() {
         let folder = tempfile::tempdir().unwrap();

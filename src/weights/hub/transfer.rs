@@ -1,7 +1,6 @@
 //! Published weights on their way here: one process fetches them, they are checked, and only then they get their name.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -256,7 +255,7 @@ fn rename(incomplete: &Path, path: &Path) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, Write};
+    use std::io::{self, BufRead, Write};
     use std::net::TcpListener;
 
     use super::*;
