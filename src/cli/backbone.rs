@@ -2,20 +2,32 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use deepcut::pipeline;
 
+use super::compare::{self, CompareArguments};
 use super::{Done, say};
 
-/// Show or install the weights that runs use when none are given
+/// Show, install or compare the weights of backbones
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BackboneArguments {
+    #[command(subcommand)]
+    command: Option<BackboneCommand>,
     /// Copy this weights file to where `--backbone auto` finds it
     #[arg(long, value_name = "FILE")]
     install: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum BackboneCommand {
+    Compare(CompareArguments),
+}
+
 pub fn run(arguments: &BackboneArguments) -> anyhow::Result<Done> {
+    if let Some(BackboneCommand::Compare(arguments)) = &arguments.command {
+        return compare::run(arguments);
+    }
     if let Some(path) = &arguments.install {
         let target = pipeline::install_weights(path)?;
         say(&format!("installed {}", target.display()))?;

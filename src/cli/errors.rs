@@ -43,6 +43,9 @@ fn worded(error: &PipelineError) -> String {
         PipelineError::Config(error) => config(error),
         PipelineError::Method(error) => method(error),
         PipelineError::Evaluate(error) => evaluate(error),
+        PipelineError::NoMatrix { path } => {
+            format!("--out {} must end in .npy or .safetensors; give another name", path.display())
+        }
         PipelineError::Interrupted(run) => interrupted(Some(*run)).into(),
         other => other.to_string(),
     }
@@ -54,7 +57,8 @@ pub fn interrupted(run: Option<Run>) -> &'static str {
         Some(Run::Training) => "interrupted; repeat the command with --resume to continue",
         Some(Run::Segmenting) => "interrupted; repeat the command to continue; finished masks are kept",
         Some(Run::Grouping) => "interrupted; repeat the command to continue; the vectors so far are kept",
-        None => "interrupted; repeat the command",
+        Some(Run::Describing) => "interrupted; repeat the command to continue; the features so far are kept",
+        Some(Run::Comparing) | None => "interrupted; repeat the command",
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod backbone;
 mod cluster;
+mod compare;
 mod completions;
 mod config;
 mod errors;
 mod eval;
+mod features;
 mod infer;
 mod inspect;
 mod interrupt;
@@ -53,6 +55,7 @@ enum Command {
     Infer(infer::InferArguments),
     Segment(segment::SegmentArguments),
     Cluster(cluster::ClusterArguments),
+    Features(features::FeaturesArguments),
     Eval(eval::EvalArguments),
     Verify(verify::VerifyArguments),
     Inspect(inspect::InspectArguments),
@@ -102,7 +105,7 @@ struct MachineArguments {
     /// quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     memory: Option<u64>,
-    /// What a vision transformer's products are computed in [default: f32, or what the configuration or the checkpoint at
+    /// What a vision transformer's products are computed in [default: auto, or what the configuration or the checkpoint at
     /// hand says]
     #[arg(long, value_enum)]
     precision: Option<PrecisionArgument>,
@@ -117,6 +120,7 @@ impl MachineArguments {
             threads: self.threads,
             memory: self.memory,
             precision: self.precision.map(|precision| match precision {
+                PrecisionArgument::Auto => Precision::Auto,
                 PrecisionArgument::F32 => Precision::F32,
                 PrecisionArgument::Bf16 => Precision::Bf16,
             }),
@@ -133,9 +137,12 @@ enum DeviceArgument {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PrecisionArgument {
+    /// train and segment, for 64 images or more: bf16 if a few timed products show it to be faster on this processor and the
+    /// first images are cut alike; kept for OUT. Otherwise f32
+    Auto,
     /// Single precision
     F32,
-    /// Operands in bfloat16, sums in single precision: half of the time on processors with AVX-512 BF16; also on GPUs
+    /// Operands in bfloat16, sums in single precision: half of the time on some processors with AVX-512 BF16; also on GPUs
     Bf16,
 }
 
@@ -156,6 +163,7 @@ impl Command {
             Command::Train(_) => Some(Run::Training),
             Command::Infer(_) | Command::Segment(_) => Some(Run::Segmenting),
             Command::Cluster(_) => Some(Run::Grouping),
+            Command::Features(_) => Some(Run::Describing),
             _ => None,
         })
     }
@@ -184,6 +192,7 @@ pub fn run() -> ExitCode {
         Command::Infer(arguments) => infer::run(arguments),
         Command::Segment(arguments) => segment::run(arguments),
         Command::Cluster(arguments) => cluster::run(arguments),
+        Command::Features(arguments) => features::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),

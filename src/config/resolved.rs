@@ -39,7 +39,8 @@ pub struct Resolved {
 impl Settings {
     /// Makes every choice that was left open.
     ///
-    /// `has_weights` says whether there are weights of a transformer; `precision` is the machine's, where it differs.
+    /// `has_weights` says whether there are weights of a transformer; `precision` is the machine's, where it differs. One that
+    /// is still open becomes single precision.
     pub fn resolve(
         mut self,
         purpose: Purpose,
@@ -52,9 +53,14 @@ impl Settings {
         let backbone = self.backbone.entry().unwrap_or_else(|| unreachable!("the backbone was chosen above"));
         let is_deep = backbone.needs_weights();
         match precision {
+            // What was resolved before stays.
+            None | Some(Precision::Auto) => {}
             Some(_) if !is_deep => return Err(NeedlessPrecision(backbone.name())),
             Some(precision) => self.vit.precision = precision,
-            None => {}
+        }
+        // Who chooses by time has done so.
+        if self.vit.precision == Precision::Auto || (precision == Some(Precision::Auto) && purpose != Purpose::Reuse) {
+            self.vit.precision = Precision::F32;
         }
         let objective = &mut self.objective;
         match purpose {
@@ -180,6 +186,27 @@ impl<'a> From<&'a Settings> for BackboneSettings<'a> {
 mod tests {
     use super::*;
     use crate::config::resolve;
+
+    #[test]
+    fn no_precision_stays_open() {
+        use Precision::{Auto, Bf16, F32};
+        for (stored, asked, purpose, expected) in [
+            (Auto, None, Purpose::Train, F32),
+            (Auto, Some(Auto), Purpose::Segment, F32),
+            (Bf16, None, Purpose::Segment, Bf16),
+            (Bf16, Some(Auto), Purpose::Segment, F32),
+            (Bf16, Some(Auto), Purpose::Reuse, Bf16),
+            (F32, Some(Bf16), Purpose::Reuse, Bf16),
+        ] {
+            let mut settings = Settings::default();
+            settings.vit.precision = stored;
+            let resolved = settings.resolve(purpose, true, asked).unwrap();
+            assert_eq!(resolved.settings().vit.precision, expected, "{stored:?} {asked:?} {purpose:?}");
+        }
+        let superpixels = || resolve(None, &["backbone=superpixel".to_string()]).unwrap();
+        assert!(superpixels().resolve(Purpose::Train, true, Some(Auto)).is_ok());
+        assert!(superpixels().resolve(Purpose::Train, true, Some(F32)).is_err());
+    }
 
     #[test]
     fn training_chooses_what_is_left_open() {

@@ -20,7 +20,7 @@ pub use region_graph::region_graph;
 pub use registry::{BackboneChoice, BackboneSettings, BoxedExtractor, Entry};
 pub use slic::{SlicParameters, slic};
 pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
-pub use vector_file::{VectorFile, VectorFileError, read_vectors};
+pub use vector_file::{VectorFile, VectorFileError, is_whole_matrix, read_vectors};
 
 use crate::nodes::{Layout, NodeFeatures};
 use crate::raster::RgbImage;

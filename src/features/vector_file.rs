@@ -1,8 +1,10 @@
 //! Vectors that were computed elsewhere: `.npy` and `.safetensors` files with one matrix.
 
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
@@ -42,7 +44,30 @@ struct Matrix {
     fortran: bool,
 }
 
-/// Reads a matrix `[N, D]` of 32- or 64-bit floating-point numbers.
+/// Whether a file holds a matrix with all its rows, none of which is read.
+pub fn is_whole_matrix(path: &Path) -> bool {
+    let look = || -> Option<bool> {
+        let mut file = BufReader::new(files::open_ordinary(path).ok()?);
+        let length = file.get_ref().metadata().ok()?.len();
+        let matrix = header(&mut file, length).ok()?.ok()?;
+        let size = matrix.rows.checked_mul(matrix.columns)?.checked_mul(matrix.bytes_per_number)?;
+        Some(size as u64 == length.checked_sub(file.stream_position().ok()?)?)
+    };
+    look().unwrap_or(false)
+}
+
+/// The header of a file of this length, after which the matrix begins; or why it cannot be used.
+fn header(file: &mut BufReader<File>, length: u64) -> io::Result<Result<Matrix, String>> {
+    let mut start = Vec::new();
+    file.by_ref().take(NPY_MAGIC.len() as u64).read_to_end(&mut start)?;
+    if start == NPY_MAGIC {
+        return Ok(npy_header(file));
+    }
+    file.rewind()?;
+    Ok(safetensors_header(file, length))
+}
+
+/// Reads a matrix `[N, D]` of 16-, 32- or 64-bit floating-point numbers.
 ///
 /// `.npy` (any version, rows or columns first) and safetensors are told apart by their content; of a safetensors file with
 /// several tensors the one called `features` is taken. Whether the numbers are finite is not checked here.
@@ -50,16 +75,8 @@ pub fn read_vectors(path: &Path) -> Result<VectorFile, VectorFileError> {
     let read = |source| VectorFileError::Read { path: path.to_path_buf(), source };
     let format = |reason| VectorFileError::Format { path: path.to_path_buf(), reason };
     let mut file = BufReader::with_capacity(1 << 20, files::open(path).map_err(read)?);
-    let mut start = Vec::new();
-    file.by_ref().take(NPY_MAGIC.len() as u64).read_to_end(&mut start).map_err(read)?;
     let length = file.get_ref().metadata().map_err(read)?.len();
-    let matrix = if start == NPY_MAGIC {
-        npy_header(&mut file)
-    } else {
-        file.rewind().map_err(read)?;
-        safetensors_header(&mut file, length)
-    };
-    let matrix = matrix.map_err(format)?;
+    let matrix = header(&mut file, length).map_err(read)?.map_err(format)?;
     if matrix.rows == 0 || matrix.columns == 0 {
         return Err(format(format!("its matrix is {} × {}, which holds no vector", matrix.rows, matrix.columns)));
     }
@@ -73,10 +90,10 @@ pub fn read_vectors(path: &Path) -> Result<VectorFile, VectorFileError> {
     let mut row = vec![0u8; (size / matrix.rows).max(1)];
     for _ in 0..matrix.rows {
         file.read_exact(&mut row).map_err(read)?;
-        if matrix.bytes_per_number == 4 {
-            values.extend(floats_from_bytes(&row));
-        } else {
-            values.extend(row.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32));
+        match matrix.bytes_per_number {
+            2 => values.extend(row.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32())),
+            4 => values.extend(floats_from_bytes(&row)),
+            _ => values.extend(row.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32)),
         }
     }
     if matrix.fortran {
@@ -122,11 +139,12 @@ fn npy_header(file: &mut impl Read) -> Result<Matrix, String> {
     };
     let descriptor = value("descr")?;
     let bytes_per_number = match descriptor.get(1..4) {
+        Some("<f2") => 2,
         Some("<f4") => 4,
         Some("<f8") => 8,
         _ => {
             let kind = descriptor.split([',', '}']).next().unwrap_or_default().trim();
-            return Err(format!("its numbers are {kind}; save them as float32 (<f4) or float64 (<f8)"));
+            return Err(format!("its numbers are {kind}; save them as float32 (<f4), float64 (<f8) or float16 (<f2)"));
         }
     };
     let fortran = value("fortran_order")?.starts_with("True");
@@ -161,9 +179,10 @@ fn safetensors_header(file: &mut (impl Read + Seek), length: u64) -> Result<Matr
         }
     };
     let bytes_per_number = match info.dtype {
+        Dtype::F16 => 2,
         Dtype::F32 => 4,
         Dtype::F64 => 8,
-        other => return Err(format!("its tensor {name} holds {other:?}; save it as F32 or F64")),
+        other => return Err(format!("its tensor {name} holds {other:?}; save it as F32, F64 or F16")),
     };
     let &[rows, columns] = info.shape.as_slice() else {
         return Err(format!("its tensor {name} has the shape {:?}; vectors are a matrix [N, D]", info.shape));
@@ -208,6 +227,8 @@ mod tests {
         let columns = bytes_from_floats(&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
         assert_eq!(read(&npy("'<f4'", "False", "(2, 3)", &bytes_from_floats(&SIX))), Ok(expected.clone()));
         assert_eq!(read(&npy("'<f8'", "False", "(2, 3)", &doubles)), Ok(expected.clone()));
+        let halves: Vec<u8> = SIX.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
+        assert_eq!(read(&npy("'<f2'", "False", "(2, 3)", &halves)), Ok(expected.clone()));
         assert_eq!(read(&npy("'<f4'", "True", "(2, 3)", &columns)), Ok(expected.clone()));
         let data = bytes_from_floats(&SIX);
         let view = || TensorView::new(Dtype::F32, vec![2, 3], &data).unwrap();

@@ -10,6 +10,7 @@ mod error;
 mod machine;
 mod model;
 mod per_image;
+mod precision;
 pub mod recipe;
 mod shared;
 mod timings;
@@ -19,6 +20,7 @@ pub use error::MethodError;
 pub use machine::{Machine, installed_weights, open_backbone};
 pub use model::{Model, ModelOptions, read_checkpoint};
 pub use per_image::PerImage;
+pub use precision::{COMPARED_IMAGES, LEAST_IMAGES, OpenPrecision, PrecisionChoice};
 pub use shared::SharedMethod;
 pub use timings::{StepMilliseconds, Timings};
 

@@ -1,11 +1,13 @@
 //! Every image by itself: a network optimised on it, as in the paper, or the eigenvector of the normalised cut.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, installed_weights, open_backbone};
 use crate::config::{Purpose, Resolved, Settings};
 use crate::features::Backbone;
 use crate::graph::Graph;
+use crate::nodes::NodeFeatures;
 use crate::objective::ObjectiveKind;
 use crate::raster::RgbImage;
 use crate::segment::{
@@ -30,7 +32,7 @@ use crate::tensor::{Device, is_cpu};
 /// ```
 pub struct PerImage {
     resolved: Resolved,
-    backbone: Backbone,
+    backbone: Arc<Backbone>,
     objects: PerImageSegmenter,
     parts: SecondStage<PerImageSegmenter>,
     device: Device,
@@ -91,7 +93,7 @@ impl PerImage {
                 device: device.clone(),
             },
             resolved,
-            backbone,
+            backbone: Arc::new(backbone),
             device,
         })
     }
@@ -102,6 +104,45 @@ impl PerImage {
     /// image `[height, width]` → mask `[height, width]`
     pub fn segment(&self, image: &RgbImage) -> Result<Segmentation, MethodError> {
         self.segment_timed(image, true, &mut Timings::start())
+    }
+
+    /// Takes the other's backbone in place of its own if both give the same features; says whether they do.
+    pub(crate) fn share_backbone(&mut self, other: &PerImage) -> bool {
+        let same = self.backbone.extractor.fingerprint() == other.backbone.extractor.fingerprint();
+        if same {
+            self.backbone = Arc::clone(&other.backbone);
+        }
+        same
+    }
+
+    /// Segments an image whose nodes its backbone has described.
+    pub(crate) fn segment_nodes(&self, image: &RgbImage, nodes: NodeFeatures) -> Segmentation {
+        let decision = self.decide_nodes(nodes, &mut Timings::start());
+        decision.into_segmentation(image, self.legend(), self.finish(), false)
+    }
+
+    /// Divides the graph of the nodes.
+    fn decide_nodes(&self, nodes: NodeFeatures, timings: &mut Timings) -> Decision {
+        let settings = self.resolved.settings();
+        let method = settings.segment.method;
+        // Only the optimisation on the processor reads W as a whole.
+        let reads_affinities = method == PerImageMethod::Gnn && is_cpu(&self.device);
+        let build = if reads_affinities { Graph::build_keeping_affinities } else { Graph::build };
+        let graph = build(&nodes, self.resolved.affinity(), &self.device);
+        timings.lap(|spent| &mut spent.graph);
+
+        let (segments, final_loss) = match method {
+            PerImageMethod::Spectral => (SpectralSegmenter.segment(&graph), None),
+            PerImageMethod::Gnn => {
+                let optimised = self.objects.optimise(&graph);
+                (optimised.segments, optimised.losses.last().copied())
+            }
+        };
+        let clusters = self.resolved.clusters();
+        let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);
+        let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
+        let decision = Decision::divided(nodes.layout, &graph, &segments, &background, &self.parts, &settings.objects);
+        Decision { final_loss, ..decision }
     }
 
     pub fn backbone(&self) -> &Backbone {
@@ -128,27 +169,8 @@ impl Method for PerImage {
     }
 
     fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
-        let settings = self.resolved.settings();
-        let method = settings.segment.method;
         let nodes = self.backbone.extractor.extract(image);
         timings.lap(|spent| &mut spent.features);
-        // Only the optimisation on the processor reads W as a whole.
-        let reads_affinities = method == PerImageMethod::Gnn && is_cpu(&self.device);
-        let build = if reads_affinities { Graph::build_keeping_affinities } else { Graph::build };
-        let graph = build(&nodes, self.resolved.affinity(), &self.device);
-        timings.lap(|spent| &mut spent.graph);
-
-        let (segments, final_loss) = match method {
-            PerImageMethod::Spectral => (SpectralSegmenter.segment(&graph), None),
-            PerImageMethod::Gnn => {
-                let optimised = self.objects.optimise(&graph);
-                (optimised.segments, optimised.losses.last().copied())
-            }
-        };
-        let clusters = self.resolved.clusters();
-        let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);
-        let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
-        let decision = Decision::divided(nodes.layout, &graph, &segments, &background, &self.parts, &settings.objects);
-        Ok(Decision { final_loss, ..decision })
+        Ok(self.decide_nodes(nodes, timings))
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct TemporaryFile {
     pub(super) writer: BufWriter<File>,
     path: PathBuf,
     synced: bool,
-    renamed: bool,
+    /// Whether it outlasts this value, under its own name or its final one.
+    stays: bool,
 }
 
 impl TemporaryFile {
@@ -58,7 +59,7 @@ impl TemporaryFile {
                     // locks, nobody takes any.
                     let taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !path.exists();
                     if !taken {
-                        return Ok(TemporaryFile { writer: BufWriter::new(file), path, synced: false, renamed: false });
+                        return Ok(TemporaryFile { writer: BufWriter::new(file), path, synced: false, stays: false });
                     }
                 }
                 // Left by a killed process that had the same number, or in use by one on another machine.
@@ -66,6 +67,13 @@ impl TemporaryFile {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The file `path` with what is in it, written at its start; it stays where it is until it gets its name. Only for those
+    /// who alone write in its folder.
+    pub(super) fn resume(path: &Path) -> io::Result<TemporaryFile> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(TemporaryFile { writer: BufWriter::new(file), path: path.to_path_buf(), synced: false, stays: true })
     }
 
     /// Makes the bytes durable, so that the file can get its name; nothing may be written afterwards.
@@ -92,14 +100,14 @@ impl TemporaryFile {
     pub(super) fn rename(mut self, target: &Path) -> io::Result<()> {
         self.sync()?;
         fs::rename(&self.path, target)?;
-        self.renamed = true;
+        self.stays = true;
         Ok(())
     }
 }
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        if !self.renamed {
+        if !self.stays {
             // The failure that led here is reported by whoever caused it; a leftover dotted file harms nobody.
             let _ = fs::remove_file(&self.path);
         }

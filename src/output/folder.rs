@@ -123,6 +123,14 @@ impl OutputFolder {
         Ok(PendingFile { temporary, target: path.to_path_buf(), folder: self })
     }
 
+    /// The claimed working file `working` on its way to becoming `path`, with what earlier runs have put into it.
+    pub(super) fn resume(&self, working: &Path, path: &Path) -> Result<PendingFile<'_>, OutputError> {
+        debug_assert!(self.owns(working) && self.owns(path), "{} is not claimed", path.display());
+        self.create_parent(path)?;
+        let temporary = TemporaryFile::resume(working).map_err(|source| OutputError::write(working, source))?;
+        Ok(PendingFile { temporary, target: path.to_path_buf(), folder: self })
+    }
+
     /// Removes a file below a claimed name; it may not be there.
     pub fn remove(&self, path: &Path) -> Result<(), OutputError> {
         let failed = |source| OutputError::Remove { path: path.to_path_buf(), source };
@@ -234,7 +242,7 @@ impl OutputFolder {
     }
 
     /// Writes a file of what runs keep about the folder, for good.
-    pub(super) fn keep_beside(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
+    pub fn keep_beside(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
         let own = self.root.join(manifest::FOLDER);
         let path = own.join(name);
         let write = || -> io::Result<()> {
@@ -260,7 +268,8 @@ impl Drop for OutputFolder {
     }
 }
 
-/// A file on its way to becoming `target`; dropped before [`PendingFile::commit`] it is removed again.
+/// A file on its way to becoming `target`; dropped before [`PendingFile::commit`] it is removed again, unless it is a working
+/// file.
 #[derive(Debug)]
 pub(super) struct PendingFile<'a> {
     temporary: TemporaryFile,

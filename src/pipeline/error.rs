@@ -25,6 +25,8 @@ pub enum Run {
     Training,
     Segmenting,
     Grouping,
+    Describing,
+    Comparing,
 }
 
 /// Why a run ended early; [`PipelineError::kind`] says what kind of failure it is.
@@ -72,6 +74,8 @@ pub enum PipelineError {
     TooManyBad(#[from] TooManyBad),
     #[error(transparent)]
     Vectors(#[from] VectorFileError),
+    #[error("features are written to a .npy or a .safetensors file, unlike {}; give another name", path.display())]
+    NoMatrix { path: PathBuf },
     #[error("{} is not a file; give a weights file", path.display())]
     NoWeightsFile { path: PathBuf },
     #[error("weights must be a .safetensors, .pth or .pt file, unlike {}; rename it", path.display())]
@@ -100,6 +104,7 @@ impl PipelineError {
             PipelineError::Dataset(_)
             | PipelineError::Device(_)
             | PipelineError::NoImages { .. }
+            | PipelineError::NoMatrix { .. }
             | PipelineError::NoWeightsFile { .. }
             | PipelineError::WeightsExtension { .. }
             | PipelineError::NoHome

@@ -47,7 +47,8 @@ pub(super) struct ImageLoop<'a> {
     pub extractor: &'a (dyn Extractor + Send + Sync),
     pub device: &'a Device,
     pub limits: &'a DecodeLimits,
-    pub cache: &'a Cache,
+    /// What keeps the results, where they are not kept by those who consume them.
+    pub cache: Option<&'a Cache>,
     /// Threads that compute.
     pub workers: usize,
     pub observer: &'a dyn Observer,
@@ -64,7 +65,7 @@ impl ImageLoop<'_> {
         kind: &dyn OfImage,
         items: impl Iterator<Item = Result<I, SkippedFile>> + Send,
         total: Option<u64>,
-        consume: impl FnMut(Computed<I>),
+        consume: impl FnMut(Computed<I>) -> Result<(), PipelineError>,
     ) -> Result<Outcome, PipelineError> {
         let Some(extractor) = self.extractor.batches() else {
             return self.run_with(&|image, _permit| Ok(kind.compute(&image)), 0, kind, items, total, consume);
@@ -91,7 +92,7 @@ impl ImageLoop<'_> {
         kind: &dyn OfImage,
         items: impl Iterator<Item = Result<I, SkippedFile>> + Send,
         total: Option<u64>,
-        mut consume: impl FnMut(Computed<I>),
+        mut consume: impl FnMut(Computed<I>) -> Result<(), PipelineError>,
     ) -> Result<Outcome, PipelineError> {
         let observer = self.observer;
         observer.observe(Event::PhaseStarted { phase: Phase::Features, total });
@@ -107,7 +108,7 @@ impl ImageLoop<'_> {
             match processed? {
                 Ok((computed, stored)) => {
                     outcome.not_stored += u64::from(!stored);
-                    consume(computed);
+                    consume(computed)?;
                 }
                 Err(skip) => {
                     skip.announce(observer);
@@ -140,7 +141,7 @@ impl ImageLoop<'_> {
             Err(reason) => return skip(&item, reason),
         };
         let hash = content.hash;
-        if let Some(bytes) = kind.known(self.cache, &hash) {
+        if let Some(bytes) = self.cache.and_then(|cache| kind.known(cache, &hash)) {
             return Ok(Ok((Computed { item, content: hash, bytes }, true)));
         }
         let permit = semaphore.acquire();
@@ -149,7 +150,8 @@ impl ImageLoop<'_> {
             Err(reason) => return skip(&item, reason),
         };
         let bytes = compute(image, permit)?;
-        let stored = self.cache.put(&hash, &bytes).map_err(PipelineError::Cache)?;
+        let store = |cache: &Cache| cache.put(&hash, &bytes).map_err(PipelineError::Cache);
+        let stored = self.cache.map_or(Ok(true), store)?;
         Ok(Ok((Computed { item, content: hash, bytes }, stored)))
     }
 }

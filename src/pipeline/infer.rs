@@ -53,6 +53,7 @@ fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) ->
         description: format!("{clusters} clusters{parts}, one shared network on {} features{verdict}", backbone.name),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision]),
         threads: request.machine.threads,
+        precision: None,
         remedy: "train on more images like these, or segment them one by one",
     };
     method.run(|method, waiting| predictor.run(&collection, method, waiting, observer))

@@ -1,10 +1,13 @@
 //! The hallway: files, threads and progress around what the rooms do in memory.
 
 mod cluster;
+mod compare;
 mod error;
+mod features;
 mod images;
 mod infer;
 mod install;
+mod precision;
 mod predict;
 mod segment;
 #[cfg(test)]
@@ -20,7 +23,7 @@ pub use crate::features::vit::Precision;
 pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::model::{PositionShares, Restarts};
-pub use crate::output::{LayOut, LayOutError};
+pub use crate::output::{LayOut, LayOutError, NumberType};
 pub use crate::results::{
     Fault, ListedObject, Measures, Prediction, ResultsError, RunLengthText, SaveKinds, Status, Verification,
 };
@@ -28,7 +31,9 @@ pub use crate::segment::PerImageMethod;
 pub use crate::tensor::DeviceChoice;
 pub use crate::weights::{Installed, installed};
 pub use cluster::{ClusterRequest, ClusterResult, ClusterRunError, ClusterSummary, cluster};
+pub use compare::{CompareRequest, CompareSummary, ComparedRow, Division, compare};
 pub use error::{PipelineError, Run};
+pub use features::{Described, FeaturesRequest, FeaturesSummary, features};
 pub use infer::{InferRequest, infer};
 pub use install::install_weights;
 pub use predict::{PredictRequest, PredictSummary};

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::PipelineError;
+use super::precision::Fixed;
 use super::predict::{PredictRequest, PredictSummary, Predictor};
-use crate::config::Settings;
+use crate::config::{Purpose, Settings};
 use crate::dataset;
 use crate::event::{Event, Observer, Plan};
 use crate::method::{Machine, PerImage};
@@ -26,7 +27,9 @@ pub fn segment(
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
     let collection = dataset::open(&request.predict.data)?;
-    let method = PerImage::with_weights(settings, request.weights.as_deref(), &request.machine)?;
+    let (weights, out) = (request.weights.as_deref(), &request.predict.out);
+    let precision = Fixed::of(&settings, Purpose::Segment, weights, request.machine, out, &collection)?;
+    let method = PerImage::with_weights(settings, weights, &precision.machine)?;
     let (resolved, backbone) = (method.resolved(), method.backbone());
     let (settings, clusters) = (resolved.settings(), resolved.clusters());
     let how = match settings.segment.method {
@@ -42,7 +45,7 @@ pub fn segment(
     };
     observer.observe(Event::Plan(Plan {
         doing: format!("segmenting {} image by image", request.predict.data.display()),
-        backbone: backbone.description.clone(),
+        backbone: precision.described(&backbone.description),
         could_be_deeper: backbone.hash.is_none(),
         how: format!("device {}, {how}", tensor::name(method.device())),
     }));
@@ -61,6 +64,7 @@ pub fn segment(
             settings.parts,
         ]),
         threads: request.machine.threads,
+        precision: Some(&precision),
         remedy: "try more `segment.epochs`, another `segment.seed`, or `segment.method` = \"spectral\"",
     };
     predictor.run(&collection, &method, 0, observer)

@@ -3,10 +3,12 @@
 mod bad_input;
 mod cli;
 mod cluster;
+mod compare;
 mod drive;
 mod eval;
 mod eval_instances;
 mod face;
+mod features;
 mod kept_checkpoints;
 mod names;
 mod objects;

@@ -6,8 +6,19 @@ use insta::{Settings, assert_snapshot};
 
 use crate::drive::{program, project, text};
 
-const SUBCOMMANDS: &[&str] =
-    &["train", "infer", "segment", "cluster", "eval", "verify", "inspect", "backbone", "config", "completions"];
+const SUBCOMMANDS: &[&str] = &[
+    "train",
+    "infer",
+    "segment",
+    "cluster",
+    "features",
+    "eval",
+    "verify",
+    "inspect",
+    "backbone",
+    "config",
+    "completions",
+];
 
 /// Standard output of a run in the project's folder, in lines as on a wide terminal.
 fn said(arguments: &[&str]) -> String {

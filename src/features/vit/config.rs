@@ -24,10 +24,14 @@ pub enum Facet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single precision.
+    /// `train` and `segment` of the program, with many images on a processor that has bfloat16: bf16 if a few timed products
+    /// show it to be faster and the first images are cut alike. Everywhere else f32.
     #[default]
+    Auto,
+    /// Single precision.
     F32,
-    /// Operands in bfloat16, sums in single precision: twice as fast on processors that have it (AVX-512 BF16); also on GPUs.
+    /// Operands in bfloat16, sums in single precision: half of the time on some processors with AVX-512 BF16, more than f32 on
+    /// others; also on GPUs.
     Bf16,
 }
 
@@ -65,7 +69,7 @@ pub struct VitConfig {
     /// place: what a descriptor says of the position of its patch. Default: 16 for association and the eigenvector, none
     /// for the paper's objectives; at most one for every 16 channels. 0 removes nothing, as in the paper.
     pub remove_position: Option<usize>,
-    /// What products are computed in. Default: f32.
+    /// What products are computed in. Default: auto.
     pub precision: Precision,
 }
 
@@ -84,7 +88,7 @@ impl Default for VitConfig {
             log_bins: false,
             normalise: true,
             remove_position: None,
-            precision: Precision::F32,
+            precision: Precision::Auto,
         }
     }
 }

@@ -20,6 +20,7 @@ mod position_directions;
 mod positions;
 mod shape;
 mod tensors;
+mod timing;
 
 use std::sync::OnceLock;
 
@@ -31,6 +32,7 @@ pub use bfloat::available as bfloat_available;
 pub use config::{Facet, Precision, Resize, VitConfig};
 pub use model::{Engine, Vit};
 pub use shape::VitShape;
+pub use timing::bfloat_time_share;
 
 use super::{BatchExtractor, Extractor, LOG_BINS, Prepared, log_binned};
 use crate::nodes::{Adjacency, Layout, NodeFeatures};

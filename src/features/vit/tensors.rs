@@ -28,7 +28,7 @@ impl Precision {
     /// The type of a product's operands.
     fn operands(self) -> FloatDType {
         match self {
-            Precision::F32 => FloatDType::F32,
+            Precision::Auto | Precision::F32 => FloatDType::F32,
             Precision::Bf16 => FloatDType::BF16,
         }
     }

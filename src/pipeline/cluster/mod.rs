@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Machine, PipelineError, SkippedFile, stored_config};
+use super::{Machine, PipelineError, Precision, SkippedFile, stored_config};
 use crate::cluster::{
     self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
     Membership, Method, Propagation, Provenance, Reliance, Restart, Scaling, Vectors,
@@ -182,7 +182,8 @@ impl Run<'_> {
         classes: Option<Classes>,
     ) -> Result<ClusterResult, PipelineError> {
         // Told before any vector is computed.
-        if self.request.features.is_some() && self.request.machine.precision.is_some() {
+        let precision = self.request.machine.precision.filter(|precision| *precision != Precision::Auto);
+        if self.request.features.is_some() && precision.is_some() {
             return Err(ClusterRunError::PrecisionOfVectors.into());
         }
         if self.request.alpha_sweep && config.cluster.method != Method::Correlation {

@@ -10,6 +10,7 @@ use crate::features::{Backbone, BatchExtractor, Prepared, read_vectors};
 use crate::nodes::Layout;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::output::{Cache, OutputFolder};
+use crate::pipeline::features::image_names;
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
 use crate::raster::RgbImage;
@@ -71,7 +72,7 @@ pub fn of_images(
         extractor: backbone.extractor.as_ref(),
         device,
         limits: &settings.pixels,
-        cache: &cache,
+        cache: Some(&cache),
         workers,
         observer,
     };
@@ -82,6 +83,7 @@ pub fn of_images(
         let Record { path, relative, .. } = computed.item;
         gathered.values.extend(floats_from_bytes(&computed.bytes));
         gathered.images.push(GatheredImage { name: portable(&relative), file: Some(path) });
+        Ok(())
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
     gathered.skipped = skipped;
@@ -109,9 +111,20 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     };
     let file = read_vectors(path)?;
     let count = file.values.len() / file.width;
-    let images: Vec<GatheredImage> = match collection {
-        None => (0..count).map(|row| GatheredImage { name: row.to_string(), file: None }).collect(),
-        Some(collection) => {
+    let named = |name| GatheredImage { name, file: None };
+    let images: Vec<GatheredImage> = match (collection, image_names(path, count)) {
+        (None, Some(names)) => names.into_iter().map(named).collect(),
+        (None, None) => (0..count).map(|row| named(row.to_string())).collect(),
+        (Some(collection), Some(names)) => {
+            // In one order, but for images that could not be used and have no row.
+            let mut names = names.into_iter().peekable();
+            let image = |record: Record| {
+                let name = names.next_if_eq(&portable(&record.relative))?;
+                Some(GatheredImage { name, file: Some(record.path) })
+            };
+            collection.records().flatten().filter_map(image).collect()
+        }
+        (Some(collection), None) => {
             // A file that is left out would shift all rows after it: here no error may be passed over but that of what is
             // no file at all, and had no row.
             let records = collection.records().filter(|record| !matches!(record, Err(DatasetError::NoFile { .. })));

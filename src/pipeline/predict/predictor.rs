@@ -12,6 +12,7 @@ use crate::event::{Event, Observer, Phase, counted};
 use crate::method::{Method, StepMilliseconds, Timings};
 use crate::output::{OutputError, OutputFolder};
 use crate::parallel::{Semaphore, parallel_map, workers};
+use crate::pipeline::precision::Fixed;
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
 use crate::pixels::ImageContent;
 use crate::report::MaskReport;
@@ -32,6 +33,8 @@ pub struct Predictor<'a> {
     pub origin: serde_json::Value,
     /// 0 means one per processor.
     pub threads: usize,
+    /// What was fixed for the output folder, where it was not by its settings.
+    pub precision: Option<&'a Fixed>,
     /// What to do where nothing is told apart.
     pub remedy: &'static str,
 }
@@ -55,6 +58,7 @@ impl Predictor<'_> {
         let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), self.origin, refine, objects]);
         let claims = ResultsFolder::claims(*save);
         let out = OutputFolder::open(out, self.command, &claims, *wait, observer)?;
+        self.precision.map_or(Ok(()), |precision| precision.keep(&out))?;
         let results = Results::new(out, *save, *overwrite, output.clone(), method.legend(), &origin);
         self.check_places(collection, &results, workers, observer)?;
         let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));

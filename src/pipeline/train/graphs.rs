@@ -168,7 +168,7 @@ mod tests {
                     extractor: backbone.extractor.as_ref(),
                     device: &device,
                     limits: &settings.pixels,
-                    cache: &cache,
+                    cache: Some(&cache),
                     workers: 2,
                     observer: &Silent,
                 };
@@ -178,6 +178,7 @@ mod tests {
                 let outcome = image_loop
                     .run(&graphs, records, None, |computed| {
                         found.push(Graph::from_bytes(&cache.get(&computed.content).unwrap()).unwrap());
+                        Ok(())
                     })
                     .unwrap();
                 assert_eq!((found.len(), outcome.skipped.len()), (test_pictures::COUNT, 1));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use burn_dataset::{Dataset, InMemDataset};
 
 use super::images::{ImageLoop, Outcome};
+use super::precision::Fixed;
 use super::{PipelineError, Run, SkippedFile, no_images, portable, stored_config, tell_of_own_results};
 use crate::config::{Purpose, Resolved, Settings};
 use crate::dataset::{self, Record, sample};
@@ -84,10 +85,14 @@ pub fn train(
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
     let collection = dataset::open(&request.data)?;
-    let training = Training::open(settings, request.weights.as_deref(), &request.machine, observer)?;
-    let settings = training.resolved.settings();
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
+    let weights = request.weights.as_deref();
+    let precision = Fixed::of(&settings, Purpose::Train, weights, request.machine, &out, &collection)?;
+    let mut training = Training::open(settings, weights, &precision.machine, observer)?;
+    training.backbone.description = precision.described(&training.backbone.description);
+    let settings = training.resolved.settings();
     let folder = OutputFolder::open(&out, "train", &claims(), request.wait, observer)?;
+    precision.keep(&folder)?;
     let earlier = if request.resume { journal::roster(&folder) } else { None };
     // A run that goes on does so with the images with which it began.
     let begun = earlier.as_ref().filter(|_| journal::is_resumable(&folder));
@@ -282,7 +287,7 @@ impl<'a> Training<'a> {
             extractor: self.backbone.extractor.as_ref(),
             device: &self.device,
             limits: &settings.pixels,
-            cache,
+            cache: Some(cache),
             workers: self.workers,
             observer: self.observer,
         };
@@ -295,6 +300,7 @@ impl<'a> Training<'a> {
         let mut images = Vec::new();
         let consumed = image_loop.run(graphs, indices.into_iter().map(numbered), Some(total), |computed| {
             images.push(TrainingImage { index: Some(computed.item.index), content: computed.content });
+            Ok(())
         });
         let Outcome { not_stored, skipped } = consumed.map_err(|error| error.during(Run::Training))?;
         if not_stored > 0 {
