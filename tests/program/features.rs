@@ -70,8 +70,8 @@ fn the_file_holds_what_the_extractor_gives_and_the_index_says_of_which_image() {
         let further =
             [&["--of", described, "--dtype", dtype, "--json"][..], if deep { &of_vit[..] } else { &[] }].concat();
         let said: Value = serde_json::from_str(&expect(0, &features(&data, &out, &further))).unwrap();
-        let settings = [if deep { "backbone=vit" } else { "backbone=superpixel" }].iter().chain(settings);
-        let backbone = backbone(&settings.copied().collect::<Vec<_>>());
+        let named = if deep { "backbone=vit" } else { "backbone=superpixel" };
+        let backbone = backbone(&[&[named][..], settings].concat());
         let (mut values, mut lines) = (Vec::new(), Vec::new());
         for (name, image) in &images {
             let (found, layout) = match described {
