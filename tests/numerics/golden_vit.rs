@@ -342,3 +342,46 @@ fn messages_name_the_file_and_the_tensor() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn without_a_class_token_an_image_is_the_mean_of_its_normalised_patches() {
+    let bytes = std::fs::read(golden("vit_p16_s16.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let whole = weights(&file);
+    let whole = SafeTensors::deserialize(&whole).unwrap();
+    let positions = whole.tensor("pos_embed").unwrap();
+    let &[1, count, width] = positions.shape() else { panic!() };
+    let of_patches = positions.data()[4 * width..].to_vec();
+    let without = whole.iter().filter(|(name, _)| *name != "cls_token").map(|(name, view)| match name {
+        "pos_embed" => (name, TensorView::new(view.dtype(), vec![1, count - 1, width], &of_patches).unwrap()),
+        _ => (name, view),
+    });
+    let without = safetensors::serialize(without.collect::<Vec<_>>(), None).unwrap();
+    let state = StateDict::from_bytes(&without, Path::new("without")).unwrap();
+    let input = file.tensor("input").unwrap();
+    let &[images, 3, height, image_width] = input.shape() else { panic!() };
+    let values = floats(&input);
+    let batch = ImageBatch { values: &values, images, height, width: image_width };
+    let [scale, shift] = ["norm.weight", "norm.bias"].map(|name| floats(&whole.tensor(name).unwrap()));
+    for engine in ENGINES {
+        let config = VitConfig { facet: Facet::Token, head_width: Some(16), ..VitConfig::paper() };
+        let vit = Vit::load_with(&state, &config, &cpu(), engine).unwrap();
+        let tokens = vit.forward(&batch);
+        let grid = vit.grid(height, image_width);
+        assert_eq!((tokens.leading, tokens.tokens), (0, grid.rows * grid.columns));
+        let mean_of = |image: &[f32]| {
+            let mut mean = vec![0.0; width];
+            for token in image.chunks_exact(width) {
+                let centre = token.iter().sum::<f32>() / width as f32;
+                let variance = token.iter().map(|value| (value - centre).powi(2)).sum::<f32>() / width as f32;
+                for (channel, mean) in mean.iter_mut().enumerate() {
+                    let normal = (token[channel] - centre) / (variance + 1e-6).sqrt();
+                    *mean += (normal * scale[channel] + shift[channel]) / tokens.tokens as f32;
+                }
+            }
+            mean
+        };
+        let expected: Vec<f32> = tokens.values.chunks_exact(tokens.tokens * width).flat_map(mean_of).collect();
+        assert_close(&vit.image_vectors(&batch), &expected, 1e-5, &format!("{engine:?}"));
+    }
+}
