@@ -45,8 +45,8 @@ pub struct FeaturesArguments {
     /// [default: auto]
     #[arg(long, value_parser = PossibleValuesParser::new(BackboneChoice::NAMES))]
     backbone: Option<String>,
-    /// Weights of a vision transformer: .safetensors with timm or DINO names, or a PyTorch .pth
-    #[arg(long, value_name = "FILE")]
+    /// Weights of a vision transformer: a file, or a name of `deepcut backbone list`
+    #[arg(long, value_name = "FILE|NAME")]
     weights: Option<PathBuf>,
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_overrides)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::train::journal::ROSTER;
 use super::{Machine, PipelineError, Precision};
 use crate::config::{Purpose, Settings};
 use crate::dataset::{Collection, Record};
@@ -13,6 +14,7 @@ use crate::manifest;
 use crate::method::{LEAST_IMAGES, OpenPrecision, PrecisionChoice};
 use crate::output::{OutputError, OutputFolder};
 use crate::pixels::ImageItem;
+use crate::results::ResultsFolder;
 
 /// The file, beside the manifest of an output folder, with the choice that was made there.
 const FILE: &str = "precision.json";
@@ -54,6 +56,9 @@ impl Fixed {
                 PrecisionChoice { precision: Precision::Bf16, reason: "bf16 as before".into() }
             }
             Some(_) => PrecisionChoice { precision: Precision::F32, reason: "in f32 as before".into() },
+            None if has_results(out) => {
+                PrecisionChoice { precision: Precision::F32, reason: "in f32 as before".into() }
+            }
             None if collection.records().take(LEAST_IMAGES).count() < LEAST_IMAGES => {
                 PrecisionChoice { precision: Precision::F32, reason: "in f32".into() }
             }
@@ -84,6 +89,12 @@ impl Fixed {
         };
         folder.keep_beside(FILE, &serde_json::to_vec(kept).unwrap_or_default())
     }
+}
+
+/// Whether a folder has results of runs that left nothing open, such as those of versions that knew no choice: what is
+/// continued there stays in single precision.
+fn has_results(out: &Path) -> bool {
+    read(out).is_none() && (out.join(ROSTER).exists() || ResultsFolder::new(out.to_path_buf()).table().exists())
 }
 
 /// The choice that an output folder keeps; what cannot be read is chosen anew.
@@ -133,5 +144,10 @@ mod tests {
         assert_eq!(fixed(&["vit.facet=key"]).machine.precision, Some(Precision::F32));
         std::fs::write(out.join(manifest::FOLDER).join(FILE), "{").unwrap();
         assert_eq!(fixed(&[]).machine.precision, Some(Precision::F32));
+        // What was begun without a choice goes on without one.
+        std::fs::remove_file(out.join(manifest::FOLDER).join(FILE)).unwrap();
+        assert_eq!(fixed(&[]).reason, "in f32");
+        std::fs::write(out.join(ROSTER), "{}").unwrap();
+        assert_eq!(fixed(&[]).reason, "in f32 as before");
     }
 }

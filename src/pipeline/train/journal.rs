@@ -39,7 +39,7 @@ fn state_names() -> impl Iterator<Item = String> {
 }
 
 /// The images with which a run began, for as long as its checkpoint.
-const ROSTER: &str = "images.json";
+pub(in crate::pipeline) const ROSTER: &str = "images.json";
 
 /// The names under which states are written, and the images that they go with.
 pub(super) fn claims() -> impl Iterator<Item = Claim> {

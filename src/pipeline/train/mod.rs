@@ -1,7 +1,7 @@
 //! `train`: a collection → one checkpoint.
 
 mod graphs;
-mod journal;
+pub(super) mod journal;
 mod summary;
 
 pub use summary::{StageSummary, TrainSummary};
