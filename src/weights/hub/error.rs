@@ -13,7 +13,7 @@ pub struct PullError {
     /// Of the published weights.
     pub name: String,
     pub fault: Fault,
-    pub by_hand: ByHand,
+    pub by_hand: Box<ByHand>,
 }
 
 /// How to do without a connection from here.

@@ -51,7 +51,7 @@ pub fn address(published: &Published) -> String {
 /// # Errors
 /// If the weights are neither here nor to be had, with what to do.
 pub fn pull(published: &Published, observer: &dyn Observer) -> Result<Pulled, PullError> {
-    let failed = |fault| PullError { name: published.name.clone(), fault, by_hand: by_hand(published) };
+    let failed = |fault| PullError { name: published.name.clone(), fault, by_hand: Box::new(by_hand(published)) };
     if let Some(pulled) = already_here(published).map_err(failed)? {
         return Ok(pulled);
     }

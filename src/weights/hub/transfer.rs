@@ -55,8 +55,8 @@ pub(super) fn fetch(published: &Published, observer: &dyn Observer) -> Result<Pu
     let patience = patience.filter(|seconds| *seconds > 0).map_or(PATIENCE, Duration::from_secs);
     let fetch = Fetch { published, observer, patience, client: Client::new(patience)?, address: address(published) };
     match published.source() {
-        Source::Hub { repository, revision, file } => fetch.from_hub(repository, revision, file),
-        Source::Address(_) => fetch.from_address(),
+        Source::Hub { repository, revision, file } => fetch.hub_file(repository, revision, file),
+        Source::Address(_) => fetch.plain_file(),
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    fn from_hub(&self, repository: &str, revision: &str, file: &str) -> Result<Pulled, Fault> {
+    fn hub_file(&self, repository: &str, revision: &str, file: &str) -> Result<Pulled, Fault> {
         let cache = HubCache::find().ok_or(Fault::NoFolder)?.repository(repository);
         let announced = self.announced()?;
         let Announced { host, commit, tag, size } = &announced;
@@ -102,7 +102,7 @@ impl Fetch<'_> {
         Ok(self.pulled(path, transferred, hashes))
     }
 
-    fn from_address(&self) -> Result<Pulled, Fault> {
+    fn plain_file(&self) -> Result<Pulled, Fault> {
         let place = store::own_place(self.published).ok_or(Fault::NoFolder)?;
         let _lock = self.lock(&with_end(&place, ".lock"))?;
         if let Some(pulled) = already_here(self.published)? {
