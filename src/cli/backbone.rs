@@ -36,7 +36,7 @@ enum Action {
     Remove(RemoveArguments),
     /// Copy a weights file to where `--backbone auto` finds it first
     Install(InstallArguments),
-    Compare(CompareArguments),
+    Compare(Box<CompareArguments>),
 }
 
 #[derive(Debug, Args)]

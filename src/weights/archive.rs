@@ -331,7 +331,7 @@ mod tests {
     fn tensors_have_the_names_of_their_dictionaries_before_their_own() {
         // {"model": {"w": tensor, "step": 3}, "w": the same tensor}
         let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
-            X\x01\0\0\00X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89}tRq\x07";
+            X\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89}tRq\x07";
         let bytes = [&b"}(X\x05\0\0\0model}(X\x01\0\0\0w"[..], tensor, b"X\x04\0\0\0stepK\x03uX\x01\0\0\0wh\x07u."];
         let pickle = Pickle::read(&bytes.concat()).unwrap();
         let storage = [1.0f32, 2.0].map(f32::to_le_bytes).concat();

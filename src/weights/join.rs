@@ -110,7 +110,10 @@ mod tests {
         given.iter().map(tensor).collect()
     }
 
-    fn joined(given: &[(&str, &[usize], &[f32])]) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, Misfit> {
+    /// Name, shape and values.
+    type Named = (String, Vec<usize>, Vec<f32>);
+
+    fn joined(given: &[(&str, &[usize], &[f32])]) -> Result<Vec<Named>, Misfit> {
         let mut tensors = tensors(given);
         join_block(&mut tensors, "b")?;
         Ok(tensors.into_iter().map(|(name, tensor)| (name, tensor.shape, tensor.values)).collect())

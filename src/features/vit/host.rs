@@ -125,11 +125,10 @@ pub fn forward<A: Arithmetic>(
                     continue;
                 }
                 let mut sums = vec![0.0f32; shape.width];
-                for strip in 0..strips_per_image {
-                    let count = strips[strip].tokens;
-                    let of_strip = of_strip(strip);
-                    for (sum, lanes) in sums.iter_mut().zip(of_strip.as_chunks::<LANES>().0) {
-                        *sum += lanes[..count].iter().sum::<f32>();
+                for (place, strip) in strips[..strips_per_image].iter().enumerate() {
+                    let normed = of_strip(place);
+                    for (sum, lanes) in sums.iter_mut().zip(normed.as_chunks::<LANES>().0) {
+                        *sum += lanes[..strip.tokens].iter().sum::<f32>();
                     }
                 }
                 vectors.extend(sums.iter().map(|sum| sum / tokens as f32));

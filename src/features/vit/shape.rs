@@ -135,7 +135,7 @@ fn heads(
             family.name()
         )));
     };
-    if found == 0 || width % found != 0 {
+    if found == 0 || !width.is_multiple_of(found) {
         return Err(state.option_error(format!(
             "head_width = {found} does not divide the model's width {width}; set it to the width of one head"
         )));

@@ -56,7 +56,7 @@ impl Naming {
         }
         let below =
             |ignored: &&str| name.strip_prefix(*ignored).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        if name.starts_with("decoder") || self.ignored.iter().any(|ignored| below(&ignored)) {
+        if name.starts_with("decoder") || self.ignored.iter().any(below) {
             return Meaning::Ignored;
         }
         Meaning::Unknown

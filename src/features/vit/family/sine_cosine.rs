@@ -32,7 +32,7 @@ pub fn is_table(state: &StateDict, first: First) -> bool {
         let along_columns = (channel < 2 * quarter) == (first == First::Columns);
         let along = if along_columns { column } else { row };
         let angle = along as f64 / 10_000f64.powf((channel % quarter) as f64 / quarter as f64);
-        (if channel / quarter % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
+        (if (channel / quarter).is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
     };
     class.iter().all(|value| *value == 0.0)
         && places.iter().enumerate().all(|(index, value)| {
