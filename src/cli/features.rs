@@ -127,5 +127,6 @@ fn sentence(summary: &FeaturesSummary) -> String {
     }
     let (rows, numbers) = (counted(summary.rows, "row"), summary.numbers.name());
     let (out, index) = (summary.out.display(), summary.index.display());
-    format!("{text}; {rows} of {} numbers in {numbers}: {out}, which row is of which image: {index}", summary.width)
+    let width = counted(summary.width as u64, "number");
+    format!("{text}; {rows} of {width} in {numbers}: {out}, which row is of which image: {index}")
 }

@@ -25,7 +25,7 @@ fn the_table_says_what_segment_and_eval_say() {
     let weights = project("tests/golden/tiny_vit.pth");
     let few = ["--set", "segment.epochs=4"];
     let list = format!("{},superpixel", path_text(&weights));
-    let further = [&TINY_VIT[..], &few].concat();
+    let further = [TINY_VIT, &few].concat();
     let csv = folder.path().join("table.csv");
     let said = expect(0, &compare(&data, &truth, &list, &[&further[..], &["--csv", path_text(&csv)]].concat()));
     let table: Value = serde_json::from_str(&said).unwrap();

@@ -13,7 +13,7 @@ use super::images::{ImageLoop, OfImage, Outcome};
 use super::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
 use crate::config::{Purpose, Settings};
 use crate::dataset::{self, Record};
-use crate::event::{Event, Observer, Plan};
+use crate::event::{Event, Observer, Plan, counted};
 use crate::features::{Backbone, BatchExtractor, Extractor, Prepared, is_whole_matrix};
 use crate::method::{Machine, Model, ModelOptions, installed_weights, open_backbone};
 use crate::nodes::Layout;
@@ -177,7 +177,7 @@ pub fn features(
         doing: format!("describing {} of {}", described.name(), data.display()),
         backbone: backbone.description.clone(),
         could_be_deeper: backbone.hash.is_none() && request.checkpoint.is_none(),
-        how: format!("device {}, {width} numbers as {}", tensor::name(device), numbers.name()),
+        how: format!("device {}, {} as {}", tensor::name(device), counted(width as u64, "number"), numbers.name()),
     }));
 
     let beside = |end: &str| format!("{name}{end}");
