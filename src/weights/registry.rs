@@ -38,7 +38,7 @@ pub struct Published {
     pub licence: String,
     /// Where access is asked for; none if nobody has to.
     pub access: Option<String>,
-    /// Whether the file was ever fetched where the list was written.
+    /// Whether the file has been fetched and tried.
     pub fetched: bool,
     /// In hexadecimal digits, where it is known beforehand.
     pub sha256: Option<String>,
