@@ -55,3 +55,26 @@ pub fn family_of(state: &StateDict) -> Result<&'static dyn Family, WeightsError>
 fn of_64(width: usize) -> Option<usize> {
     [192, 384, 576, 768, 1024, 1536].contains(&width).then_some(64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_as_wide_as_those_of_the_published_networks() {
+        let families: [(&dyn Family, usize, Option<usize>); 9] = [
+            (&plain::Plain, 384, Some(64)),
+            (&plain::Plain, 1280, Some(80)),
+            (&plain::Plain, 40, None),
+            (&moco_v3::MocoV3, 384, Some(32)),
+            (&moco_v3::MocoV3, 768, Some(64)),
+            (&masked_autoencoder::MaskedAutoencoder, 1280, Some(80)),
+            (&dinov2::DinoV2, 1536, Some(64)),
+            (&dinov3::DinoV3, 1280, Some(64)),
+            (&dinov3::DinoV3, 4096, Some(128)),
+        ];
+        for (family, width, expected) in families {
+            assert_eq!(family.head_width(width), expected, "{} {width}", family.name());
+        }
+    }
+}
