@@ -202,8 +202,8 @@ fn verify(arguments: &VerifyArguments) -> anyhow::Result<()> {
     match changed {
         0 => Ok(()),
         _ => Err(FaultsFound(format!(
-            "{changed} of {counted} not as when first used; `deepcut backbone remove NAME` and `deepcut backbone pull NAME` \
-             get one anew"
+            "{changed} of {counted} not as when first used; `deepcut backbone remove NAME --yes` and \
+             `deepcut backbone pull NAME` get one anew"
         ))
         .into()),
     }

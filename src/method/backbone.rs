@@ -15,9 +15,14 @@ pub fn installed_weights() -> Option<PathBuf> {
     weights::installed().found.or_else(weights::best_stored)
 }
 
-/// The file that weights given by path or by the name of a published backbone are in; a path that exists wins.
+/// Whether weights are given by path: a file that exists wins over a published backbone of its name, a folder does not.
+fn is_path(given: &Path) -> bool {
+    given.is_file() || (given.exists() && given.to_str().and_then(weights::named).is_none())
+}
+
+/// The file that weights given by path or by the name of a published backbone are in.
 pub fn locate_weights(given: &Path) -> Result<PathBuf, MethodError> {
-    if given.exists() {
+    if is_path(given) {
         return Ok(given.to_path_buf());
     }
     let name = given.to_str().unwrap_or_default();
@@ -36,7 +41,7 @@ pub fn locate_weights(given: &Path) -> Result<PathBuf, MethodError> {
 /// The published backbone that a run's weights are of: the given ones, by path or name, or those that it uses without.
 pub fn published_weights(given: Option<&Path>) -> Option<&'static Published> {
     match given {
-        Some(given) if given.exists() => weights::recognise(given),
+        Some(given) if is_path(given) => weights::recognise(given),
         Some(given) => weights::named(given.to_str()?),
         None => weights::recognise(&installed_weights()?),
     }

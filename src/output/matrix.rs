@@ -141,7 +141,13 @@ impl<'a> GrowingMatrix<'a> {
         let mut bytes = Vec::new();
         file.take(length).read_to_end(&mut bytes)?;
         let alike = bytes.len() as u64 == length && crc32fast::hash(&bytes) == checksum;
-        self.rows += if alike { rows } else { 0 };
+        if alike {
+            self.rows += rows;
+            if self.kind.numbers == NumberType::F16 {
+                let halves = bytes.as_chunks::<2>().0.iter().map(|&half| f16::from_le_bytes(half));
+                self.overflowed += halves.filter(|half| half.is_infinite()).count() as u64;
+            }
+        }
         Ok(alike)
     }
 
@@ -184,7 +190,7 @@ impl<'a> GrowingMatrix<'a> {
         self.rows
     }
 
-    /// Numbers of this run that half precision cannot hold and that became infinite.
+    /// Numbers that half precision cannot hold and that became infinite.
     pub fn overflowed(&self) -> u64 {
         self.overflowed
     }
@@ -257,6 +263,7 @@ mod tests {
                 resumed.begin().unwrap();
                 rows[1..].iter().for_each(|row| assert_ne!(resumed.push(row).unwrap(), 0));
                 assert_eq!(resumed.rows(), 3);
+                assert_eq!(resumed.overflowed(), u64::from(numbers == NumberType::F16));
                 resumed.finish().unwrap();
                 assert_eq!(std::fs::read(&target).unwrap(), expected, "{name} {numbers:?}");
             }

@@ -13,7 +13,7 @@ use crate::files;
 use crate::method::{MethodError, locate_weights, published_settings, published_weights};
 use crate::output::write_atomically;
 use crate::weights::{
-    self, EXTENSIONS, Hashes, INSTALLED_NAME, Published, Record, StateDict, Stored, WeightsFile, installed,
+    self, EXTENSIONS, Hashes, INSTALLED_NAME, Published, Record, Stored, WeightsError, WeightsFile, installed,
 };
 
 /// A published backbone as a list shows it.
@@ -148,7 +148,8 @@ pub fn describe_weights(given: &Path) -> Result<WeightsDescription, PipelineErro
     let heads = shape.as_ref().ok().map(|shape| shape.heads);
     let shape = shape.or_else(|_| VitShape::from_state_dict(&state, Some(1)))?;
     // Of files in parts, or a folder, blake3 alone says which they are.
-    let hashes = path.is_file().then(|| Hashes::of(&path)).transpose();
+    let is_whole = path.is_file() && !file.is_in_parts();
+    let hashes = is_whole.then(|| Hashes::of(&path)).transpose();
     let hashes = hashes.map_err(|source| PipelineError::WeightsFile { path: path.clone(), source })?;
     Ok(WeightsDescription {
         name: published.map(|published| published.name.clone()),
@@ -239,7 +240,12 @@ pub fn install_weights(path: &Path) -> Result<PathBuf, PipelineError> {
     if !EXTENSIONS.contains(&extension) {
         return Err(PipelineError::WeightsExtension { path: path.to_path_buf() });
     }
-    let state = StateDict::open(path)?;
+    let file = WeightsFile::read(path)?;
+    if file.is_in_parts() {
+        let reason = "it lists parts in other files; give it with --weights where it is".to_string();
+        return Err(WeightsError::Format { path: path.to_path_buf(), reason }.into());
+    }
+    let state = file.state_dict()?;
     // Every width is a number of heads one channel wide: here only the tensors matter.
     VitShape::from_state_dict(&state, Some(1))?;
     let installed = installed();

@@ -56,9 +56,10 @@ impl Fixed {
                 PrecisionChoice { precision: Precision::Bf16, reason: "bf16 as before".into() }
             }
             Some(_) => PrecisionChoice { precision: Precision::F32, reason: "in f32 as before".into() },
-            None if has_results(out) => {
-                PrecisionChoice { precision: Precision::F32, reason: "in f32 as before".into() }
-            }
+            None if has_results(out) => PrecisionChoice {
+                precision: Precision::F32,
+                reason: "in f32, as results are here but no choice".into(),
+            },
             None if collection.records().take(LEAST_IMAGES).count() < LEAST_IMAGES => {
                 PrecisionChoice { precision: Precision::F32, reason: "in f32".into() }
             }
@@ -148,6 +149,6 @@ mod tests {
         std::fs::remove_file(out.join(manifest::FOLDER).join(FILE)).unwrap();
         assert_eq!(fixed(&[]).reason, "in f32");
         std::fs::write(out.join(ROSTER), "{}").unwrap();
-        assert_eq!(fixed(&[]).reason, "in f32 as before");
+        assert_eq!(fixed(&[]).reason, "in f32, as results are here but no choice");
     }
 }

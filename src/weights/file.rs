@@ -85,6 +85,11 @@ impl WeightsFile {
         self.hash
     }
 
+    /// Whether it is an index of other files.
+    pub fn is_in_parts(&self) -> bool {
+        self.index.is_some()
+    }
+
     /// The tensors in it; see [`StateDict::open`].
     pub fn state_dict(&self) -> Result<StateDict, WeightsError> {
         let unreadable = |reason| WeightsError::Format { path: self.path.clone(), reason };

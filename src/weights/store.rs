@@ -163,18 +163,27 @@ pub fn forget(published: &Published) -> io::Result<()> {
     absent(record_path(published).map_or(Ok(()), fs::remove_file))
 }
 
-/// Removes published weights and, of the shared cache, what nothing else there needs. Gives the paths that are gone.
-pub fn remove(published: &Published, stored: &Stored) -> io::Result<Vec<PathBuf>> {
-    let gone = match (published.source(), HubCache::find()) {
-        (Source::Hub { repository, .. }, Some(cache)) if stored.is_shared => {
-            cache.repository(repository).remove(&stored.path)?
+/// Removes published weights, of the shared cache from all commits that have them there, with what nothing else there needs.
+/// Gives the paths that are gone.
+pub fn remove(published: &Published, found: &Stored) -> io::Result<Vec<PathBuf>> {
+    let mut gone = Vec::new();
+    let mut next = Some(found.clone());
+    while let Some(found) = next {
+        match (published.source(), HubCache::find()) {
+            (Source::Hub { repository, .. }, Some(cache)) if found.is_shared => {
+                gone.extend(cache.repository(repository).remove(&found.path)?);
+            }
+            _ => {
+                fs::remove_file(&found.path)?;
+                gone.push(found.path);
+            }
         }
-        _ => {
-            fs::remove_file(&stored.path)?;
-            vec![stored.path.clone()]
-        }
-    };
-    forget(published)?;
+        next = stored(published).filter(|next| next.is_shared == found.is_shared);
+    }
+    // What lies elsewhere is still held against it.
+    if stored(published).is_none() {
+        forget(published)?;
+    }
     Ok(gone)
 }
 

@@ -127,7 +127,7 @@ fn heads(
     width: usize,
     head_width: Option<usize>,
 ) -> Result<usize, WeightsError> {
-    let told = state.shape("rope_embed.periods").ok().and_then(|shape| Some(4 * shape.first()?));
+    let told = state.shape("rope_embed.periods").ok().and_then(|shape| shape.first()?.checked_mul(4));
     let Some(found) = head_width.or(told).or_else(|| family.head_width(width)) else {
         return Err(state.option_error(format!(
             "how wide an attention head is stands in no file of weights, and of {} {width} channels wide it is not known; \

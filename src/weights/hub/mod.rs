@@ -63,7 +63,14 @@ fn already_here(published: &Published) -> Result<Option<Pulled>, Fault> {
     let Some(stored) = store::stored(published) else { return Ok(None) };
     let unreadable = |source| Fault::File { path: stored.path.clone(), source };
     let record = match store::record(published) {
-        Some(record) => record,
+        Some(record) => {
+            let found = store::Hashes::of(&stored.path).map_err(unreadable)?.sha256;
+            if found != record.sha256 {
+                let host = stored.path.display().to_string();
+                return Err(Fault::Hash { host, expected: record.sha256, found, basis: Basis::Recorded });
+            }
+            record
+        }
         None => store::record_first_use(published, &stored.path).map_err(unreadable)?,
     };
     Ok(Some(Pulled { path: stored.path, transferred: 0, record }))
