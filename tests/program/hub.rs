@@ -481,6 +481,38 @@ fn without_a_connection_the_message_says_what_to_do() {
 }
 
 #[test]
+fn bytes_that_no_commit_leads_to_count_only_if_they_are_the_file() {
+    for (bytes, fetched) in [(b"no weights".to_vec(), 1), (payload(), 0)] {
+        let machine = Machine::new();
+        let blob = machine.repository().join("blobs").join(sha256(&payload()));
+        fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        fs::write(&blob, bytes).unwrap();
+        let server = good_hub();
+        let (code, said) = said(&machine.pull(&server));
+        assert_eq!((code, server.requests("GET")), (0, fetched), "{said}");
+        assert_eq!(fs::read(machine.snapshot()).unwrap(), payload());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_changed_is_told_removed_from_every_commit_and_fetched_anew() {
+    let (machine, server) = (Machine::new(), good_hub());
+    assert_eq!(said(&machine.pull(&server)).0, 0);
+    let other = machine.repository().join("snapshots").join("e".repeat(40));
+    fs::create_dir_all(&other).unwrap();
+    let link = fs::read_link(machine.snapshot()).unwrap();
+    std::os::unix::fs::symlink(link, other.join("model.safetensors")).unwrap();
+    fs::write(machine.snapshot().canonicalize().unwrap(), [payload(), vec![0]].concat()).unwrap();
+    let (code, said_changed) = said(&machine.pull(&server));
+    assert!(code == 4 && said_changed.contains("recorded when it was first used"), "{said_changed}");
+    let (code, said_removed) = machine.run(&["backbone", "remove", "dino-vits8", "--yes"]);
+    assert!(code == 0 && !machine.repository().exists(), "{said_removed}");
+    assert_eq!(said(&machine.pull(&server)).0, 0);
+    assert_eq!(fs::read(machine.snapshot()).unwrap(), payload());
+}
+
+#[test]
 fn what_another_program_has_downloaded_is_found() {
     let machine = Machine::new();
     let (tag, commit) = (sha256(&payload()), "f".repeat(40));
