@@ -110,17 +110,19 @@ fn install(file: &Path) -> anyhow::Result<()> {
 
 fn show_installed() -> anyhow::Result<()> {
     let installed = pipeline::installed();
-    let pulled = || pipeline::list_backbones().into_iter().find_map(|listed| Some((listed.name, listed.path?)));
-    let found = match (&installed.found, &installed.folder) {
-        (Some(path), _) => format!("installed: {}", path.display()),
-        (None, _) if let Some((name, path)) = pulled() => format!("{name}: {path}"),
-        (None, Some(folder)) => format!(
+    let pulled = pipeline::list_backbones().into_iter().find_map(|listed| Some((listed.name, listed.path?)));
+    let found = match (&installed.found, pulled, &installed.folder) {
+        (Some(path), ..) => format!("installed: {}", path.display()),
+        (None, Some((name, path)), _) => format!("{name}: {path}"),
+        (None, None, Some(folder)) => format!(
             "no weights are installed in {}; runs without --weights use superpixels.\n\
              Fetch a ViT's weights with `deepcut backbone pull`, or install a file (safetensors or .pth) with \
              `deepcut backbone install FILE`.",
             folder.display()
         ),
-        (None, None) => "there is no home folder to look for weights in; set DEEPCUT_HOME to a folder".to_string(),
+        (None, None, None) => {
+            "there is no home folder to look for weights in; set DEEPCUT_HOME to a folder".to_string()
+        }
     };
     Ok(say(&found)?)
 }
