@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use image::ImageFormat;
 
@@ -106,7 +107,8 @@ fn usual_kib(ground: &Path) -> u64 {
 
 fn within_bound(ended: &Ended, usual: u64) -> Outcome {
     let most = usual + BOUND_KIB;
-    ensure(ended.peak_kib > 0, || "its memory was not seen")?;
+    // What is refused at once may be over before anybody looks; nobody fills the memory in so short a time.
+    ensure(ended.peak_kib > 0 || ended.took < Duration::from_secs(1), || "its memory was not seen")?;
     ensure(ended.peak_kib < most, || {
         format!("it took {} MiB, with good images {} MiB", ended.peak_kib >> 10, usual >> 10)
     })
@@ -165,7 +167,7 @@ fn what_is_no_file_is_passed_over() {
             ["infer", "--ckpt", path_text(&checkpoint()), "--save", "masks", "--max-bad", "1"].map(String::from);
         let mut command = program(&[]);
         command.args(arguments).arg("--data").arg(given).arg("--out").arg(fresh(&out));
-        let ended = super::process::Process::start(&mut command).wait_at_most(std::time::Duration::from_secs(20));
+        let ended = super::process::Process::start(&mut command).wait_at_most(Duration::from_secs(20));
         row.attempt(format_args!("{what}, the exit code"), ended.ended_with(&[3]));
         row.attempt(format_args!("{what}, the memory"), within_bound(&ended, usual));
     }
@@ -187,7 +189,7 @@ fn what_is_no_file_is_passed_over() {
             if arguments[0] != "eval" {
                 command.arg("--out").arg(fresh(&ground.join("other")));
             }
-            let ended = super::process::Process::start(&mut command).wait_at_most(std::time::Duration::from_secs(20));
+            let ended = super::process::Process::start(&mut command).wait_at_most(Duration::from_secs(20));
             let outcome = ended.ended_with(&[2, 3, 4, 5]).and_then(|()| within_bound(&ended, usual));
             row.attempt(format_args!("{arguments:?}"), outcome);
         }
