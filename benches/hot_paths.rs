@@ -12,7 +12,7 @@ use deepcut::nodes::{Adjacency, Layout, NodeFeatures};
 use deepcut::numerics::random;
 use deepcut::objective::Objective;
 use deepcut::output::{encode_jpeg, overlay};
-use deepcut::pixels::{DecodeLimits, decode, resize_lanczos};
+use deepcut::pixels::{DecodeConfig, decode, resize_lanczos};
 use deepcut::raster::{Mask, RgbImage};
 use deepcut::refine::bilateral::{self, BilateralConfig};
 use deepcut::segment::{PerImageConfig, PerImageSegmenter, Segmenter, SharedSegmenter};
@@ -34,7 +34,7 @@ fn photograph() -> Vec<u8> {
 }
 
 fn image() -> RgbImage {
-    decode(&photograph(), &DecodeLimits::default()).unwrap()
+    decode(&photograph(), &DecodeConfig::default()).unwrap()
 }
 
 /// A disc of foreground in the middle of the photograph.
@@ -130,7 +130,7 @@ fn vit_small(family: &str) -> StateDict {
 #[divan::bench]
 fn decode_and_resize(bencher: Bencher) {
     let bytes = photograph();
-    bencher.bench(|| resize_lanczos(&decode(black_box(&bytes), &DecodeLimits::default()).unwrap(), 280, 280));
+    bencher.bench(|| resize_lanczos(&decode(black_box(&bytes), &DecodeConfig::default()).unwrap(), 280, 280));
 }
 
 #[divan::bench]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use deepcut::dataset;
 use deepcut::output::contact_sheet;
-use deepcut::pixels::{DecodeLimits, decode, resize_lanczos};
+use deepcut::pixels::{DecodeConfig, decode, resize_lanczos};
 use deepcut::raster::RgbImage;
 
 const TILE_HEIGHT_PX: usize = 150;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let columns = rest.first().map_or(Ok(6), |columns| columns.parse())?;
     let mut tiles = Vec::new();
     for record in dataset::open(Path::new(folder))?.records() {
-        let image = decode(&std::fs::read(record?.path)?, &DecodeLimits::default())?;
+        let image = decode(&std::fs::read(record?.path)?, &DecodeConfig::default())?;
         let width = (image.width * TILE_HEIGHT_PX / image.height).max(1);
         tiles.push(resize_lanczos(&image, width, TILE_HEIGHT_PX));
     }

@@ -21,7 +21,7 @@ use clap::Parser;
 use deepcut::features::vit::{ImageBatch, Precision, Vit, VitConfig};
 use deepcut::method::{Method, Timings};
 use deepcut::output::{encode_indexed_png, write_atomically};
-use deepcut::pixels::{DecodeLimits, decode};
+use deepcut::pixels::{DecodeConfig, decode};
 use deepcut::weights::StateDict;
 use deepcut::{DeviceChoice, Machine, PerImage, Settings, tensor};
 
@@ -50,7 +50,7 @@ fn pixels(count: usize) -> Vec<f32> {
 /// One image from its file to a mask in a file; milliseconds of the whole and of every step.
 fn segment(method: &PerImage, path: &Path, target: &Path) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
     let (start, mut timings) = (Instant::now(), Timings::start());
-    let image = decode(&std::fs::read(path)?, &DecodeLimits::default())?;
+    let image = decode(&std::fs::read(path)?, &DecodeConfig::default())?;
     let found = method.segment_timed(&image, false, &mut timings)?;
     let bytes = encode_indexed_png(&found.mask, &[])?;
     write_atomically(target, |writer| writer.write_all(&bytes))?;

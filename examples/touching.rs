@@ -23,7 +23,7 @@ use deepcut::numerics::normalised_affinity::second_solution;
 use deepcut::pipeline::{self, TrainRequest};
 use deepcut::raster::{Mask, RunLengthMask};
 use deepcut::refine::{Cells, Upscale, components};
-use deepcut::settings::DecodeLimits;
+use deepcut::settings::DecodeConfig;
 use deepcut::{DeviceChoice, ImageContent, Machine, Model, ModelOptions, RgbImage};
 use faer::Mat;
 use rayon::prelude::*;
@@ -102,7 +102,7 @@ fn scenes(folder: &Path) -> Result<Vec<Scene>, Box<dyn Error>> {
     }
     paths.sort();
     let truth = coco::instances(&folder.join("instances.json"))?.images;
-    let limits = DecodeLimits::default();
+    let limits = DecodeConfig::default();
     let mut scenes = Vec::new();
     for path in paths {
         let key = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -10,7 +10,7 @@ use std::path::Path;
 use deepcut::dataset::truth::{coco, voc};
 use deepcut::features::read_vectors;
 use deepcut::model::checkpoint::{Checkpoint, Stage};
-use deepcut::pixels::{DecodeLimits, decode, decode_label_map};
+use deepcut::pixels::{DecodeConfig, decode, decode_label_map};
 use deepcut::raster::RunLengthMask;
 use deepcut::tensor;
 use deepcut::weights::StateDict;
@@ -87,7 +87,7 @@ pub fn runs(bytes: &[u8]) {
 
 /// A picture of a collection, and the same bytes as a label map.
 pub fn picture(bytes: &[u8]) {
-    let limits = DecodeLimits { max_megapixels: 1, max_mebibytes: 16 };
+    let limits = DecodeConfig { max_megapixels: 1, max_mebibytes: 16 };
     let _ = black_box((decode(bytes, &limits), decode_label_map(bytes)));
 }
 

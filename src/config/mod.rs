@@ -19,7 +19,7 @@ pub use crate::graph::GraphConfig;
 pub use crate::model::ModelConfig;
 pub use crate::objective::{ObjectiveConfig, ObjectiveKind};
 pub use crate::output::{CacheConfig, OutputConfig};
-pub use crate::pixels::DecodeLimits;
+pub use crate::pixels::DecodeConfig;
 pub use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
 pub use crate::segment::{PartsConfig, PerImageConfig};
 pub use crate::train::TrainConfig;
@@ -32,7 +32,7 @@ use crate::segment::Legend;
 pub struct Settings {
     pub backbone: BackboneChoice,
     pub data: SampleConfig,
-    pub pixels: DecodeLimits,
+    pub pixels: DecodeConfig,
     pub vit: VitConfig,
     pub superpixel: SuperpixelConfig,
     pub pixel: PixelConfig,

@@ -9,7 +9,7 @@ use crate::features::vit::{Precision, VitConfig, bfloat_available, bfloat_time_s
 use crate::features::{Backbone, BackboneSettings, Entry};
 use crate::graph::{Affinity, Graph};
 use crate::parallel::Held;
-use crate::raster::RgbImage;
+use crate::pixels::Picture;
 use crate::segment::{Segmenter, SpectralSegmenter};
 use crate::tensor::{Device, is_cpu};
 use crate::weights::WeightsFile;
@@ -79,7 +79,7 @@ impl OpenPrecision {
     /// Chooses by a few timed products of the network's size and, where they speak for bfloat16, by the first images.
     ///
     /// Of those at most [`COMPARED_IMAGES`] are asked for, one after the other.
-    pub fn choose(&self, images: impl Iterator<Item = Held<RgbImage>>) -> Result<PrecisionChoice, MethodError> {
+    pub fn choose(&self, images: impl Iterator<Item = Held<Picture>>) -> Result<PrecisionChoice, MethodError> {
         let state = self.file.state_dict()?;
         let time = match state.shape("blocks.0.mlp.fc1.weight")? {
             &[hidden, width] => bfloat_time_share(width, hidden),
@@ -91,7 +91,7 @@ impl OpenPrecision {
     fn choose_timed(
         &self,
         time: Option<f64>,
-        images: impl Iterator<Item = Held<RgbImage>>,
+        images: impl Iterator<Item = Held<Picture>>,
     ) -> Result<PrecisionChoice, MethodError> {
         let in_single = |reason| Ok(PrecisionChoice { precision: Precision::F32, reason });
         let Some(time) = time else { return in_single("in f32".into()) };
@@ -108,7 +108,7 @@ impl OpenPrecision {
 
     /// How far the two halves into which the normalised cut divides an image agree in both precisions, mean over images: a
     /// mask that needs neither labels nor a network.
-    fn agreement(&self, images: impl Iterator<Item = Held<RgbImage>>) -> Result<f64, MethodError> {
+    fn agreement(&self, images: impl Iterator<Item = Held<Picture>>) -> Result<f64, MethodError> {
         let backbone = |precision: Precision| {
             // What is removed afterwards takes longer to find than all these images.
             let vit = VitConfig { precision, remove_position: Some(0), ..self.settings.vit.clone() };
@@ -171,9 +171,12 @@ mod tests {
             assert!(!bfloat_available());
             return;
         };
-        let halves =
-            RgbImage::from_values(48, 32, (0..48 * 32).map(|at| [if at % 48 < 20 { 250 } else { 9 }; 3]).collect());
-        let image = || std::iter::once(Held::new(halves.clone(), None));
+        let halves = crate::raster::RgbImage::from_values(
+            48,
+            32,
+            (0..48 * 32).map(|at| [if at % 48 < 20 { 250 } else { 9 }; 3]).collect(),
+        );
+        let image = || std::iter::once(Held::new(Picture::from(halves.clone()), None));
         assert!(choice.agreement(image()).unwrap() >= LEAST_AGREEMENT);
         for (time, expected) in [(Some(0.5), Precision::Bf16), (Some(0.9), Precision::F32), (None, Precision::F32)] {
             let chosen = choice.choose_timed(time, image()).unwrap();

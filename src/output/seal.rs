@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::claim::{FileState, state_unread};
-use crate::pixels::{self, DecodeError, DecodeLimits};
+use crate::pixels::{self, DecodeConfig, DecodeError};
 
 /// A file format that has room for a seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ fn is_whole_png(bytes: &[u8]) -> bool {
 
 /// Whether the bytes are a JPEG that can be decoded, or one that only is too much for this program.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let decoded = pixels::decode(bytes, &DecodeLimits::default());
+    let decoded = pixels::decode(bytes, &DecodeConfig::default());
     !matches!(
         decoded,
         Err(DecodeError::Truncated | DecodeError::Broken { .. } | DecodeError::Empty | DecodeError::UnknownFormat)

@@ -9,7 +9,7 @@ use crate::method::{MethodError, images_per_batch, waiting_threads, with_batches
 use crate::nodes::Layout;
 use crate::output::Cache;
 use crate::parallel::{Held, Permit, Semaphore, parallel_map};
-use crate::pixels::{DecodeLimits, ImageItem};
+use crate::pixels::{DecodeConfig, ImageItem, Picture};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
 
@@ -46,7 +46,7 @@ pub(super) struct Outcome {
 pub(super) struct ImageLoop<'a> {
     pub extractor: &'a (dyn Extractor + Send + Sync),
     pub device: &'a Device,
-    pub limits: &'a DecodeLimits,
+    pub limits: &'a DecodeConfig,
     /// What keeps the results, where they are not kept by those who consume them.
     pub cache: Option<&'a Cache>,
     /// Threads that compute.
@@ -55,7 +55,7 @@ pub(super) struct ImageLoop<'a> {
 }
 
 /// From an image, and its place among those who compute, to its bytes.
-type Compute<'a> = dyn Fn(Held<RgbImage>, Permit) -> Result<Vec<u8>, MethodError> + Sync + 'a;
+type Compute<'a> = dyn Fn(Held<Picture>, Permit) -> Result<Vec<u8>, MethodError> + Sync + 'a;
 
 impl ImageLoop<'_> {
     /// Hands what `kind` says of every usable item to `consume`, in order; only as many images as threads are decoded at a
@@ -73,7 +73,7 @@ impl ImageLoop<'_> {
         let images = images_per_batch(extractor, self.device);
         let rows = |batch: &[Prepared]| kind.rows(extractor, batch, images);
         with_batches(extractor, images, rows, |batches| {
-            let compute = |image: Held<RgbImage>, permit: Permit| {
+            let compute = |image: Held<Picture>, permit: Permit| {
                 let input = batches.prepare(&image);
                 let layout = input.layout.clone();
                 // Neither the memory nor the place among those who decode is needed while waiting.

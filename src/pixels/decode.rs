@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::header::{self, Declared, DeclaredSize};
 use super::jpeg;
 use super::orientation::upright;
-use crate::raster::{Raster, RgbImage};
+use super::picture::Picture;
+use crate::raster::Raster;
 
 /// How large a picture may be; compared with its header before memory is taken for its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct DecodeLimits {
+pub struct DecodeConfig {
     /// Largest width × height, in millions of pixels.
     pub max_megapixels: u64,
     /// Most memory that decoding may take, in mebibytes: for the pixels in the file's own layout, for what the decoder
@@ -27,7 +28,7 @@ pub struct DecodeLimits {
 /// For what has no part in the picture's size, such as colour profiles.
 const SLACK_BYTES: u64 = 16 << 20;
 
-impl Default for DecodeLimits {
+impl Default for DecodeConfig {
     fn default() -> Self {
         Self { max_megapixels: 100, max_mebibytes: 512 }
     }
@@ -78,16 +79,16 @@ pub enum DecodeError {
 /// nothing is composited, a transparent pixel shows the colour stored for it. Other colour profiles are not applied.
 ///
 /// A file that is cut off is an error, never a picture with a grey end.
-pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+pub fn decode(bytes: &[u8], limits: &DecodeConfig) -> Result<Picture, DecodeError> {
     decode_announced(bytes, limits, |_| ())
 }
 
 /// The same; `announce` is told how many bytes it will take besides the file's own before they are taken.
 pub(super) fn decode_announced(
     bytes: &[u8],
-    limits: &DecodeLimits,
+    limits: &DecodeConfig,
     announce: impl FnOnce(u64),
-) -> Result<RgbImage, DecodeError> {
+) -> Result<Picture, DecodeError> {
     let header =
         header::declared(&mut Cursor::new(bytes)).map_err(|source| DecodeError::Broken { source: source.into() });
     let Declared { format, size } = header??;
@@ -137,7 +138,7 @@ pub(super) fn decode_announced(
         rgb_from_stored(&stored, color)
             .ok_or_else(|| failed(ImageError::Unsupported(unsupported_color(format, color))))?
     };
-    Ok(upright(Raster::from_values(width, height, values), orientation))
+    Ok(upright(Raster::from_values(width, height, values), orientation).into())
 }
 
 /// Finds cut-off files by their container where the decoder is silent about them, and gives the bytes per pixel that
@@ -189,12 +190,12 @@ fn unsupported_color(format: ImageFormat, color: ColorType) -> UnsupportedError 
     UnsupportedError::from_format_and_kind(format.into(), image::error::UnsupportedErrorKind::Color(color.into()))
 }
 
-fn too_much_memory(limits: &DecodeLimits) -> DecodeError {
+fn too_much_memory(limits: &DecodeConfig) -> DecodeError {
     DecodeError::TooMuchMemory { max_mebibytes: limits.max_mebibytes }
 }
 
 impl DecodeError {
-    fn from_image(error: ImageError, limits: &DecodeLimits) -> Self {
+    fn from_image(error: ImageError, limits: &DecodeConfig) -> Self {
         match error {
             ImageError::Limits(_) => too_much_memory(limits),
             ImageError::Unsupported(source) => Self::Unsupported { source },

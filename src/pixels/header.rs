@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use image::ImageFormat;
 
-use super::decode::{DecodeError, DecodeLimits};
+use super::decode::{DecodeConfig, DecodeError};
 
 /// Enough for the size in all formats but JPEG.
 const HEAD_BYTES: u64 = 32;
@@ -37,7 +37,7 @@ impl DeclaredSize {
     }
 
     /// Refuses what is not within the limits.
-    pub fn check(self, limits: &DecodeLimits) -> Result<(), DecodeError> {
+    pub fn check(self, limits: &DecodeConfig) -> Result<(), DecodeError> {
         let DeclaredSize { width, height, .. } = self;
         if self.pixels() == 0 {
             return Err(DecodeError::NoPixels { width, height });

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use image::ImageFormat;
 
-use super::DecodeLimits;
 use super::decode::decode_announced;
 use super::header;
+use super::{DecodeConfig, Picture};
 use crate::dataset::Record;
 use crate::files;
 use crate::parallel::{Held, MemoryBudget, Reservation};
@@ -16,7 +16,7 @@ use crate::raster::RgbImage;
 /// An item of a dataset of images.
 pub trait ImageItem: Send {
     /// Its content; the error is the reason for which it is left out.
-    fn content(&self, limits: &DecodeLimits) -> Result<ImageContent, String>;
+    fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String>;
 
     /// What it is called in messages, where it has a name.
     fn path(&self) -> Option<&Path> {
@@ -49,7 +49,7 @@ impl ImageContent {
     /// Only ordinary files are opened. Of what is no image, or none within the limits, only the header is read. Where many
     /// images are read at a time, waits for room in the process's [`MemoryBudget`] for the file and for what decoding it
     /// takes, so that decoding need not wait.
-    pub fn read(path: &Path, limits: &DecodeLimits) -> Result<ImageContent, String> {
+    pub fn read(path: &Path, limits: &DecodeConfig) -> Result<ImageContent, String> {
         let unreadable = |error: std::io::Error| format!("cannot read it: {error}");
         let mut file = files::open_ordinary(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
@@ -80,24 +80,24 @@ impl ImageContent {
     }
 
     /// The image, with the memory that it takes; the error is the reason for which it is left out.
-    pub fn decode(self, limits: &DecodeLimits) -> Result<Held<RgbImage>, String> {
+    pub fn decode(self, limits: &DecodeConfig) -> Result<Held<Picture>, String> {
         match self.source {
             Source::File(bytes, mut reservation) => {
                 let of_file = bytes.len() as u64;
                 let announce = |needed: u64| reservation.grow((of_file + needed).saturating_sub(reservation.bytes()));
-                let image = decode_announced(&bytes, limits, announce).map_err(|error| error.to_string())?;
+                let picture = decode_announced(&bytes, limits, announce).map_err(|error| error.to_string())?;
                 drop(bytes);
-                let working = WORKING_BYTES_PER_PIXEL * image.values.len() as u64;
+                let working = WORKING_BYTES_PER_PIXEL * picture.image.values.len() as u64;
                 reservation.resize(working.min(reservation.bytes()));
-                Ok(Held::new(image, Some(reservation)))
+                Ok(Held::new(picture, Some(reservation)))
             }
-            Source::Image(image) => Ok(Held::new(image, None)),
+            Source::Image(image) => Ok(Held::new(image.into(), None)),
         }
     }
 }
 
 impl ImageItem for Record {
-    fn content(&self, limits: &DecodeLimits) -> Result<ImageContent, String> {
+    fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String> {
         ImageContent::read(&self.path, limits)
     }
 
@@ -107,7 +107,7 @@ impl ImageItem for Record {
 }
 
 impl ImageItem for PathBuf {
-    fn content(&self, limits: &DecodeLimits) -> Result<ImageContent, String> {
+    fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String> {
         ImageContent::read(self, limits)
     }
 
@@ -117,7 +117,7 @@ impl ImageItem for PathBuf {
 }
 
 impl ImageItem for RgbImage {
-    fn content(&self, _limits: &DecodeLimits) -> Result<ImageContent, String> {
+    fn content(&self, _limits: &DecodeConfig) -> Result<ImageContent, String> {
         if self.values.is_empty() {
             return Err("the image has no pixels".into());
         }

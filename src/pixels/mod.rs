@@ -7,10 +7,12 @@ mod jpeg;
 mod lab;
 mod label_map;
 mod orientation;
+mod picture;
 mod resize;
 
-pub use decode::{DecodeError, DecodeLimits, decode};
+pub use decode::{DecodeConfig, DecodeError, decode};
 pub use item::{ImageContent, ImageItem};
 pub use lab::lab_from_rgb;
 pub use label_map::{LabelMapError, decode_label_map};
+pub use picture::Picture;
 pub use resize::{normalise, resize_lanczos};

@@ -6,7 +6,7 @@ use burn_dataset::{Dataset, InMemDataset};
 use deepcut::event::Silent;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{self, InferRequest, PredictRequest, SaveKinds, SegmentRequest, TrainRequest};
-use deepcut::pixels::{DecodeLimits, decode};
+use deepcut::pixels::{DecodeConfig, decode};
 use deepcut::{Machine, Model, ModelOptions, PerImage, RgbImage, Settings, config};
 
 fn project(path: &str) -> PathBuf {
@@ -23,7 +23,7 @@ fn pictures(count: usize) -> Vec<PathBuf> {
 }
 
 fn image(path: &Path) -> RgbImage {
-    decode(&std::fs::read(path).unwrap(), &DecodeLimits::default()).unwrap()
+    decode(&std::fs::read(path).unwrap(), &DecodeConfig::default()).unwrap().image
 }
 
 fn settings(overrides: &[&str]) -> Settings {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use deepcut::config::{Purpose, resolve};
 use deepcut::features::{Backbone, BackboneSettings, read_vectors};
 use deepcut::nodes::Layout;
-use deepcut::pixels::{DecodeLimits, ImageContent};
+use deepcut::pixels::{DecodeConfig, ImageContent};
 use deepcut::raster::RgbImage;
 use deepcut::tensor;
 use deepcut::weights::WeightsFile;
@@ -42,9 +42,9 @@ fn images(data: &Path) -> Vec<(String, RgbImage)> {
     let shapes = [("a.png", 80, 60), ("b/c.png", 60, 90), ("b/d.png", 50, 50), ("e.png", 120, 40)];
     let image = |(name, width, height): (&str, u32, u32)| {
         write_png(&data.join(name), width, height, disc);
-        let limits = DecodeLimits::default();
+        let limits = DecodeConfig::default();
         let image = ImageContent::read(&data.join(name), &limits).unwrap().decode(&limits).unwrap();
-        (name.to_string(), (*image).clone())
+        (name.to_string(), image.image.clone())
     };
     shapes.map(image).to_vec()
 }

@@ -8,7 +8,7 @@ use deepcut::features::Extractor;
 use deepcut::features::vit::VitExtractor;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{DeviceChoice, InferRequest, Machine, PredictRequest, SaveKinds, TrainRequest, infer, train};
-use deepcut::pixels::{DecodeLimits, decode};
+use deepcut::pixels::{DecodeConfig, decode};
 use deepcut::raster::Mask;
 use deepcut::tensor;
 use deepcut::weights::StateDict;
@@ -106,7 +106,7 @@ fn features_of_a_photograph_are_those_of_the_official_code() {
     let config =
         config::resolve(Some(&preset), &["vit.layers=[9]", "vit.remove_position=0"].map(str::to_string)).unwrap().vit;
     let extractor = VitExtractor::new(&StateDict::open(&weights).unwrap(), config, tensor::cpu()).unwrap();
-    let image = decode(&std::fs::read(photograph).unwrap(), &DecodeLimits::default()).unwrap();
+    let image = decode(&std::fs::read(photograph).unwrap(), &DecodeConfig::default()).unwrap();
     let found = extractor.extract(&image);
 
     let bytes = std::fs::read(golden).unwrap();

@@ -20,6 +20,7 @@ use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage
 use crate::model::{Diagnostics, Network, NetworkConfig, PositionShares};
 use crate::objective::Objective;
 use crate::parallel::Held;
+use crate::pixels::Picture;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
 use crate::tensor::{self, Device};
@@ -48,7 +49,7 @@ fn foreground_iou(nodes: impl Iterator<Item = (bool, bool, f32)>) -> Option<f64>
 /// The images of a collection as graphs, and what else the recipe asks of them.
 pub trait TrainingSet: GraphSource {
     /// The image at `index` < `len()`; none once it can no longer be had.
-    fn image(&self, index: usize) -> Result<Option<Held<RgbImage>>, LoadError>;
+    fn image(&self, index: usize) -> Result<Option<Held<Picture>>, LoadError>;
 
     /// blake3 of the image's content.
     fn content_hash(&self, index: usize) -> blake3::Hash;
@@ -261,7 +262,7 @@ impl Recipe<'_> {
             return Ok(None);
         }
         let images = spread(set.len(), MOST_PLACED).filter_map(|index| set.image(index).transpose());
-        let images = images.map(|image| image.map(Held::into_value));
+        let images = images.map(|image| image.map(|image| image.into_value().image));
         let images = images.collect::<Result<Vec<RgbImage>, _>>();
         let images = images.map_err(|error| MethodError::Collection(error.to_string()))?;
         let shares = self.pool.install(|| self.backbone.extractor.position_shares(&images));

@@ -20,7 +20,7 @@ use crate::nodes::Layout;
 use crate::numerics::bytes::floats_from_bytes;
 use crate::output::{Cache, Claim, GrowingMatrix, MatrixFormat, MatrixKind, NumberType, OutputFolder};
 use crate::parallel::workers;
-use crate::pixels::{DecodeLimits, ImageItem};
+use crate::pixels::{DecodeConfig, ImageItem};
 use crate::raster::RgbImage;
 use crate::tensor::{self, Device, Tensor};
 use index::{Earlier, IndexLine, Place, index_path};
@@ -86,7 +86,7 @@ pub struct FeaturesSummary {
 
 /// A backbone on its device, of settings or of a checkpoint.
 enum Source {
-    Settings { backbone: Backbone, device: Device, limits: DecodeLimits },
+    Settings { backbone: Backbone, device: Device, limits: DecodeConfig },
     Checkpoint(Box<Model>),
 }
 
@@ -105,7 +105,7 @@ impl Source {
         Ok(Source::Settings { backbone, device, limits: settings.pixels })
     }
 
-    fn parts(&self) -> (&Backbone, &Device, &DecodeLimits) {
+    fn parts(&self) -> (&Backbone, &Device, &DecodeConfig) {
         match self {
             Source::Settings { backbone, device, limits } => (backbone, device, limits),
             Source::Checkpoint(model) => {
@@ -284,6 +284,6 @@ pub fn features(
 }
 
 /// Why an image cannot be used, if it cannot.
-fn reason_to_skip(record: &Record, limits: &DecodeLimits) -> Option<String> {
+fn reason_to_skip(record: &Record, limits: &DecodeConfig) -> Option<String> {
     record.content(limits).and_then(|content| content.decode(limits)).err()
 }

@@ -12,7 +12,7 @@ use crate::nodes::Layout;
 use crate::output::Cache;
 use crate::parallel::Held;
 use crate::pipeline::images::OfImage;
-use crate::pixels::{DecodeLimits, ImageItem};
+use crate::pixels::{DecodeConfig, ImageItem, Picture};
 use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
 use crate::train::{CHANGED, Gone, GraphSource, LoadError};
@@ -41,7 +41,7 @@ pub(super) struct CachedGraphs<'a, I> {
     pub images: Vec<TrainingImage>,
     pub cache: &'a Cache,
     pub graphs: &'a Graphs<'a>,
-    pub limits: &'a DecodeLimits,
+    pub limits: &'a DecodeConfig,
     pub gone: Gone<'a>,
 }
 
@@ -79,7 +79,7 @@ impl OfImage for Graphs<'_> {
 
 impl<I: ImageItem> CachedGraphs<'_, I> {
     /// The image at `index`, as it was when the run began; none, and it is noted, if it is gone.
-    fn decoded(&self, index: usize) -> Result<Option<Held<RgbImage>>, LoadError> {
+    fn decoded(&self, index: usize) -> Result<Option<Held<Picture>>, LoadError> {
         let TrainingImage { index: Some(number), content: expected } = self.images[index] else { return Ok(None) };
         if self.gone.contains(index) {
             return Ok(None);
@@ -121,7 +121,7 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
 }
 
 impl<I: ImageItem> TrainingSet for CachedGraphs<'_, I> {
-    fn image(&self, index: usize) -> Result<Option<Held<RgbImage>>, LoadError> {
+    fn image(&self, index: usize) -> Result<Option<Held<Picture>>, LoadError> {
         self.decoded(index)
     }
 

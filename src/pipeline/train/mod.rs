@@ -407,7 +407,7 @@ struct Numbered<I> {
 }
 
 impl<I: ImageItem> ImageItem for Numbered<I> {
-    fn content(&self, limits: &crate::pixels::DecodeLimits) -> Result<crate::pixels::ImageContent, String> {
+    fn content(&self, limits: &crate::pixels::DecodeConfig) -> Result<crate::pixels::ImageContent, String> {
         self.item.content(limits)
     }
 

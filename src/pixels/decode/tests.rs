@@ -3,7 +3,7 @@ use image::{ExtendedColorType, ImageEncoder};
 
 use super::*;
 
-const DEFAULT: DecodeLimits = DecodeLimits { max_megapixels: 100, max_mebibytes: 512 };
+const DEFAULT: DecodeConfig = DecodeConfig { max_megapixels: 100, max_mebibytes: 512 };
 
 const WIDTH: u32 = 13;
 const HEIGHT: u32 = 9;
@@ -68,10 +68,10 @@ fn every_layout_becomes_rgb() {
         (ExtendedColorType::Rgba16, sixteen(&[0, 65535, 300, 0]), [0, 255, 1]),
     ] {
         let image = decode(&encode(ImageFormat::Png, &pixel.repeat(count), color), &DEFAULT).unwrap();
-        assert_eq!(image, Raster::filled(13, 9, expected), "{color:?}");
+        assert_eq!(image.image, Raster::filled(13, 9, expected), "{color:?}");
     }
     let grey = decode(&encode(ImageFormat::Jpeg, &vec![77; count], ExtendedColorType::L8), &DEFAULT).unwrap();
-    assert_eq!(grey, Raster::filled(13, 9, [77; 3]));
+    assert_eq!(grey.image, Raster::filled(13, 9, [77; 3]));
     let palette = indexed_png();
     assert_eq!(decode(&palette, &DEFAULT).unwrap().values, [[9, 8, 7], [255, 0, 1], [9, 8, 7]]);
 }
@@ -166,13 +166,13 @@ fn limits_are_compared_with_the_header() {
     bomb.resize(54, 0);
     let message = decode(&bomb, &DEFAULT).unwrap_err().to_string();
     assert!(message.contains("65535x65535") && message.contains("pixels.max_megapixels"), "{message}");
-    let wide = DecodeLimits { max_megapixels: u64::MAX, ..DEFAULT };
+    let wide = DecodeConfig { max_megapixels: u64::MAX, ..DEFAULT };
     let message = decode(&bomb, &wide).unwrap_err().to_string();
     assert!(message.contains("512 MiB") && message.contains("pixels.max_mebibytes"), "{message}");
     for (format, bytes) in files() {
-        let nothing = DecodeLimits { max_megapixels: 0, ..DEFAULT };
+        let nothing = DecodeConfig { max_megapixels: 0, ..DEFAULT };
         assert!(matches!(decode(&bytes, &nothing), Err(DecodeError::TooManyPixels { .. })), "{format:?}");
-        let no_memory = DecodeLimits { max_mebibytes: 0, ..DEFAULT };
+        let no_memory = DecodeConfig { max_mebibytes: 0, ..DEFAULT };
         assert!(matches!(decode(&bytes, &no_memory), Err(DecodeError::TooMuchMemory { .. })), "{format:?}");
     }
 }
@@ -211,7 +211,7 @@ fn damage_never_panics() {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= damage;
                 // Either answer is right: not every damage can be seen.
-                let _ = decode(&damaged, &DecodeLimits { max_megapixels: 1, max_mebibytes: 16 });
+                let _ = decode(&damaged, &DecodeConfig { max_megapixels: 1, max_mebibytes: 16 });
             }
         }
     }
