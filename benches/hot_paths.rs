@@ -34,7 +34,7 @@ fn photograph() -> Vec<u8> {
 }
 
 fn image() -> RgbImage {
-    decode(&photograph(), &DecodeConfig::default()).unwrap()
+    decode(&photograph(), &DecodeConfig::default()).unwrap().image
 }
 
 /// A disc of foreground in the middle of the photograph.
