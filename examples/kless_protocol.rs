@@ -100,7 +100,7 @@ fn image_vectors(data: &Path, weights: Option<&Path>, config: &Settings) -> Resu
     let records = dataset::open(data)?.records().collect::<Result<Vec<_>, _>>()?;
     let vector = |record: &dataset::Record| -> Result<Vec<f32>, Box<dyn Error + Send + Sync>> {
         let image = pixels::decode(&std::fs::read(&record.path)?, &config.pixels)?;
-        Ok(extractor.image_vector(&image))
+        Ok(extractor.image_vector(&image, image.outside.as_ref()))
     };
     let vectors = records.par_iter().map(vector).collect::<Result<Vec<_>, _>>();
     let vectors = vectors.map_err(|error| error.to_string())?;

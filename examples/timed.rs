@@ -51,7 +51,7 @@ fn pixels(count: usize) -> Vec<f32> {
 fn segment(method: &PerImage, path: &Path, target: &Path) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
     let (start, mut timings) = (Instant::now(), Timings::start());
     let image = decode(&std::fs::read(path)?, &DecodeConfig::default())?;
-    let found = method.segment_timed(&image, false, &mut timings)?;
+    let found = method.segment_timed(&image, image.outside.as_ref(), false, &mut timings)?;
     let bytes = encode_indexed_png(&found.mask, &[])?;
     write_atomically(target, |writer| writer.write_all(&bytes))?;
     timings.lap(|spent| &mut spent.write);

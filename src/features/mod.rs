@@ -23,7 +23,7 @@ pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
 pub use vector_file::{VectorFile, VectorFileError, is_whole_matrix, read_vectors};
 
 use crate::nodes::{Layout, NodeFeatures};
-use crate::raster::RgbImage;
+use crate::raster::{Mask, RgbImage};
 use crate::tensor::Tensor;
 
 /// Turns one image into the nodes of its graph.
@@ -32,12 +32,17 @@ pub trait Extractor {
     /// the algorithm, which is raised when the same settings come to mean other values.
     fn fingerprint(&self) -> String;
 
-    /// Features and placement of every node of `image`.
-    fn extract(&self, image: &RgbImage) -> NodeFeatures;
+    /// Features and placement of every node of an image that has data everywhere.
+    fn extract(&self, image: &RgbImage) -> NodeFeatures {
+        self.extract_within(image, None)
+    }
 
-    /// Where the nodes of `image` lie, without describing them where that can be known.
-    fn layout(&self, image: &RgbImage) -> Layout {
-        self.extract(image).layout
+    /// Features and placement of every node of `image` that lies where it has data: where `outside` is 0.
+    fn extract_within(&self, image: &RgbImage, outside: Option<&Mask>) -> NodeFeatures;
+
+    /// Where these nodes lie, without describing them where that can be known.
+    fn layout(&self, image: &RgbImage, outside: Option<&Mask>) -> Layout {
+        self.extract_within(image, outside).layout
     }
 
     /// Channels of every node.
@@ -63,11 +68,12 @@ pub trait Extractor {
         None
     }
 
-    /// One vector for the whole image, by which a collection can be grouped.
+    /// One vector for the whole image, by which a collection can be grouped; of colours only those count that lie where
+    /// `outside` is 0.
     ///
     /// # Shapes
     /// → `[image_width]`
-    fn image_vector(&self, image: &RgbImage) -> Vec<f32>;
+    fn image_vector(&self, image: &RgbImage, outside: Option<&Mask>) -> Vec<f32>;
 
     /// Channels of an image's vector.
     fn image_width(&self) -> usize;

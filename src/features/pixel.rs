@@ -9,7 +9,7 @@ use super::{Descriptor, Extractor};
 use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
 use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
-use crate::raster::RgbImage;
+use crate::raster::{Mask, RgbImage};
 
 /// How an image becomes a grid of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,12 @@ impl PixelExtractor {
     pub fn new(config: PixelConfig) -> Self {
         Self { config }
     }
+
+    /// The pixels of an image with their colours and places.
+    fn pixels(&self, image: &RgbImage, outside: Option<&Mask>) -> NodeFeatures {
+        let side = self.config.side.max(1);
+        pixel_graph(&resize_lanczos(image, side, side)).within(outside)
+    }
 }
 
 impl Extractor for PixelExtractor {
@@ -56,18 +62,16 @@ impl Extractor for PixelExtractor {
         serde_json::json!(["pixel", 1, self.config]).to_string()
     }
 
-    fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        let side = self.config.side.max(1);
-        self.config.descriptor.describe(pixel_graph(&resize_lanczos(image, side, side)))
+    fn extract_within(&self, image: &RgbImage, outside: Option<&Mask>) -> NodeFeatures {
+        self.config.descriptor.describe(self.pixels(image, outside))
     }
 
     fn width(&self) -> usize {
         self.config.descriptor.width()
     }
 
-    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
-        let side = self.config.side.max(1);
-        colour_statistics(&pixel_graph(&resize_lanczos(image, side, side)))
+    fn image_vector(&self, image: &RgbImage, outside: Option<&Mask>) -> Vec<f32> {
+        colour_statistics(&self.pixels(image, outside))
     }
 
     fn image_width(&self) -> usize {

@@ -10,7 +10,7 @@ use super::{Descriptor, Extractor};
 use crate::nodes::NodeFeatures;
 use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
-use crate::raster::RgbImage;
+use crate::raster::{Mask, RgbImage};
 
 /// How an image becomes superpixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,12 +62,12 @@ impl SuperpixelExtractor {
     }
 
     /// The superpixels of an image with their mean colours and places.
-    fn regions(&self, image: &RgbImage) -> NodeFeatures {
+    fn regions(&self, image: &RgbImage, outside: Option<&Mask>) -> NodeFeatures {
         let SuperpixelConfig { side, regions, compactness, sigma, .. } = self.config;
         let side = side.max(1);
         let resized = resize_lanczos(image, side, side);
         let (labels, regions) = slic(&resized, &SlicParameters { regions, compactness, sigma });
-        region_graph(&resized, &labels, regions)
+        region_graph(&resized, &labels, regions).within(outside)
     }
 }
 
@@ -76,16 +76,16 @@ impl Extractor for SuperpixelExtractor {
         serde_json::json!(["superpixel", 1, self.config]).to_string()
     }
 
-    fn extract(&self, image: &RgbImage) -> NodeFeatures {
-        self.config.descriptor.describe(self.regions(image))
+    fn extract_within(&self, image: &RgbImage, outside: Option<&Mask>) -> NodeFeatures {
+        self.config.descriptor.describe(self.regions(image, outside))
     }
 
     fn width(&self) -> usize {
         self.config.descriptor.width()
     }
 
-    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
-        colour_statistics(&self.regions(image))
+    fn image_vector(&self, image: &RgbImage, outside: Option<&Mask>) -> Vec<f32> {
+        colour_statistics(&self.regions(image, outside))
     }
 
     fn image_width(&self) -> usize {

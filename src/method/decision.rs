@@ -46,7 +46,7 @@ pub struct Segmentation {
     /// Mean probability of foreground over the foreground's pixels, in [0, 1]; none where there is no object.
     pub confidence: Option<f64>,
     /// The probability of foreground before refinement, in [0, 1], over the whole image: a raster of the graph's layout
-    /// (a cell for every patch), which [`Raster::resized_nearest`] brings to the image's size.
+    /// (a cell for every patch), which [`Raster::resized_nearest`] brings to the image's size. 0 where there is no data.
     pub saliency: Raster<f32>,
     /// Clusters of the first stage in use, background included.
     pub clusters: usize,
@@ -94,35 +94,68 @@ impl Decision {
         }
     }
 
-    /// Brings the nodes' values to the image's size, fits them to it, and finds the objects.
+    /// The same for every node of the whole layout: nodes where the image has no data are what the nearest one inside is,
+    /// so that masks end where the data does, and not half a node before.
+    fn over_whole_layout(self) -> Decision {
+        let Some(nearest) = self.layout.nearest_inside() else { return self };
+        let Decision { layout, values, objects, shares, foreground, clusters, negative_share, final_loss } = self;
+        let classes = shares.len() / values.len();
+        let share_row = |&node: &usize| shares[node * classes..(node + 1) * classes].iter().copied();
+        Decision {
+            values: nearest.iter().map(|&node| values[node]).collect(),
+            objects: objects.map(|objects| nearest.iter().map(|&node| objects[node]).collect()),
+            shares: nearest.iter().flat_map(share_row).collect(),
+            foreground: nearest.iter().map(|&node| foreground[node]).collect(),
+            layout: match layout {
+                Layout::Part { whole, .. } => *whole,
+                whole => whole,
+            },
+            clusters,
+            negative_share,
+            final_loss,
+        }
+    }
+
+    /// Brings the nodes' values to the image's size, fits them to it, and finds the objects; none where `outside` is 1.
     pub(super) fn into_segmentation(
         self,
         image: &RgbImage,
+        outside: Option<&Mask>,
         legend: Legend,
         finish: Finish,
         list: bool,
     ) -> Segmentation {
-        let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss, .. } = self;
+        let whole = self.over_whole_layout();
+        let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss, .. } = whole;
         let Finish { refine, objects } = finish;
-        let of_nodes = self.objects.map(|objects| layout.paint(&objects));
+        let of_nodes = whole.objects.map(|objects| layout.paint(&objects, 0));
         let object_of = |value| legend.object_of(value);
         let is_foreground = |value| object_of(value) > 0;
-        let cells = layout.paint(&values);
-        let mask = match layout {
+        let cells = layout.paint(&values, 0);
+        let mask = match &layout {
             Layout::Grid { .. } => {
                 let cells = Cells { values: &cells, shares: &shares };
                 refine.upscale.apply(&cells, object_of, image.width, image.height)
             }
-            Layout::Superpixels { .. } => cells.resized_nearest(image.width, image.height),
+            Layout::Superpixels { .. } | Layout::Part { .. } => cells.resized_nearest(image.width, image.height),
         };
-        let mut mask = refine.apply(image, mask, is_foreground);
-        let saliency = layout.paint(&foreground);
+        let mut mask = refine.apply(image, mask, outside, is_foreground);
+        let mut saliency = layout.paint(&foreground, 0.0);
         let cut = of_nodes.as_ref().map(|objects| CutNodes { values: &cells, objects, least: LEAST_NODES });
         let mut found = objects.find(&mask, cut, object_of);
         let confidence = objects.decide(&mut mask, &mut found, &saliency);
         let is_listed = list || objects.instances;
+        let listed = if is_listed { objects.list(&mask, found, &saliency, object_of) } else { Vec::new() };
+        if let Some(outside) = outside {
+            let shares = layout.class_shares(outside, 2);
+            let is_outside: Vec<bool> = shares.as_chunks::<2>().0.iter().map(|[_, outside]| *outside >= 0.5).collect();
+            let is_outside = layout.paint(&is_outside, true);
+            for (probability, is_outside) in saliency.values.iter_mut().zip(is_outside.values) {
+                *probability = if is_outside { 0.0 } else { *probability };
+            }
+        }
         Segmentation {
-            objects: if is_listed { objects.list(&mask, found, &saliency, object_of) } else { Vec::new() },
+            objects: listed,
             bounding_box: Rectangle::bounding(&mask, is_foreground),
             foreground_area_px: mask.values.iter().filter(|&&value| is_foreground(value)).count() as u64,
             mask,

@@ -28,7 +28,7 @@ pub use timings::{StepMilliseconds, Timings};
 
 pub(crate) use batches::{images_per_batch, waiting_threads, with_batches};
 
-use crate::raster::RgbImage;
+use crate::raster::{Mask, RgbImage};
 use crate::refine::{ObjectsConfig, RefineConfig};
 use crate::segment::Legend;
 
@@ -40,14 +40,21 @@ pub trait Method: Sync {
     /// How masks are made of its decisions.
     fn finish(&self) -> Finish<'_>;
 
-    /// Decides for every node of `image` what it is.
-    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError>;
+    /// Decides for every node of `image` that lies where it has data what it is.
+    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError>;
 
-    /// Segments an image; objects are listed one by one only if `list` says so, or the settings tell instances apart.
-    fn segment_timed(&self, image: &RgbImage, list: bool, timings: &mut Timings) -> Result<Segmentation, MethodError> {
-        let decision = self.decide(image, timings)?;
+    /// Segments an image, which has no data where `outside` is 1; objects are listed one by one only if `list` says so, or
+    /// the settings tell instances apart.
+    fn segment_timed(
+        &self,
+        image: &RgbImage,
+        outside: Option<&Mask>,
+        list: bool,
+        timings: &mut Timings,
+    ) -> Result<Segmentation, MethodError> {
+        let decision = self.decide(image, outside, timings)?;
         timings.lap(|spent| &mut spent.network);
-        let segmentation = decision.into_segmentation(image, self.legend(), self.finish(), list);
+        let segmentation = decision.into_segmentation(image, outside, self.legend(), self.finish(), list);
         timings.lap(|spent| &mut spent.refine);
         Ok(segmentation)
     }

@@ -132,7 +132,7 @@ impl Model {
     /// # Errors
     /// Only if a GPU stops computing.
     pub fn segment(&self, image: &RgbImage) -> Result<Segmentation, MethodError> {
-        self.method.segment_timed(image, true, &mut Timings::start())
+        self.method.segment_timed(image, None, true, &mut Timings::start())
     }
 
     /// Segments several images at once, on all threads or in batches on a GPU; the same as one after the other.
@@ -143,7 +143,7 @@ impl Model {
         let workers = workers(self.threads)?;
         self.method.run(|method, waiting| {
             let mut found = Vec::with_capacity(images.len());
-            let segment = |image: &RgbImage| method.segment_timed(image, true, &mut Timings::start());
+            let segment = |image: &RgbImage| method.segment_timed(image, None, true, &mut Timings::start());
             parallel_map(images.iter(), workers + waiting, segment, |segmentation| {
                 found.push(segmentation?);
                 Ok::<(), MethodError>(())

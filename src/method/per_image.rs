@@ -9,7 +9,8 @@ use crate::features::Backbone;
 use crate::graph::Graph;
 use crate::nodes::NodeFeatures;
 use crate::objective::ObjectiveKind;
-use crate::raster::RgbImage;
+use crate::pixels::Picture;
+use crate::raster::{Mask, RgbImage};
 use crate::segment::{
     Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,
 };
@@ -103,7 +104,7 @@ impl PerImage {
     /// # Shapes
     /// image `[height, width]` → mask `[height, width]`
     pub fn segment(&self, image: &RgbImage) -> Result<Segmentation, MethodError> {
-        self.segment_timed(image, true, &mut Timings::start())
+        self.segment_timed(image, None, true, &mut Timings::start())
     }
 
     /// Takes the other's backbone in place of its own if both give the same features; says whether they do.
@@ -116,9 +117,10 @@ impl PerImage {
     }
 
     /// Segments an image whose nodes its backbone has described.
-    pub(crate) fn segment_nodes(&self, image: &RgbImage, nodes: NodeFeatures) -> Segmentation {
+    pub(crate) fn segment_nodes(&self, picture: &Picture, nodes: NodeFeatures) -> Segmentation {
         let decision = self.decide_nodes(nodes, &mut Timings::start());
-        decision.into_segmentation(image, self.legend(), self.finish(), false)
+        let Picture { image, outside, .. } = picture;
+        decision.into_segmentation(image, outside.as_ref(), self.legend(), self.finish(), false)
     }
 
     /// Divides the graph of the nodes.
@@ -139,7 +141,9 @@ impl PerImage {
             }
         };
         let clusters = self.resolved.clusters();
-        let chosen = settings.segment.background.background(&nodes.layout.paint(&segments.clusters), clusters);
+        // What lies outside is of no cluster.
+        let positions = nodes.layout.paint(&segments.clusters, clusters);
+        let chosen = settings.segment.background.background(&positions, clusters);
         let background: Vec<bool> = (0..clusters).map(|cluster| cluster == chosen).collect();
         let decision = Decision::divided(nodes.layout, &graph, &segments, &background, &self.parts, &settings.objects);
         Decision { final_loss, ..decision }
@@ -168,9 +172,45 @@ impl Method for PerImage {
         Finish { refine: &settings.refine, objects: &settings.objects }
     }
 
-    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
-        let nodes = self.backbone.extractor.extract(image);
+    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
+        let nodes = self.backbone.extractor.extract_within(image, outside);
         timings.lap(|spent| &mut spent.features);
         Ok(self.decide_nodes(nodes, timings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BackboneChoice;
+    use crate::raster::Raster;
+
+    #[test]
+    fn what_lies_outside_has_no_say_and_is_never_foreground() {
+        const SIDE: usize = 16;
+        let mut settings = Settings { backbone: BackboneChoice::Pixel, ..Settings::default() };
+        // Pixels are nodes as they are.
+        settings.pixel.side = SIDE;
+        settings.segment.method = PerImageMethod::Spectral;
+        let per_image = PerImage::new(settings).unwrap();
+        let places = || (0..SIDE * SIDE).map(|place| (place % SIDE, place / SIDE));
+        let outside = Raster::from_values(SIDE, SIDE, places().map(|(x, y)| u8::from(x + y / 4 > 12)).collect());
+        let object = |x: usize, y: usize| (3..8).contains(&x) && (4..12).contains(&y);
+        let found = [[0u8; 3], [255, 0, 90], [200, 60, 40]].map(|beyond| {
+            let colour = |(x, y): (usize, usize)| match (outside.at(x, y), object(x, y)) {
+                (1, _) => beyond,
+                (_, true) => [200, 60, 40],
+                (_, false) => [30, 90 + x as u8, 120],
+            };
+            let image = Raster::from_values(SIDE, SIDE, places().map(colour).collect());
+            per_image.segment_timed(&image, Some(&outside), true, &mut Timings::start()).unwrap()
+        });
+        assert_eq!(found[0], found[1]);
+        assert_eq!(found[0], found[2]);
+        let expected: Vec<u8> = places().map(|(x, y)| u8::from(object(x, y))).collect();
+        assert_eq!(found[0].mask.values, expected);
+        for ((value, saliency), (x, y)) in found[0].mask.values.iter().zip(&found[0].saliency.values).zip(places()) {
+            assert!(outside.at(x, y) == 0 || (*value == 0 && *saliency == 0.0), "({x}, {y})");
+        }
     }
 }

@@ -118,7 +118,7 @@ impl OpenPrecision {
         let backbones = [backbone(Precision::F32)?, backbone(Precision::Bf16)?];
         let overlaps = images.take(COMPARED_IMAGES).map(|image| {
             let [single, bfloat] = backbones.each_ref().map(|backbone| {
-                let nodes = backbone.extractor.extract(&image);
+                let nodes = backbone.extractor.extract_within(&image, image.outside.as_ref());
                 SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::AboveMean, &self.device)).clusters
             });
             overlap(&single, &bfloat)

@@ -7,7 +7,7 @@ use crate::graph::{Affinity, DeviceGraphs, Graph};
 use crate::method::batches::Batches;
 use crate::model::checkpoint::{Checkpoint, Stage};
 use crate::nodes::Layout;
-use crate::raster::RgbImage;
+use crate::raster::{Mask, RgbImage};
 use crate::segment::{Legend, SecondStage, Segmenter, Segments, SharedSegmenter};
 use crate::tensor::{self, Device, Tensor};
 
@@ -127,8 +127,8 @@ impl Method for SharedMethod {
         Finish { refine: &settings.refine, objects: &settings.objects }
     }
 
-    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
-        let nodes = self.backbone.extractor.extract(image);
+    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
+        let nodes = self.backbone.extractor.extract_within(image, outside);
         timings.lap(|spent| &mut spent.features);
         let graph = Graph::build(&nodes, self.affinity(), &self.device);
         timings.lap(|spent| &mut spent.graph);
@@ -151,7 +151,11 @@ impl Method for InBatches<'_> {
         self.method.finish()
     }
 
-    fn decide(&self, image: &RgbImage, timings: &mut Timings) -> Result<Decision, MethodError> {
+    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
+        if outside.is_some() {
+            // Batches are of whole grids.
+            return self.method.decide(image, outside, timings);
+        }
         let SharedMethod { backbone, background, parts, .. } = self.method;
         let (affinity, clusters) = (self.method.affinity(), background.len());
         let input = self.batches.prepare(image);

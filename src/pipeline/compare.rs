@@ -296,20 +296,20 @@ impl Comparison<'_> {
             if observer.interrupted() {
                 return Err(PipelineError::Interrupted(Run::Comparing));
             }
-            let image = match record.content(limits).and_then(|content| content.decode(limits)) {
-                Ok(image) => image,
+            let picture = match record.content(limits).and_then(|content| content.decode(limits)) {
+                Ok(picture) => picture,
                 Err(reason) => return Ok(Err(reason)),
             };
             let mut nodes = Vec::new();
             let mut shares = Vec::new();
             for (place, Prepared { method, features_of, masks, .. }) in prepared.iter().enumerate() {
                 nodes.push(if *features_of == place {
-                    Some(method.backbone().extractor.extract(&image))
+                    Some(method.backbone().extractor.extract_within(&picture, picture.outside.as_ref()))
                 } else {
                     None
                 });
                 let Some(nodes) = &nodes[*features_of] else { continue };
-                let found = method.segment_nodes(&image, nodes.clone());
+                let found = method.segment_nodes(&picture, nodes.clone());
                 let mut is_foreground = [0u8; 256];
                 let labels = found.legend.iter().filter(|label| label.role.is_foreground());
                 labels.for_each(|label| is_foreground[usize::from(label.value)] = 1);

@@ -1,16 +1,16 @@
 //! The one way from the images of a collection to what is computed of each: features, vectors, graphs, through the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{PipelineError, SkippedFile};
-use crate::event::{Event, Observer, Phase};
+use crate::event::{Event, Observer, Phase, counted};
 use crate::features::{BatchExtractor, Extractor, Prepared};
 use crate::method::{MethodError, images_per_batch, waiting_threads, with_batches};
+use crate::names;
 use crate::nodes::Layout;
 use crate::output::Cache;
 use crate::parallel::{Held, Permit, Semaphore, parallel_map};
 use crate::pixels::{DecodeConfig, ImageItem, Picture};
-use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
 
 /// What is computed of every image, as bytes that the cache keeps.
@@ -19,7 +19,7 @@ pub(super) trait OfImage: Sync {
     fn known(&self, cache: &Cache, content: &blake3::Hash) -> Option<Vec<u8>>;
 
     /// Computes it from an image.
-    fn compute(&self, image: &RgbImage) -> Vec<u8>;
+    fn compute(&self, picture: &Picture) -> Vec<u8>;
 
     /// Computes it of a whole batch on a device, one row for every image.
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2>;
@@ -33,6 +33,44 @@ pub(super) struct Computed<I> {
     pub item: I,
     pub content: blake3::Hash,
     pub bytes: Vec<u8>,
+}
+
+/// What was to be said of how images were read: the first are told one by one, the rest counted.
+pub(super) struct Remarks<'a> {
+    observer: &'a dyn Observer,
+    images: u64,
+}
+
+/// Images whose remarks are told.
+const TOLD: u64 = 5;
+
+impl<'a> Remarks<'a> {
+    pub fn new(observer: &'a dyn Observer) -> Remarks<'a> {
+        Remarks { observer, images: 0 }
+    }
+
+    /// Takes what is to be said of one image, if anything.
+    pub fn add(&mut self, path: &Path, remark: Option<&str>) {
+        let Some(remark) = remark else { return };
+        self.images += 1;
+        if self.images <= TOLD {
+            self.observer.observe(Event::Warning(format!("{}: {remark}", names::text(path.as_os_str()))));
+        }
+    }
+
+    /// Tells how many there were.
+    pub fn finish(self, listed_in: Option<&str>) {
+        if self.images > TOLD {
+            let listed = listed_in.map_or(String::new(), |table| format!("; {table} names all"));
+            let more = counted(self.images - TOLD, "more image");
+            self.observer.observe(Event::Warning(format!("{more} were read with such remarks{listed}")));
+        }
+    }
+}
+
+/// What is to be said of how a picture was read, in one line; none where there is nothing.
+pub(super) fn remark(picture: &Picture) -> Option<String> {
+    (!picture.remarks.is_empty()).then(|| picture.remarks.join("; "))
 }
 
 /// How many images did not fit in the cache, and which could not be used.
@@ -68,16 +106,20 @@ impl ImageLoop<'_> {
         consume: impl FnMut(Computed<I>) -> Result<(), PipelineError>,
     ) -> Result<Outcome, PipelineError> {
         let Some(extractor) = self.extractor.batches() else {
-            return self.run_with(&|image, _permit| Ok(kind.compute(&image)), 0, kind, items, total, consume);
+            return self.run_with(&|picture, _permit| Ok(kind.compute(&picture)), 0, kind, items, total, consume);
         };
         let images = images_per_batch(extractor, self.device);
         let rows = |batch: &[Prepared]| kind.rows(extractor, batch, images);
         with_batches(extractor, images, rows, |batches| {
-            let compute = |image: Held<Picture>, permit: Permit| {
-                let input = batches.prepare(&image);
+            let compute = |picture: Held<Picture>, permit: Permit| {
+                if picture.outside.is_some() {
+                    // Batches are of whole grids.
+                    return Ok(kind.compute(&picture));
+                }
+                let input = batches.prepare(&picture);
                 let layout = input.layout.clone();
                 // Neither the memory nor the place among those who decode is needed while waiting.
-                drop((image, permit));
+                drop((picture, permit));
                 Ok(kind.of_row(&batches.compute(input)?, &layout))
             };
             self.run_with(&compute, waiting_threads(images), kind, items, total, consume)
@@ -103,11 +145,14 @@ impl ImageLoop<'_> {
             }
             item.map_or_else(|skip| Ok(Err(skip)), |item| self.process_one(item, number, kind, compute, &semaphore))
         };
-        let (mut outcome, mut done) = (Outcome::default(), 0);
+        let (mut outcome, mut done, mut remarks) = (Outcome::default(), 0, Remarks::new(observer));
         parallel_map(items.enumerate(), self.workers + waiting, process, |processed: Result<_, PipelineError>| {
             match processed? {
-                Ok((computed, stored)) => {
+                Ok((computed, remark, stored)) => {
                     outcome.not_stored += u64::from(!stored);
+                    if let Some(path) = computed.item.path() {
+                        remarks.add(path, remark.as_deref());
+                    }
                     consume(computed)?;
                 }
                 Err(skip) => {
@@ -120,10 +165,12 @@ impl ImageLoop<'_> {
             Ok::<(), PipelineError>(())
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Features });
+        remarks.finish(None);
         Ok(outcome)
     }
 
-    /// What is computed of an item, and whether the cache has it now; or why the item is left out.
+    /// What is computed of an item, what is to be said of how it was read, and whether the cache has it now; or why the
+    /// item is left out.
     fn process_one<I: ImageItem>(
         &self,
         item: I,
@@ -131,7 +178,7 @@ impl ImageLoop<'_> {
         kind: &dyn OfImage,
         compute: &Compute,
         semaphore: &Semaphore,
-    ) -> Result<Result<(Computed<I>, bool), SkippedFile>, PipelineError> {
+    ) -> Result<Result<(Computed<I>, Option<String>, bool), SkippedFile>, PipelineError> {
         let skip = |item: &I, reason: String| {
             let path = item.path().map_or_else(|| PathBuf::from(number.to_string()), PathBuf::from);
             Ok(Err(SkippedFile { path, reason }))
@@ -142,16 +189,17 @@ impl ImageLoop<'_> {
         };
         let hash = content.hash;
         if let Some(bytes) = self.cache.and_then(|cache| kind.known(cache, &hash)) {
-            return Ok(Ok((Computed { item, content: hash, bytes }, true)));
+            return Ok(Ok((Computed { item, content: hash, bytes }, None, true)));
         }
         let permit = semaphore.acquire();
-        let image = match content.decode(self.limits) {
-            Ok(image) => image,
+        let picture = match content.decode(self.limits) {
+            Ok(picture) => picture,
             Err(reason) => return skip(&item, reason),
         };
-        let bytes = compute(image, permit)?;
+        let remark = remark(&picture);
+        let bytes = compute(picture, permit)?;
         let store = |cache: &Cache| cache.put(&hash, &bytes).map_err(PipelineError::Cache);
         let stored = self.cache.map_or(Ok(true), store)?;
-        Ok(Ok((Computed { item, content: hash, bytes }, stored)))
+        Ok(Ok((Computed { item, content: hash, bytes }, remark, stored)))
     }
 }

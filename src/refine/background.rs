@@ -22,7 +22,7 @@ impl BackgroundRule {
     /// The background cluster of an image.
     ///
     /// # Shapes
-    /// the cluster at every position `[rows, columns]` → one cluster below `clusters`
+    /// the cluster at every position `[rows, columns]`, `clusters` where there is none → one cluster below `clusters`
     pub fn background(self, positions: &Raster<usize>, clusters: usize) -> usize {
         let (width, height) = (positions.width, positions.height);
         let row = |y: usize| (0..width).map(move |x| (x, y)).collect::<Vec<_>>();
@@ -30,7 +30,8 @@ impl BackgroundRule {
         let edges = [row(0), row(height - 1), column(0), column(width - 1)];
         let counted = |places: &[(usize, usize)]| {
             let mut counts = vec![0; clusters];
-            places.iter().for_each(|&(x, y)| counts[positions.at(x, y)] += 1);
+            let clusters = places.iter().map(|&(x, y)| positions.at(x, y)).filter(|&cluster| cluster < counts.len());
+            clusters.collect::<Vec<_>>().into_iter().for_each(|cluster| counts[cluster] += 1);
             counts
         };
         match self {

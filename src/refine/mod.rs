@@ -52,13 +52,22 @@ impl RefineConfig {
         self.bilateral.validate()
     }
 
-    /// Refines a mask of the size of `image`.
-    pub fn apply(&self, image: &RgbImage, mask: Mask, is_foreground: impl Fn(u8) -> bool) -> Mask {
-        let mask = match self.method {
+    /// Refines a mask of the size of `image`; where `outside` is 1 it becomes background.
+    pub fn apply(
+        &self,
+        image: &RgbImage,
+        mask: Mask,
+        outside: Option<&Mask>,
+        is_foreground: impl Fn(u8) -> bool,
+    ) -> Mask {
+        let mut mask = match self.method {
             RefineMethod::None => mask,
             RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral),
             RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
         };
+        if let Some(outside) = outside {
+            mask.values.iter_mut().zip(&outside.values).for_each(|(value, outside)| *value *= 1 - outside);
+        }
         if self.largest_component { largest_component(&mask, is_foreground) } else { mask }
     }
 }

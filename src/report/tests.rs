@@ -79,6 +79,7 @@ pub(super) fn segmented(path: &str, confidence: Option<f64>, foreground_area_px:
         output: None,
         status: Status::Done,
         reason: None,
+        warning: None,
         content_hash: None,
         result: Some(result),
     }
@@ -92,8 +93,15 @@ fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String
         report.push(&segmented(&path(index), confidence, area_px), || Some(vec![index as u8; picture_bytes]));
         if index % 50 == 0 {
             let (path, reason) = (HOSTILE[index / 50 % 5].into(), Some("cannot be decoded".into()));
-            let skipped =
-                Prediction { path, output: None, status: Status::Skipped, reason, content_hash: None, result: None };
+            let skipped = Prediction {
+                path,
+                output: None,
+                status: Status::Skipped,
+                reason,
+                warning: None,
+                content_hash: None,
+                result: None,
+            };
             report.push(&skipped, || None);
         }
     }

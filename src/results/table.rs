@@ -21,6 +21,9 @@ pub struct Prediction {
     /// Why the image was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How the image had to be read, or what of it was taken for no data: what a reader of the results should know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// blake3 of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
@@ -184,7 +187,7 @@ mod tests {
         };
         let (path, result) = ("a/b.jpg".to_string(), Some(measures));
         let (output, reason, content_hash) = (Some("a/b.jpg".to_string()), None, None);
-        let written = Prediction { path, output, status: Status::Done, reason, content_hash, result };
+        let written = Prediction { path, output, status: Status::Done, reason, warning: None, content_hash, result };
         let read: TableLine = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
         assert_eq!((read.path.as_str(), read.is_done()), ("a/b.jpg", true));
         assert_eq!(read.key(), "a/b.jpg");

@@ -36,13 +36,21 @@ pub const LEAST_NODES: usize = 4;
 /// # Shapes
 /// kinds `[N]` → `[N]`
 pub fn cut_objects(graph: &Graph, layout: &Layout, kinds: &[u8], threshold: f64) -> Option<Vec<u32>> {
-    if matches!(layout, Layout::Superpixels { .. }) || matches!(graph.weights, Weights::Edges { .. }) {
+    if matches!(graph.weights, Weights::Edges { .. }) {
         return None;
     }
+    let nodes: Vec<usize> = match layout {
+        Layout::Grid { .. } => (0..graph.nodes()).collect(),
+        // Where nothing is, no piece is.
+        Layout::Part { whole, .. } if matches!(**whole, Layout::Grid { .. }) => {
+            layout.positions().values.into_iter().map(Option::unwrap_or_default).collect()
+        }
+        Layout::Part { .. } | Layout::Superpixels { .. } => return None,
+    };
     let mut features = graph.features.clone();
     centre(&mut features, graph.channels);
-    let kinds = layout.paint(kinds);
-    let cutter = Cutter { features, channels: graph.channels, kinds: &kinds, threshold };
+    let kinds = layout.paint(kinds, 0);
+    let cutter = Cutter { features, channels: graph.channels, nodes: &nodes, kinds: &kinds, threshold };
     let mut open = members(&components_by(&kinds, |kind| kind));
     let (mut numbers, mut count) = (vec![0; kinds.values.len()], 0);
     while let Some(piece) = open.pop() {
@@ -50,11 +58,14 @@ pub fn cut_objects(graph: &Graph, layout: &Layout, kinds: &[u8], threshold: f64)
             Some(parts) => open.extend(parts),
             None => {
                 count += 1;
-                piece.into_iter().for_each(|node| numbers[node] = count);
+                piece.into_iter().for_each(|position| numbers[position] = count);
             }
         }
     }
-    Some(numbers)
+    match layout {
+        Layout::Part { inside, .. } => Some(inside.iter().map(|&position| numbers[position as usize]).collect()),
+        Layout::Grid { .. } | Layout::Superpixels { .. } => Some(numbers),
+    }
 }
 
 /// Cuts the pieces of one image.
@@ -62,6 +73,8 @@ struct Cutter<'a> {
     /// Without the image's mean, of unit length, `[N, D]`.
     features: Vec<f32>,
     channels: usize,
+    /// The node at every position.
+    nodes: &'a [usize],
     kinds: &'a Mask,
     threshold: f64,
 }
@@ -90,7 +103,10 @@ impl Cutter<'_> {
     /// W of the nodes of a piece.
     fn affinities(&self, piece: &[usize]) -> Mat<f64> {
         let count = piece.len();
-        let row = |&node: &usize| self.features[node * self.channels..(node + 1) * self.channels].iter().copied();
+        let row = |&position: &usize| {
+            let node = self.nodes[position];
+            self.features[node * self.channels..(node + 1) * self.channels].iter().copied()
+        };
         let features: Vec<f32> = piece.iter().flat_map(row).collect();
         let features = Matrix::of_rows(&features, self.channels);
         let mut products = vec![0.0; count * count];

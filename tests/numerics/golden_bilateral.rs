@@ -65,5 +65,5 @@ fn solution_is_that_of_the_reference() {
 
     let mask = Mask::from_values(image.width, image.height, target.iter().map(|&value| value as u8).collect());
     let config = RefineConfig { method: RefineMethod::Bilateral, largest_component: true, ..RefineConfig::default() };
-    assert_eq!(config.apply(&image, mask, |label| label > 0).values, golden.tensor("binary").1);
+    assert_eq!(config.apply(&image, mask, None, |label| label > 0).values, golden.tensor("binary").1);
 }

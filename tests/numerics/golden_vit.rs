@@ -267,7 +267,7 @@ fn batches_on_a_device_describe_images_as_the_processor_does() {
         assert_close(&described[..expected.len()], &expected, 1e-5, "descriptors");
         assert!(described.iter().all(|value| value.is_finite()));
         let vectors = into_vec(batches.image_vectors(&prepared, 4));
-        let expected: Vec<f32> = images.iter().flat_map(|image| host.image_vector(image)).collect();
+        let expected: Vec<f32> = images.iter().flat_map(|image| host.image_vector(image, None)).collect();
         assert_eq!(3 * vectors.len(), 4 * expected.len());
         assert_close(&vectors[..expected.len()], &expected, 1e-5, "image vectors");
     }

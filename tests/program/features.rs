@@ -75,7 +75,7 @@ fn the_file_holds_what_the_extractor_gives_and_the_index_says_of_which_image() {
         let (mut values, mut lines) = (Vec::new(), Vec::new());
         for (name, image) in &images {
             let (found, layout) = match described {
-                "images" => (backbone.extractor.image_vector(image), None),
+                "images" => (backbone.extractor.image_vector(image, None), None),
                 _ => {
                     let nodes = backbone.extractor.extract(image);
                     (nodes.values, Some(nodes.layout))

@@ -40,7 +40,7 @@ use super::{BatchExtractor, Extractor, LOG_BINS, Prepared, log_binned};
 use crate::nodes::{Adjacency, Layout, NodeFeatures};
 use crate::numerics::{random, scale_to_unit_length};
 use crate::pixels::{normalise, resize_lanczos};
-use crate::raster::RgbImage;
+use crate::raster::{Mask, RgbImage};
 use crate::tensor::{self, Device, Tensor, is_cpu};
 use crate::weights::{StateDict, WeightsError};
 
@@ -153,18 +153,18 @@ impl Extractor for VitExtractor {
         serde_json::json!(["vit", 2, self.weights.to_hex().as_str(), self.on_gpu, self.config]).to_string()
     }
 
-    fn extract(&self, image: &RgbImage) -> NodeFeatures {
+    fn extract_within(&self, image: &RgbImage, outside: Option<&Mask>) -> NodeFeatures {
         let Prepared { values: input, height, width, layout } = self.prepare(image);
         let mut values = self.descriptors(&input, height, width);
         if let Some(directions) = self.directions() {
             directions.remove_from(&mut values, self.config.normalise);
         }
-        NodeFeatures { values, channels: self.width(), layout, adjacency: Adjacency::Complete }
+        NodeFeatures { values, channels: self.width(), layout, adjacency: Adjacency::Complete }.within(outside)
     }
 
-    fn layout(&self, image: &RgbImage) -> Layout {
+    fn layout(&self, image: &RgbImage, outside: Option<&Mask>) -> Layout {
         let (width, height) = self.input_size(image);
-        self.layout_of(height, width)
+        self.layout_of(height, width).within(outside)
     }
 
     fn width(&self) -> usize {
@@ -200,7 +200,7 @@ impl Extractor for VitExtractor {
 
     /// The class token after the final normalisation, as the transformer gives it, or the mean of all tokens where there is
     /// none: blocks, facet and scaling of patch descriptors do not concern it.
-    fn image_vector(&self, image: &RgbImage) -> Vec<f32> {
+    fn image_vector(&self, image: &RgbImage, _outside: Option<&Mask>) -> Vec<f32> {
         let Prepared { values, height, width, .. } = self.prepare(image);
         self.vit.image_vectors(&ImageBatch { values: &values, images: 1, height, width })
     }

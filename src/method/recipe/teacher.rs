@@ -8,7 +8,7 @@ use crate::method::MethodError;
 use crate::model::Network;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::parallel::parallel_map;
-use crate::raster::RgbImage;
+use crate::pixels::Picture;
 use crate::refine::TeachingConfig;
 use crate::segment::{Segmenter, SharedSegmenter};
 use crate::train::{GraphSource, LoadError};
@@ -133,11 +133,11 @@ impl<'a> TaughtGraphs<'a> {
     ///
     /// # Shapes
     /// → `[N, classes]`
-    fn answer(&self, graph: &Graph, image: &RgbImage) -> Vec<f32> {
-        let layout = self.backbone.extractor.layout(image);
+    fn answer(&self, graph: &Graph, picture: &Picture) -> Vec<f32> {
+        let layout = self.backbone.extractor.layout(&picture.image, picture.outside.as_ref());
         let clusters = self.segmenter.segment(graph).clusters;
         let classes: Vec<u8> = clusters.iter().map(|&cluster| self.class_of_cluster[cluster]).collect();
-        let refined = self.config.fitted(image, &layout.paint(&classes));
+        let refined = self.config.fitted(&picture.image, &layout.paint(&classes, 0));
         layout.class_shares(&refined, self.classes())
     }
 }

@@ -13,7 +13,7 @@ use crate::output::{Cache, OutputFolder};
 use crate::pipeline::features::image_names;
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
-use crate::raster::RgbImage;
+use crate::pixels::Picture;
 use crate::tensor::{Device, Tensor};
 
 /// The vectors of a collection, and what they are of.
@@ -39,8 +39,8 @@ impl OfImage for ImageVectors<'_> {
         cache.get(content).filter(|bytes| bytes.len() == 4 * self.0.extractor.image_width())
     }
 
-    fn compute(&self, image: &RgbImage) -> Vec<u8> {
-        bytes_from_floats(&self.0.extractor.image_vector(image))
+    fn compute(&self, picture: &Picture) -> Vec<u8> {
+        bytes_from_floats(&self.0.extractor.image_vector(picture, picture.outside.as_ref()))
     }
 
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
@@ -65,7 +65,9 @@ pub fn of_images(
     let path = out.root().join(CACHE);
     out.create_folder(&path)?;
     let program = env!("CARGO_PKG_VERSION");
-    let identity = serde_json::json!(["image vectors", program, backbone.extractor.fingerprint()]).to_string();
+    let identity =
+        serde_json::json!(["image vectors", program, backbone.extractor.fingerprint(), settings.pixels.fingerprint()])
+            .to_string();
     let cache = Cache::open(&path, &blake3::hash(identity.as_bytes()), &settings.cache)
         .map_err(|source| PipelineError::OutputFolder { path, source })?;
     let image_loop = ImageLoop {

@@ -44,7 +44,7 @@ impl Place {
     pub fn of(layout: &Layout) -> Place {
         let grid = match layout {
             Layout::Grid { rows, columns } => Some([*rows as u32, *columns as u32]),
-            Layout::Superpixels { .. } => None,
+            Layout::Superpixels { .. } | Layout::Part { .. } => None,
         };
         Place { rows: layout.nodes() as u64, grid }
     }

@@ -20,8 +20,7 @@ use crate::nodes::Layout;
 use crate::numerics::bytes::floats_from_bytes;
 use crate::output::{Cache, Claim, GrowingMatrix, MatrixFormat, MatrixKind, NumberType, OutputFolder};
 use crate::parallel::workers;
-use crate::pixels::{DecodeConfig, ImageItem};
-use crate::raster::RgbImage;
+use crate::pixels::{DecodeConfig, ImageItem, Picture};
 use crate::tensor::{self, Device, Tensor};
 use index::{Earlier, IndexLine, Place, index_path};
 
@@ -102,7 +101,7 @@ impl Source {
         // As `train` would see them.
         let resolved = settings.clone().resolve(Purpose::Train, has_weights, machine.precision)?;
         let backbone = open_backbone(&resolved, weights.as_deref(), None, &device)?;
-        Ok(Source::Settings { backbone, device, limits: settings.pixels })
+        Ok(Source::Settings { backbone, device, limits: settings.pixels.clone() })
     }
 
     fn parts(&self) -> (&Backbone, &Device, &DecodeConfig) {
@@ -127,13 +126,15 @@ impl OfImage for Rows<'_> {
         None
     }
 
-    fn compute(&self, image: &RgbImage) -> Vec<u8> {
+    fn compute(&self, picture: &Picture) -> Vec<u8> {
         match self.described {
             Described::Patches => {
-                let nodes = self.extractor.extract(image);
+                let nodes = self.extractor.extract(picture);
                 Place::of(&nodes.layout).before(&nodes.values)
             }
-            Described::Images => Place::of_image().before(&self.extractor.image_vector(image)),
+            Described::Images => {
+                Place::of_image().before(&self.extractor.image_vector(picture, picture.outside.as_ref()))
+            }
         }
     }
 
@@ -195,6 +196,7 @@ pub fn features(
     let origin = serde_json::json!([
         env!("CARGO_PKG_VERSION"),
         extractor.fingerprint(),
+        limits.fingerprint(),
         directions,
         described,
         numbers,

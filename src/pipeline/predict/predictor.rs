@@ -12,6 +12,7 @@ use crate::event::{Event, Observer, Phase, counted};
 use crate::method::{Method, StepMilliseconds, Timings};
 use crate::output::{OutputError, OutputFolder};
 use crate::parallel::{Semaphore, parallel_map, workers};
+use crate::pipeline::images::{Remarks, remark};
 use crate::pipeline::precision::Fixed;
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
 use crate::pixels::ImageContent;
@@ -54,8 +55,8 @@ impl Predictor<'_> {
     ) -> Result<PredictSummary, PipelineError> {
         let (started, workers) = (Instant::now(), workers(self.threads)?);
         let PredictRequest { data, out, save, overwrite, wait } = self.request;
-        let Settings { refine, objects, output, .. } = self.settings;
-        let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), self.origin, refine, objects]);
+        let Settings { pixels, refine, objects, output, .. } = self.settings;
+        let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), self.origin, pixels.fingerprint(), refine, objects]);
         let claims = ResultsFolder::claims(*save);
         let out = OutputFolder::open(out, self.command, &claims, *wait, observer)?;
         self.precision.map_or(Ok(()), |precision| precision.keep(&out))?;
@@ -63,7 +64,7 @@ impl Predictor<'_> {
         self.check_places(collection, &results, workers, observer)?;
         let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));
         let mut collected = Collected::new(results.begin()?, report, &results, self.settings, observer);
-        let mut totals = Totals::default();
+        let (mut totals, mut remarks) = (Totals::default(), Remarks::new(observer));
         observer.observe(Event::PhaseStarted { phase: Phase::Inference, total: None });
         // As many again read the next images and write the last ones.
         let semaphore = Semaphore::new(workers);
@@ -79,11 +80,13 @@ impl Predictor<'_> {
                 skip.announce(observer);
             }
             totals.add(&outcome);
+            remarks.add(Path::new(&outcome.prediction.path), outcome.prediction.warning.as_deref());
             collected.push(&outcome.prediction, outcome.record.as_ref())?;
             observer.observe(Event::PhaseProgress { phase: Phase::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Inference });
+        remarks.finish(Some("predictions.jsonl"));
         tell_of_own_results(collection, observer);
         if totals.images() == 0 {
             return Err(no_images(&self.request.data));
@@ -177,24 +180,25 @@ impl Predictor<'_> {
         if observer.interrupted() {
             return Ok(None);
         }
-        let image = match content.decode(&self.settings.pixels) {
-            Ok(image) => image,
+        let picture = match content.decode(&self.settings.pixels) {
+            Ok(picture) => picture,
             Err(reason) => return Ok(Some(skipped_image(record, reason))),
         };
         timings.lap(|spent| &mut spent.decode);
         let list = self.request.save.annotations();
-        let segmentation = method.segment_timed(&image, list, &mut timings)?;
+        let segmentation = method.segment_timed(&picture, picture.outside.as_ref(), list, &mut timings)?;
         let lists_objects = list || self.settings.objects.instances;
         let prediction = Prediction {
             path: String::new(),
             output: None,
             status: if segmentation.clusters > 1 { Status::Done } else { Status::OneCluster },
             reason: None,
+            warning: remark(&picture),
             content_hash: Some(content_hash),
             result: Some(Measures::new(&segmentation, lists_objects)),
         }
         .of(&record);
-        let drawn = results.draw(&record, &image, &segmentation, &prediction, &earlier)?;
+        let drawn = results.draw(&record, &picture, &segmentation, &prediction, &earlier)?;
         timings.end_computing();
         match results.write(&record, &drawn) {
             Err(error) if error.is_of_name() => {
@@ -234,6 +238,7 @@ fn skipped(name: String, path: &Path, reason: String) -> Outcome {
         output: None,
         status: Status::Skipped,
         reason: Some(reason.clone()),
+        warning: None,
         content_hash: None,
         result: None,
     };

@@ -13,7 +13,6 @@ use crate::output::Cache;
 use crate::parallel::Held;
 use crate::pipeline::images::OfImage;
 use crate::pixels::{DecodeConfig, ImageItem, Picture};
-use crate::raster::RgbImage;
 use crate::tensor::{Device, Tensor};
 use crate::train::{CHANGED, Gone, GraphSource, LoadError};
 
@@ -22,6 +21,7 @@ pub(super) struct Graphs<'a> {
     pub backbone: &'a Backbone,
     pub affinity: Affinity,
     pub device: &'a Device,
+    pub pixels: &'a DecodeConfig,
 }
 
 /// One usable image of a dataset.
@@ -49,12 +49,19 @@ impl Graphs<'_> {
     /// Identifies everything that a graph follows from besides the image.
     pub fn settings(&self) -> blake3::Hash {
         let program = env!("CARGO_PKG_VERSION");
-        let settings = serde_json::json!(["graphs", program, self.backbone.extractor.fingerprint(), self.affinity]);
+        let settings = serde_json::json!([
+            "graphs",
+            program,
+            self.backbone.extractor.fingerprint(),
+            self.affinity,
+            self.pixels.fingerprint()
+        ]);
         blake3::hash(settings.to_string().as_bytes())
     }
 
-    fn of(&self, image: &RgbImage) -> Graph {
-        Graph::build(&self.backbone.extractor.extract(image), self.affinity, self.device)
+    fn of(&self, picture: &Picture) -> Graph {
+        let nodes = self.backbone.extractor.extract_within(picture, picture.outside.as_ref());
+        Graph::build(&nodes, self.affinity, self.device)
     }
 }
 
@@ -64,8 +71,8 @@ impl OfImage for Graphs<'_> {
         cache.contains(content).then(Vec::new)
     }
 
-    fn compute(&self, image: &RgbImage) -> Vec<u8> {
-        self.of(image).to_bytes()
+    fn compute(&self, picture: &Picture) -> Vec<u8> {
+        self.of(picture).to_bytes()
     }
 
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
@@ -161,7 +168,7 @@ mod tests {
             let affinity = settings.clone().resolve(Purpose::Train, true, None).unwrap().affinity();
             let graphs = |engine: Engine| {
                 let (backbone, device) = (test_pictures::backbone(&settings, engine), tensor::cpu());
-                let graphs = Graphs { backbone: &backbone, affinity, device: &device };
+                let graphs = Graphs { backbone: &backbone, affinity, device: &device, pixels: &settings.pixels };
                 let store = tempfile::tempdir().unwrap();
                 let cache = Cache::open(store.path(), &graphs.settings(), &CacheConfig::default()).unwrap();
                 let image_loop = ImageLoop {

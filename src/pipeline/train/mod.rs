@@ -271,7 +271,8 @@ impl<'a> Training<'a> {
     }
 
     fn graphs(&self) -> Graphs<'_> {
-        Graphs { backbone: &self.backbone, affinity: self.resolved.affinity(), device: &self.device }
+        let (affinity, pixels) = (self.resolved.affinity(), &self.resolved.settings().pixels);
+        Graphs { backbone: &self.backbone, affinity, device: &self.device, pixels }
     }
 
     /// Makes sure that every usable image of those at `indices` has its graph in the cache, as far as there is room.
