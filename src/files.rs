@@ -1,4 +1,9 @@
-//! Reading files that strangers made: never more bytes than are expected, and never what is no file.
+//! Files: reading what strangers made, never more bytes than are expected and never what is no file; and writing what is
+//! complete or not there.
+
+mod atomic;
+
+pub use atomic::{TemporaryFile, parent, remove_those_of_the_dead, sync_folder, write_whole};
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -33,6 +38,14 @@ pub fn open_ordinary(path: &Path) -> io::Result<File> {
 /// Whether an error says that there is no file, as there cannot be one whose name is too long.
 pub fn says_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
+}
+
+/// Of what was removed: that it was not there is as good.
+pub fn absent(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if !says_absent(&error) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Reads a whole file of at most `most_bytes`; a larger one is an error of the kind [`io::ErrorKind::FileTooLarge`].

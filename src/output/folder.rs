@@ -9,10 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::OutputError;
-use super::atomic::{TemporaryFile, sync_folder};
 use super::claim::{Claim, check};
 use crate::event::{Event, Observer};
-use crate::files::says_absent;
+use crate::files::{TemporaryFile, says_absent, sync_folder};
 use crate::manifest::{self, Made, Manifest};
 
 const LOCK: &str = "lock";

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Claim, FileState, OutputError, OutputFolder};
 use crate::error::ErrorKind;
-use crate::files::says_absent;
+use crate::files::{absent, says_absent};
 use crate::manifest;
 
 /// How images come into the folders of their clusters.
@@ -191,10 +191,7 @@ fn read_list(out: &Path) -> io::Result<HashMap<OsString, Placed>> {
 
 /// Removes a folder with all its content, if it is there; links in it are removed and not followed.
 fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    absent(fs::remove_dir_all(folder))
 }
 
 #[cfg(unix)]

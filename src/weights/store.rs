@@ -1,7 +1,7 @@
 //! Published weights on this machine: where they lie, and what was recorded of them when they were first used.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -153,14 +153,14 @@ pub(super) fn write_record(published: &Published, record: &Record) -> io::Result
 /// Records which published weights were installed for all runs, or that it is not known.
 pub fn record_installed(published: Option<&Published>, path: &Path) -> io::Result<()> {
     let at = installed_record_path().ok_or(io::ErrorKind::NotFound)?;
-    let Some(published) = published else { return absent(fs::remove_file(at)) };
+    let Some(published) = published else { return files::absent(fs::remove_file(at)) };
     let Hashes { size, sha256, blake3 } = Hashes::of(path)?;
     write_record_at(&at, &Record { name: published.name.clone(), size, sha256, blake3, fetched: false })
 }
 
 /// Forgets what was recorded of published weights.
 pub fn forget(published: &Published) -> io::Result<()> {
-    absent(record_path(published).map_or(Ok(()), fs::remove_file))
+    files::absent(record_path(published).map_or(Ok(()), fs::remove_file))
 }
 
 /// Removes published weights, of the shared cache from all commits that have them there, with what nothing else there needs.
@@ -187,14 +187,6 @@ pub fn remove(published: &Published, found: &Stored) -> io::Result<Vec<PathBuf>>
     Ok(gone)
 }
 
-/// That it was not there is as good.
-pub(super) fn absent(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 fn record_path(published: &Published) -> Option<PathBuf> {
     Some(own_folder()?.join(format!("{}.json", published.name)))
 }
@@ -208,33 +200,6 @@ fn read_record(path: &Path) -> Option<Record> {
 }
 
 fn write_record_at(path: &Path, record: &Record) -> io::Result<()> {
-    write_whole(path, &serde_json::to_vec(record)?)
-}
-
-/// Writes a small file that is either complete or not there.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    fs::create_dir_all(folder)?;
-    let mut file = temporary_file(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
-}
-
-/// Makes a renaming in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
-/// Temporary files are private by default; what is kept has the permissions of the user's other files.
-fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".deepcut-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    let record = serde_json::to_vec(record)?;
+    files::write_whole(path, |writer| writer.write_all(&record))
 }

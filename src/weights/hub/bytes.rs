@@ -5,11 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Instant;
 
 use super::super::registry::Source;
-use super::super::store;
 use super::client::{self, Answer, Ask};
 use super::error::Fault;
 use super::transfer::{Fetch, Wanted, with_end};
 use crate::event::{Event, Phase};
+use crate::files;
 
 /// Fewer bytes per second, over the time of patience, are as good as none.
 const LEAST_RATE: u64 = 1024;
@@ -49,8 +49,8 @@ impl Fetch<'_> {
             // Weak tags do not stand for the same bytes.
             let tag = answer.header("etag").filter(|tag| !tag.starts_with("W/"));
             let kept = match tag {
-                Some(tag) => store::write_whole(&tag_path, tag.as_bytes()),
-                None => store::absent(fs::remove_file(&tag_path)),
+                Some(tag) => files::write_whole(&tag_path, |writer| writer.write_all(tag.as_bytes())),
+                None => files::absent(fs::remove_file(&tag_path)),
             };
             kept.map_err(unwritable)?;
         }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::installed::{path_variable, variable};
+use crate::files;
 
 /// The cache's folder.
 pub struct HubCache {
@@ -121,7 +122,8 @@ impl RepositoryCache {
         link_or_copy(Path::new(&format!("{up}blobs/{tag}")), &self.blob(tag), &pending)?;
         fs::rename(&pending, &path)?;
         if revision != commit {
-            super::super::store::write_whole(&self.folder.join("refs").join(revision), commit.as_bytes())?;
+            let reference = self.folder.join("refs").join(revision);
+            files::write_whole(&reference, |writer| writer.write_all(commit.as_bytes()))?;
         }
         Ok(path)
     }

@@ -14,6 +14,7 @@ use super::client::{Ask, Client};
 use super::error::{Basis, Fault};
 use super::{Pulled, address, already_here};
 use crate::event::{Event, Observer};
+use crate::files;
 
 /// How long a server may say nothing, unless `DEEPCUT_HUB_PATIENCE` says so (in seconds).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -257,7 +258,7 @@ fn create_parent(path: &Path) -> Result<(), Fault> {
 fn rename(incomplete: &Path, path: &Path) -> Result<(), Fault> {
     let unwritable = |source| Fault::File { path: path.to_path_buf(), source };
     fs::rename(incomplete, path).map_err(unwritable)?;
-    path.parent().map_or(Ok(()), store::sync_folder).map_err(unwritable)
+    path.parent().map_or(Ok(()), files::sync_folder).map_err(unwritable)
 }
 
 #[cfg(test)]
