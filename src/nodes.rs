@@ -114,27 +114,17 @@ impl Layout {
     /// # Shapes
     /// → area `[nodes]`, border `[nodes]`
     pub fn coverage(&self) -> (Vec<f32>, Vec<f32>) {
-        let mut area = vec![0.0; self.nodes()];
-        let mut border = vec![0.0; self.nodes()];
-        let positions = self.positions();
-        let (width, height) = (positions.width, positions.height);
-        for y in 0..height {
-            for x in 0..width {
-                let Some(node) = positions.at(x, y) else { continue };
-                area[node] += 1.0;
-                let at_edge = x == 0 || y == 0 || x + 1 == width || y + 1 == height;
-                let is_outside = |x: usize, y: usize| positions.at(x, y).is_none();
-                if at_edge
-                    || is_outside(x - 1, y)
-                    || is_outside(x + 1, y)
-                    || is_outside(x, y - 1)
-                    || is_outside(x, y + 1)
-                {
-                    border[node] += 1.0;
-                }
+        let count = self.nodes();
+        match self {
+            Layout::Grid { rows, columns } => covered(count, *columns, *rows, |x, y| Some(y * columns + x)),
+            Layout::Superpixels { labels, .. } => {
+                covered(count, labels.width, labels.height, |x, y| Some(labels.at(x, y) as usize))
+            }
+            Layout::Part { .. } => {
+                let positions = self.positions();
+                covered(count, positions.width, positions.height, |x, y| positions.at(x, y))
             }
         }
-        (area, border)
     }
 
     /// Gives every position of the layout's raster the value of its node, and `outside` where the image has no data.
@@ -225,6 +215,35 @@ impl Layout {
         }
         shares
     }
+}
+
+/// Area and border of `count` nodes on a raster of `width` × `height`.
+fn covered(
+    count: usize,
+    width: usize,
+    height: usize,
+    node_at: impl Fn(usize, usize) -> Option<usize>,
+) -> (Vec<f32>, Vec<f32>) {
+    let (mut area, mut border) = (vec![0.0; count], vec![0.0; count]);
+    for y in 0..height {
+        for x in 0..width {
+            let Some(node) = node_at(x, y) else { continue };
+            area[node] += 1.0;
+            let is_outside = |x: usize, y: usize| node_at(x, y).is_none();
+            if x == 0
+                || y == 0
+                || x + 1 == width
+                || y + 1 == height
+                || is_outside(x - 1, y)
+                || is_outside(x + 1, y)
+                || is_outside(x, y - 1)
+                || is_outside(x, y + 1)
+            {
+                border[node] += 1.0;
+            }
+        }
+    }
+    (area, border)
 }
 
 #[cfg(test)]
