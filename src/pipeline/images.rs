@@ -33,6 +33,8 @@ pub(super) struct Computed<I> {
     pub item: I,
     pub content: blake3::Hash,
     pub bytes: Vec<u8>,
+    /// What is to be said of how the image was read.
+    remark: Option<String>,
 }
 
 /// What was to be said of how images were read: the first are told one by one, the rest counted.
@@ -148,10 +150,10 @@ impl ImageLoop<'_> {
         let (mut outcome, mut done, mut remarks) = (Outcome::default(), 0, Remarks::new(observer));
         parallel_map(items.enumerate(), self.workers + waiting, process, |processed: Result<_, PipelineError>| {
             match processed? {
-                Ok((computed, remark, stored)) => {
+                Ok((computed, stored)) => {
                     outcome.not_stored += u64::from(!stored);
                     if let Some(path) = computed.item.path() {
-                        remarks.add(path, remark.as_deref());
+                        remarks.add(path, computed.remark.as_deref());
                     }
                     consume(computed)?;
                 }
@@ -169,8 +171,7 @@ impl ImageLoop<'_> {
         Ok(outcome)
     }
 
-    /// What is computed of an item, what is to be said of how it was read, and whether the cache has it now; or why the
-    /// item is left out.
+    /// What is computed of an item, and whether the cache has it now; or why the item is left out.
     fn process_one<I: ImageItem>(
         &self,
         item: I,
@@ -178,7 +179,7 @@ impl ImageLoop<'_> {
         kind: &dyn OfImage,
         compute: &Compute,
         semaphore: &Semaphore,
-    ) -> Result<Result<(Computed<I>, Option<String>, bool), SkippedFile>, PipelineError> {
+    ) -> Result<Result<(Computed<I>, bool), SkippedFile>, PipelineError> {
         let skip = |item: &I, reason: String| {
             let path = item.path().map_or_else(|| PathBuf::from(number.to_string()), PathBuf::from);
             Ok(Err(SkippedFile { path, reason }))
@@ -189,7 +190,7 @@ impl ImageLoop<'_> {
         };
         let hash = content.hash;
         if let Some(bytes) = self.cache.and_then(|cache| kind.known(cache, &hash)) {
-            return Ok(Ok((Computed { item, content: hash, bytes }, None, true)));
+            return Ok(Ok((Computed { item, content: hash, bytes, remark: None }, true)));
         }
         let permit = semaphore.acquire();
         let picture = match content.decode(self.limits) {
@@ -200,6 +201,6 @@ impl ImageLoop<'_> {
         let bytes = compute(picture, permit)?;
         let store = |cache: &Cache| cache.put(&hash, &bytes).map_err(PipelineError::Cache);
         let stored = self.cache.map_or(Ok(true), store)?;
-        Ok(Ok((Computed { item, content: hash, bytes }, remark, stored)))
+        Ok(Ok((Computed { item, content: hash, bytes, remark }, stored)))
     }
 }

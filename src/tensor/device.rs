@@ -1,6 +1,6 @@
 //! Which device a run uses.
 
-use super::{Device, cpu};
+use super::{Device, cpu, is_cpu};
 
 /// Why the wanted device cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,15 @@ fn cuda() -> Result<Device, String> {
     cuda::probe().map_err(|reason| format!("CUDA cannot be used: {reason}; use `device` cpu"))?;
     cuda::keep_kernels();
     Ok(Device::Cuda(Default::default()))
+}
+
+/// The device's name for the user, with what its first run has to be waited for.
+pub fn name(device: &Device) -> &'static str {
+    #[cfg(feature = "cuda")]
+    if matches!(device, Device::Cuda(_)) && !cuda::has_kernels() {
+        return "cuda (the first run compiles its kernels and finds the fastest, which takes minutes)";
+    }
+    if is_cpu(device) { "cpu" } else { "cuda" }
 }
 
 /// Bytes of the device's memory that a run may fill with what it computes: half of what is free, for allocators round up
@@ -103,6 +112,12 @@ mod cuda {
         let elsewhere = || std::env::temp_dir().join("deepcut-kernels").join(gpu);
         config.autotune.cache = CacheConfig::File(folder.unwrap_or_else(elsewhere));
         *stored = Some(Arc::new(config));
+    }
+
+    /// Whether an earlier run has kept any.
+    pub(super) fn has_kernels() -> bool {
+        let of_gpu = || Some(kernel_folder()?.join(gpu_name()?));
+        of_gpu().and_then(|folder| std::fs::read_dir(folder).ok()).is_some_and(|mut entries| entries.next().is_some())
     }
 
     fn is_writable(folder: &Path) -> bool {

@@ -8,7 +8,7 @@ mod device;
 
 use burn::tensor::{DType, TensorData};
 
-pub use device::{DeviceChoice, DeviceError, usable_bytes};
+pub use device::{DeviceChoice, DeviceError, name, usable_bytes};
 
 /// The backend behind every tensor: chosen at run time by the device.
 pub type Backend = burn::Dispatch;
@@ -33,11 +33,6 @@ pub fn autodiff(device: &Device) -> Device {
 pub fn is_cpu(device: &Device) -> bool {
     // Burn's comparison looks through the recording.
     *device == cpu()
-}
-
-/// The device's name for the user.
-pub fn name(device: &Device) -> &'static str {
-    if is_cpu(device) { "cpu" } else { "cuda" }
 }
 
 /// Whether tensors of this device can be in bfloat16.

@@ -101,7 +101,7 @@ impl Source {
         // As `train` would see them.
         let resolved = settings.clone().resolve(Purpose::Train, has_weights, machine.precision)?;
         let backbone = open_backbone(&resolved, weights.as_deref(), None, &device)?;
-        Ok(Source::Settings { backbone, device, limits: settings.pixels.clone() })
+        Ok(Source::Settings { backbone, device, limits: settings.pixels })
     }
 
     fn parts(&self) -> (&Backbone, &Device, &DecodeConfig) {
