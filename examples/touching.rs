@@ -113,7 +113,7 @@ fn scenes(folder: &Path) -> Result<Vec<Scene>, Box<dyn Error>> {
             is_crowd: found.is_crowd,
         };
         let truth = annotated.content.draw()?.into_iter().map(instance).collect();
-        scenes.push(Scene { image: ImageContent::read(&path, &limits)?.decode(&limits)?.into_value(), truth });
+        scenes.push(Scene { image: ImageContent::read(&path, &limits)?.decode(&limits)?.into_value().image, truth });
     }
     Ok(scenes)
 }
