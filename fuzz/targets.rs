@@ -10,7 +10,7 @@ use std::path::Path;
 use deepcut::dataset::truth::{coco, voc};
 use deepcut::features::read_vectors;
 use deepcut::model::checkpoint::{Checkpoint, Stage};
-use deepcut::pixels::{DecodeConfig, decode, decode_label_map};
+use deepcut::pixels::{DecodeConfig, decode, decode_label_map, stored_samples};
 use deepcut::raster::RunLengthMask;
 use deepcut::tensor;
 use deepcut::weights::StateDict;
@@ -87,8 +87,8 @@ pub fn runs(bytes: &[u8]) {
 
 /// A picture of a collection, and the same bytes as a label map.
 pub fn picture(bytes: &[u8]) {
-    let limits = DecodeConfig { max_megapixels: 1, max_mebibytes: 16 };
-    let _ = black_box((decode(bytes, &limits), decode_label_map(bytes)));
+    let limits = DecodeConfig { max_megapixels: 1, max_mebibytes: 16, ..DecodeConfig::default() };
+    let _ = black_box((decode(bytes, &limits), stored_samples(bytes, &limits), decode_label_map(bytes)));
 }
 
 /// Calls `read` with a file of these bytes, and its folder.

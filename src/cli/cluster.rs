@@ -8,6 +8,7 @@ use deepcut::config;
 use deepcut::features::BackboneChoice;
 use deepcut::pipeline::{self, ClusterRequest, ClusterSummary, LayOut, PipelineError};
 
+use super::pixels::PixelArguments;
 use super::settings::{ResizeOverrides, name, resize_overrides};
 use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
@@ -27,10 +28,10 @@ pub struct ClusterArguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Put images into the clusters of this file instead of finding new ones
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bands", "range", "nodata"])]
     ckpt: Option<PathBuf>,
     /// Vectors from elsewhere, a .npy or .safetensors matrix with one row per image in the order of their paths
-    #[arg(long, value_name = "FILE", conflicts_with = "weights")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "bands", "range", "nodata"])]
     features: Option<PathBuf>,
     /// A configuration file (TOML); flags win over it
     #[arg(long, value_name = "FILE", conflicts_with = "ckpt")]
@@ -48,6 +49,8 @@ pub struct ClusterArguments {
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_overrides, conflicts_with_all = ["ckpt", "features"])]
     resize: Option<ResizeOverrides>,
+    #[command(flatten)]
+    pixels: PixelArguments,
     /// What groups images [default: correlation]
     #[arg(long, value_enum, conflicts_with = "ckpt")]
     method: Option<MethodArgument>,
@@ -119,7 +122,7 @@ impl ClusterArguments {
             setting("data.max_bad", self.max_bad.map(|share| format!("{share:?}"))),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let flags = flags.into_iter().flatten().chain(resize);
+        let flags = flags.into_iter().flatten().chain(resize).chain(self.pixels.overrides());
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
         let known = |settings: &config::Settings| match (&self.ckpt, &self.features) {
             (None, None) => pipeline::known_settings(settings, self.weights.as_deref()),

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use deepcut::config;
 use deepcut::pipeline::{self, CompareRequest, CompareSummary, Division, PipelineError};
 
+use super::pixels::{AlphaArgument, PixelArguments};
 use super::settings::{ResizeOverrides, resize_overrides};
 use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 
@@ -50,6 +51,10 @@ pub struct CompareArguments {
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_overrides)]
     resize: Option<ResizeOverrides>,
+    #[command(flatten)]
+    pixels: PixelArguments,
+    #[command(flatten)]
+    alpha: AlphaArgument,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -87,7 +92,8 @@ impl CompareArguments {
     fn resolve(&self, weights: Option<&Path>) -> Result<config::Settings, PipelineError> {
         let seed = self.seed.map(|seed| format!("segment.seed={seed}"));
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let overrides: Vec<String> = self.overrides.iter().cloned().chain(seed).chain(resize).collect();
+        let pixels = self.pixels.overrides().chain(self.alpha.overrides());
+        let overrides: Vec<String> = self.overrides.iter().cloned().chain(seed).chain(resize).chain(pixels).collect();
         let known = |settings: &config::Settings| match weights {
             Some(_) => pipeline::known_settings(settings, weights),
             None => Vec::new(),

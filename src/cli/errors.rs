@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 15] = [
+const FLAGS: [(&str, &str); 19] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -22,6 +22,10 @@ const FLAGS: [(&str, &str); 15] = [
     ("`threads`", "--threads"),
     ("give it as `weights`", "give it with --weights FILE"),
     ("`data.max_bad`", "--max-bad"),
+    ("`pixels.bands`", "--bands"),
+    ("`pixels.range`", "--range"),
+    ("`pixels.nodata` = \"none\"", "--nodata none"),
+    ("`pixels.nodata`", "--nodata"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.

@@ -8,6 +8,7 @@ use deepcut::config;
 use deepcut::features::BackboneChoice;
 use deepcut::pipeline::{self, Described, FeaturesRequest, FeaturesSummary, NumberType, PipelineError};
 
+use super::pixels::{AlphaArgument, PixelArguments};
 use super::settings::{ResizeOverrides, resize_overrides};
 use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
@@ -33,7 +34,7 @@ pub struct FeaturesArguments {
     #[arg(long, value_enum, default_value_t = NumberArgument::F32)]
     dtype: NumberArgument,
     /// The features that this trained network sees
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "overrides", "backbone", "resize"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "overrides", "backbone", "resize", "bands", "range", "alpha", "nodata"])]
     ckpt: Option<PathBuf>,
     /// A configuration file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]
@@ -51,6 +52,10 @@ pub struct FeaturesArguments {
     /// How a transformer's input is resized: square:280, short:224 or keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_overrides)]
     resize: Option<ResizeOverrides>,
+    #[command(flatten)]
+    pixels: PixelArguments,
+    #[command(flatten)]
+    alpha: AlphaArgument,
     /// From 0 to 1: the share of bad images with which a run still ends well; with more it ends with code 4 [default: 0.5]
     #[arg(long, value_name = "SHARE")]
     max_bad: Option<f64>,
@@ -85,7 +90,8 @@ impl FeaturesArguments {
             self.max_bad.map(|share| format!("data.max_bad={share:?}")),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let flags = flags.into_iter().flatten().chain(resize);
+        let pixels = self.pixels.overrides().chain(self.alpha.overrides());
+        let flags = flags.into_iter().flatten().chain(resize).chain(pixels);
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
         let known = |settings: &config::Settings| pipeline::known_settings(settings, self.weights.as_deref());
         config::resolve_over(known, self.config.as_deref(), &overrides).map_err(PipelineError::from)

@@ -11,6 +11,7 @@ mod features;
 mod infer;
 mod inspect;
 mod interrupt;
+mod pixels;
 mod predict;
 mod report;
 mod segment;

@@ -8,6 +8,8 @@ use deepcut::config::{self, Settings};
 use deepcut::features::BackboneChoice;
 use deepcut::pipeline::{self, PipelineError};
 
+use super::pixels::{AlphaArgument, PixelArguments};
+
 #[derive(Debug, Args)]
 pub struct SettingsArguments {
     /// A configuration file (TOML); flags win over it
@@ -41,6 +43,10 @@ pub struct SettingsArguments {
     /// keep [default: square:280]
     #[arg(long, value_name = "HOW", value_parser = resize_overrides)]
     resize: Option<ResizeOverrides>,
+    #[command(flatten)]
+    pixels: PixelArguments,
+    #[command(flatten)]
+    alpha: AlphaArgument,
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -58,7 +64,8 @@ impl SettingsArguments {
             self.seed.map(|seed| format!("{room}.seed={seed}")),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let flags = flags.into_iter().flatten().chain(resize).chain(further);
+        let pixels = self.pixels.overrides().chain(self.alpha.overrides());
+        let flags = flags.into_iter().flatten().chain(resize).chain(pixels).chain(further);
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
         let known = |settings: &Settings| pipeline::known_settings(settings, self.weights.as_deref());
         config::resolve_over(known, self.config.as_deref(), &overrides).map_err(PipelineError::from)

@@ -43,6 +43,8 @@ pub enum ConfigKind {
     Boolean,
     Integer,
     Number,
+    /// Of the forms that its meaning names.
+    Text,
     /// One of the listed values.
     Choice,
     /// Several values of one kind: so many, or any number.
@@ -74,6 +76,7 @@ impl fmt::Display for ConfigKind {
             ConfigKind::Boolean => formatter.write_str("boolean"),
             ConfigKind::Integer => formatter.write_str("integer"),
             ConfigKind::Number => formatter.write_str("number"),
+            ConfigKind::Text => formatter.write_str("text"),
             ConfigKind::Choice => formatter.write_str("choice"),
             ConfigKind::List(of, Some(length)) => write!(formatter, "list of {length} {of}s"),
             ConfigKind::List(of, None) => write!(formatter, "list of {of}s"),
@@ -162,6 +165,8 @@ fn kind(schema: &Value) -> ConfigKind {
         ConfigKind::Boolean
     } else if is("integer") {
         ConfigKind::Integer
+    } else if is("string") {
+        ConfigKind::Text
     } else {
         ConfigKind::Number
     }
@@ -300,6 +305,8 @@ mod tests {
             ("model.hidden", "list of 2 integers", "[64,32]"),
             ("vit.layers", "list of integers", "not chosen"),
             ("vit.mean", "list of 3 numbers", "[0.485,0.456,0.406]"),
+            ("pixels.bands", "list of integers", "not chosen"),
+            ("pixels.range", "text", "auto"),
         ] {
             let key = keys.iter().find(|key| key.key == name).unwrap();
             assert_eq!((key.kind.to_string().as_str(), key.default_text().as_str()), (kind, default), "{name}");

@@ -19,7 +19,7 @@ pub use crate::graph::GraphConfig;
 pub use crate::model::ModelConfig;
 pub use crate::objective::{ObjectiveConfig, ObjectiveKind};
 pub use crate::output::{CacheConfig, OutputConfig};
-pub use crate::pixels::DecodeConfig;
+pub use crate::pixels::{AlphaUse, Bands, DecodeConfig, NoData, ValueRange};
 pub use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
 pub use crate::segment::{PartsConfig, PerImageConfig};
 pub use crate::train::TrainConfig;

@@ -28,7 +28,7 @@ use own_results::{OwnResults, PassedOver};
 use places::Places;
 
 /// The extensions of image files, in lower case; a file's own may be in any case.
-pub const IMAGE_EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
+pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
 
 /// One image of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -177,13 +177,13 @@ fn is_whole_png(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether the bytes are a JPEG that can be decoded, or one that only is too much for this program.
+/// Whether the bytes are a JPEG that can be decoded with nothing to remark, or one that only is too much for this program.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let decoded = pixels::decode(bytes, &DecodeConfig::default());
-    !matches!(
-        decoded,
-        Err(DecodeError::Truncated | DecodeError::Broken { .. } | DecodeError::Empty | DecodeError::UnknownFormat)
-    )
+    use DecodeError::{Broken, Empty, OtherKind, Truncated, UnknownFormat};
+    match pixels::decode(bytes, &DecodeConfig::default()) {
+        Ok(picture) => picture.remarks.is_empty(),
+        Err(error) => !matches!(error, Truncated | Broken { .. } | Empty | UnknownFormat | OtherKind { .. }),
+    }
 }
 
 /// After the marker that starts a JPEG, and after the header of its most common wrapping (JFIF), which has to come first.

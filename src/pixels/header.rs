@@ -2,19 +2,18 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use image::ImageFormat;
+use super::decode::error::DecodeError;
+use super::recognise::{Format, HEAD_BYTES, Recognised, recognise};
+use super::settings::DecodeConfig;
+use super::tiff;
 
-use super::decode::{DecodeConfig, DecodeError};
-
-/// Enough for the size in all formats but JPEG.
-const HEAD_BYTES: u64 = 32;
 /// JPEG files have a few segments before the frame's, which are passed over.
 const MOST_SEGMENTS: usize = 4096;
 
 /// What a picture declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Declared {
-    pub format: ImageFormat,
+    pub format: Format,
     /// None where the first bytes do not tell it; decoding will.
     pub size: Option<DeclaredSize>,
 }
@@ -49,27 +48,47 @@ impl DeclaredSize {
     }
 }
 
-/// Reads the header of a picture, a few dozen bytes; of a JPEG the markers up to its frame's.
+/// Reads the header of a picture, a few hundred bytes; of a JPEG the markers up to its frame's, of a TIFF its first directory.
 ///
 /// The error inside is that of bytes which are no picture.
 pub(super) fn declared(file: &mut (impl Read + Seek)) -> io::Result<Result<Declared, DecodeError>> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(0))?;
-    file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     if head.is_empty() {
         return Ok(Err(DecodeError::Empty));
     }
-    let Ok(format) = image::guess_format(&head) else { return Ok(Err(DecodeError::UnknownFormat)) };
+    let format = match recognise(&head) {
+        Some(Recognised::Read(format)) => format,
+        Some(Recognised::OtherPicture(kind) | Recognised::NoPicture(kind)) => {
+            return Ok(Err(DecodeError::OtherKind { kind }));
+        }
+        None => return Ok(Err(DecodeError::UnknownFormat)),
+    };
     let size = match format {
-        ImageFormat::Jpeg => jpeg(file)?,
-        ImageFormat::Png => png(&head),
-        ImageFormat::WebP => webp(&head),
-        ImageFormat::Bmp => bmp(&head),
-        // The canvas in four channels, the first frame by itself, and the result.
-        ImageFormat::Gif => two(&head, 6, u16::from_le_bytes).map(|size| of_size(size.map(u32::from), 4 + 4 + 3)),
-        _ => return Ok(Err(DecodeError::UnknownFormat)),
+        Format::Jpeg => jpeg(file)?,
+        Format::Png => png(&head),
+        Format::WebP => webp(&head),
+        Format::Bmp => bmp(&head),
+        // The canvas in four channels, the first frame by itself, the result, opacity, and where there is no data.
+        Format::Gif => two(&head, 6, u16::from_le_bytes).map(|size| of_size(size.map(u32::from), 4 + 4 + 3 + 2)),
+        Format::Tiff => match tiff::directory::first(file) {
+            Ok(directory) => match tiff::declared(&directory) {
+                Ok(size) => Some(size),
+                Err(error) => return Ok(Err(error)),
+            },
+            // The directory lies beyond the end, or at a place that no file has.
+            Err(error) if !is_of_the_system(&error) => return Ok(Err(tiff::cut_off(error))),
+            Err(error) => return Err(error),
+        },
     };
     Ok(Ok(Declared { format, size }))
+}
+
+/// Whether a file could not be read, rather than not understood.
+fn is_of_the_system(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    !matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput)
 }
 
 fn of_size([width, height]: [u32; 2], bytes_per_pixel: u64) -> DeclaredSize {
@@ -87,7 +106,8 @@ fn png(head: &[u8]) -> Option<DeclaredSize> {
     let &[depth, colour] = head.get(24..26)? else { return None };
     // Palettes are looked up, and any of them may have a transparent colour.
     let channels = if matches!(colour, 0 | 4) { 2 } else { 4 };
-    Some(of_size(size, channels * if depth == 16 { 2 } else { 1 } + 3))
+    // Samples of 16 bits are put in the machine's order beside; then the result, opacity, and where there is no data.
+    Some(of_size(size, channels * if depth == 16 { 4 } else { 1 } + 3 + 2))
 }
 
 fn bmp(head: &[u8]) -> Option<DeclaredSize> {
@@ -98,7 +118,7 @@ fn bmp(head: &[u8]) -> Option<DeclaredSize> {
         // A negative height means that rows go from the top to the bottom.
         two(head, 18, i32::from_le_bytes)?.map(i32::unsigned_abs)
     };
-    Some(of_size(size, 4 + 3))
+    Some(of_size(size, 4 + 3 + 2))
 }
 
 fn webp(head: &[u8]) -> Option<DeclaredSize> {
@@ -116,7 +136,7 @@ fn webp(head: &[u8]) -> Option<DeclaredSize> {
         _ => return None,
     };
     // Beside what is stored the decoder works on as much.
-    Some(of_size(size, 4 + 4 + 3))
+    Some(of_size(size, 4 + 4 + 3 + 2))
 }
 
 /// The size in a JPEG's frame header.

@@ -3,10 +3,9 @@
 use std::io::Seek;
 use std::path::{Path, PathBuf};
 
-use image::ImageFormat;
-
 use super::decode::decode_announced;
 use super::header;
+use super::recognise::Format;
 use super::{DecodeConfig, Picture};
 use crate::dataset::Record;
 use crate::files;
@@ -66,7 +65,7 @@ impl ImageContent {
         let decoding = declared.size.map_or(limit, |size| size.bytes()).min(limit);
         let working = declared.size.map_or(0, |size| size.pixels().saturating_mul(WORKING_BYTES_PER_PIXEL));
         // The decoder of JPEG copies the file.
-        let copies = if declared.format == ImageFormat::Jpeg { 2 } else { 1 };
+        let copies = if declared.format == Format::Jpeg { 2 } else { 1 };
         let needed = length.saturating_mul(copies).saturating_add(decoding);
         let mut reservation = MemoryBudget::of_process().acquire(needed, working).map_err(|error| error.to_string())?;
         file.rewind().map_err(unreadable)?;

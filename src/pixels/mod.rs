@@ -1,18 +1,27 @@
 //! From the bytes of a picture to pixels: decode under limits, orient, resize, normalise, convert to L\*a\*b\*.
 
 mod decode;
+mod gif;
 mod header;
 mod item;
 mod jpeg;
 mod lab;
 mod label_map;
 mod orientation;
+mod page;
 mod picture;
+mod png;
+mod recognise;
 mod resize;
+mod settings;
+mod tiff;
 
-pub use decode::{DecodeConfig, DecodeError, decode};
+pub use decode::error::DecodeError;
+pub use decode::{StoredSamples, decode, stored_samples};
 pub use item::{ImageContent, ImageItem};
 pub use lab::lab_from_rgb;
 pub use label_map::{LabelMapError, decode_label_map};
 pub use picture::Picture;
+pub use recognise::is_picture;
 pub use resize::{normalise, resize_lanczos};
+pub use settings::{AlphaUse, Bands, DecodeConfig, NoData, ValueRange};

@@ -2,13 +2,13 @@
 
 use image::metadata::Orientation;
 
-use crate::raster::{Raster, RgbImage};
+use crate::raster::Raster;
 
 /// Applies an EXIF orientation, so that the first row is the visual top and the first column the visual left.
 ///
 /// # Shapes
 /// `[height, width]` → the same, or `[width, height]` for the four orientations by a quarter turn.
-pub(super) fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
+pub(super) fn upright<T: Copy>(image: Raster<T>, orientation: Orientation) -> Raster<T> {
     let (width, height) = (image.width, image.height);
     match orientation {
         Orientation::NoTransforms => image,
@@ -23,7 +23,12 @@ pub(super) fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
 }
 
 /// A `width` × `height` image whose pixel (x, y) is the pixel of `image` at `source(x, y)`.
-fn gather(image: &RgbImage, width: usize, height: usize, source: impl Fn(usize, usize) -> (usize, usize)) -> RgbImage {
+fn gather<T: Copy>(
+    image: &Raster<T>,
+    width: usize,
+    height: usize,
+    source: impl Fn(usize, usize) -> (usize, usize),
+) -> Raster<T> {
     let mut values = Vec::with_capacity(width * height);
     for y in 0..height {
         values.extend((0..width).map(|x| {

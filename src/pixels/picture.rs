@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use super::DecodeConfig;
 use crate::raster::{Mask, RgbImage};
 
 /// What decoding gives.
@@ -14,17 +13,6 @@ pub struct Picture {
     pub outside: Option<Mask>,
     /// What a reader of the results should know of how the pixels were read: one sentence each.
     pub remarks: Vec<String>,
-}
-
-impl DecodeConfig {
-    /// All that a picture follows from besides its bytes: not how large it may be.
-    pub fn fingerprint(&self) -> serde_json::Value {
-        let mut settings = serde_json::to_value(self).unwrap_or_default();
-        if let Some(settings) = settings.as_object_mut() {
-            settings.retain(|name, _| !name.starts_with("max_"));
-        }
-        settings
-    }
 }
 
 impl From<RgbImage> for Picture {

@@ -97,6 +97,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli/"]),
     ("signal_hook", &["cli/"]),
     ("image", &["pixels/", "output/"]),
+    ("tiff", &["pixels/"]),
+    ("jpeg_decoder", &["pixels/"]),
     ("fast_image_resize", &["pixels/"]),
     (
         "faer",

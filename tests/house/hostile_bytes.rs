@@ -6,6 +6,8 @@ use std::path::Path;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tiff::encoder::colortype::RGB16;
+use tiff::encoder::{Compression, TiffEncoder};
 
 #[path = "../../fuzz/targets.rs"]
 mod targets;
@@ -124,5 +126,9 @@ fn pictures() {
         .map(|name| std::fs::read(demonstration.join(name)).unwrap())
         .to_vec();
     corpus.push(b"GIF89a\x02\x00\x01\x00\x80\x00\x00\xff\x00\x00\x00\xff\x00,\x00\x00\x00\x00\x02\x00\x01\x00\x00\x02\x02D\n\x00;".to_vec());
+    let mut tiff = std::io::Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut tiff).unwrap().with_compression(Compression::Lzw);
+    encoder.write_image::<RGB16>(5, 4, &[700; 60]).unwrap();
+    corpus.push(tiff.into_inner());
     survives(targets::picture, &corpus);
 }

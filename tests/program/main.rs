@@ -16,6 +16,7 @@ mod names;
 mod objects;
 #[cfg(unix)]
 mod ownership;
+mod pixels;
 mod real_data;
 mod signals;
 #[cfg(target_os = "linux")]

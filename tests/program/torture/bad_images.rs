@@ -15,9 +15,10 @@ use super::process::{Ended, run};
 use super::{Outcome, Row, ensure, settle, tries};
 use crate::drive::{path_text, predictions, program};
 
-const FORMATS: [(&str, ImageFormat); 5] = [
+const FORMATS: [(&str, ImageFormat); 6] = [
     ("png", ImageFormat::Png),
     ("jpg", ImageFormat::Jpeg),
+    ("tif", ImageFormat::Tiff),
     ("bmp", ImageFormat::Bmp),
     ("gif", ImageFormat::Gif),
     ("webp", ImageFormat::WebP),
@@ -37,6 +38,12 @@ const DAMAGES: [(&str, bool); 10] = [
     ("hole", false),
 ];
 
+/// Where the number of an entry stands in a little-endian TIFF.
+pub fn tiff_entry(bytes: &[u8], tag: u16) -> usize {
+    let [low, high] = tag.to_le_bytes();
+    bytes.windows(8).rposition(|entry| entry == [low, high, 4, 0, 1, 0, 0, 0]).unwrap() + 8
+}
+
 fn spoil(bytes: &mut Vec<u8>, damage: &str, format: &str, random: &mut ChaCha8Rng) {
     let length = bytes.len();
     match damage {
@@ -54,10 +61,16 @@ fn spoil(bytes: &mut Vec<u8>, damage: &str, format: &str, random: &mut ChaCha8Rn
                 "jpg" => (frame.unwrap() + 5, &[0xff; 4][..]),
                 "bmp" => (18, &[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f][..]),
                 "gif" => (6, &[0xff; 4][..]),
+                // Two entries of a directory: their tag, their kind, and that there is one number.
+                "tif" => (tiff_entry(bytes, 257), &[0xff; 4][..]),
                 // The header of lossless WebP: 14 bits each after the signature.
                 _ => (21, &[0xff; 3][..]),
             };
             bytes[at..at + size.len()].copy_from_slice(size);
+            if format == "tif" {
+                let at = tiff_entry(bytes, 256);
+                bytes[at..at + size.len()].copy_from_slice(size);
+            }
         }
         "truncated" => bytes.truncate(random.random_range(length / 4..length - 1)),
         "flipped" => (0..random.random_range(1..9)).for_each(|_| {

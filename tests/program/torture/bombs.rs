@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use image::ImageFormat;
 
+use super::bad_images::tiff_entry;
 use super::ground::{checkpoint, encoded, fresh, save_picture};
 use super::process::{Ended, run};
 use super::{Outcome, Row, ensure, is_long, settle};
@@ -58,6 +59,16 @@ fn jpeg_bomb() -> Vec<u8> {
     bytes
 }
 
+/// A TIFF whose directory has the largest sides.
+fn tiff_bomb() -> Vec<u8> {
+    let mut bytes = encoded(0, ImageFormat::Tiff);
+    for tag in [256, 257] {
+        let at = tiff_entry(&bytes, tag);
+        bytes[at..at + 4].fill(0xff);
+    }
+    bytes
+}
+
 /// Bombs of a kind, with names that begin with `bomb`.
 fn bombs(folder: &Path, kind: &str) {
     let number = 12;
@@ -77,14 +88,16 @@ fn bombs(folder: &Path, kind: &str) {
             (0..number).for_each(|at| fs::write(folder.join(format!("bomb{at} whole.gif")), gif_bomb(true)).unwrap());
         }
         "JPEGs of 65535 × 65535 pixels" => write("jpg", &jpeg_bomb()),
+        "TIFFs with sides of 32 bits" => write("tif", &tiff_bomb()),
         "PNGs of a few kilobytes that are 14000 × 14000 pixels" => write("png", &png_of(14_000)),
         _ => panic!("there are no bombs {kind}"),
     }
 }
 
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "sparse files that are no images",
     "sparse files with the beginning of an image",
+    "TIFFs with sides of 32 bits",
     "GIFs of 65535 × 65535 pixels",
     "JPEGs of 65535 × 65535 pixels",
     "PNGs of a few kilobytes that are 14000 × 14000 pixels",
@@ -119,7 +132,7 @@ fn bombs_take_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let usual = usual_kib(folder.path());
     let out = folder.path().join("out");
-    let kinds = if is_long() { &KINDS[..] } else { &KINDS[..3] };
+    let kinds = if is_long() { &KINDS[..] } else { &KINDS[..4] };
     settle(kinds.iter().map(|kind| {
         let data = folder.path().join("data");
         fresh(&data);

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 use image::{ImageFormat, Rgb, RgbImage};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use tiff::encoder::colortype::RGB8;
+use tiff::encoder::{Compression, TiffEncoder};
 
 use super::process::{Ended, run};
 use super::{Outcome, ensure};
@@ -44,7 +46,13 @@ pub fn save_picture(path: &Path, number: u32) {
 
 pub fn encoded(number: u32, format: ImageFormat) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture(number).write_to(&mut bytes, format).unwrap();
+    let picture = picture(number);
+    if format == ImageFormat::Tiff {
+        let mut encoder = TiffEncoder::new(&mut bytes).unwrap().with_compression(Compression::Lzw);
+        encoder.write_image::<RGB8>(picture.width(), picture.height(), &picture).unwrap();
+    } else {
+        picture.write_to(&mut bytes, format).unwrap();
+    }
     bytes.into_inner()
 }
 
