@@ -22,7 +22,7 @@ fn grey(x: u32, y: u32) -> u8 {
 
 /// The mask of a picture that is segmented by itself.
 fn mask(folder: &Path, name: &str, further: &[&str]) -> Vec<u8> {
-    let (data, out) = (folder.join(name), folder.join(format!("{name}{}", further.concat())));
+    let (data, out) = (folder.join(name), folder.join(format!("out {name} {}", further.concat())));
     let arguments = ["segment", "--data", path_text(&data), "--out", path_text(&out), "--method", "spectral"];
     let output = program(&[&arguments[..], &["--backbone", "superpixel"], further].concat()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));

@@ -6,7 +6,7 @@ pub(super) mod directory;
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
+use tiff::decoder::{BufferLayoutPreference, ChunkType, Decoder, DecodingResult, Limits};
 use tiff::tags::{SampleFormat, Tag};
 use tiff::{TiffError, TiffFormatError};
 
@@ -65,15 +65,20 @@ pub(super) fn declared(directory: &Directory) -> Result<DeclaredSize, DecodeErro
     let jpeg = if number(directory::COMPRESSION, 1) == JPEG { 3 * bands } else { 0 };
     // Colours from a table or of other kinds, the result, opacity, and where there is no data.
     let bytes_per_pixel = stored + converted.max(jpeg) + 3 + 3 + 2;
-    let size = DeclaredSize { width, height, bytes_per_pixel };
-    if chunks(directory, &size).is_none_or(|chunks| chunks > MOST_CHUNKS) {
+    Ok(DeclaredSize { width, height, bytes_per_pixel })
+}
+
+/// Refuses what the decoder would take memory for that the picture's size does not explain.
+fn check_pieces(directory: &Directory, size: &DeclaredSize) -> Result<(), DecodeError> {
+    if chunks(directory, size).is_none_or(|chunks| chunks > MOST_CHUNKS) {
         return Err(broken("it is divided into too many strips or tiles"));
     }
-    let tile = number(directory::TILE_WIDTH, 0).saturating_mul(number(directory::TILE_LENGTH, 0));
+    let side = |tag| directory.number(tag).unwrap_or(0);
+    let tile = side(directory::TILE_WIDTH).saturating_mul(side(directory::TILE_LENGTH));
     if tile > size.pixels().max(LARGE_TILE_PX) {
         return Err(broken("its tiles are larger than the picture"));
     }
-    Ok(size)
+    Ok(())
 }
 
 /// Number of strips or tiles.
@@ -109,6 +114,7 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
     let mut file = Cursor::new(bytes);
     let directory = directory::first(&mut file).map_err(cut_off)?;
     let size = declared(&directory)?;
+    check_pieces(&directory, &size)?;
     let pages = directory::count_pages(&mut file, &directory);
     let photometric = directory.number(directory::PHOTOMETRIC).unwrap_or(u64::MAX);
     if photometric > YCBCR {
@@ -126,7 +132,7 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
     limits.intermediate_buffer_size = usize_most;
     limits.ifd_value_size = Limits::default().ifd_value_size;
     let as_brightness = AsBrightness::new(bytes, &directory);
-    let mut decoder = Decoder::new(as_brightness).map_err(failed)?.with_limits(limits);
+    let mut decoder = Decoder::new(as_brightness).map_err(failed)?.with_limits(limits.clone());
     if decoder.dimensions().map_err(failed)? != (size.width, size.height) {
         return Err(broken("its directory says two sizes"));
     }
@@ -137,15 +143,21 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
     if is_jpeg {
         check_jpegs(bytes, &mut decoder, directory.number(directory::PLANAR) == Some(2))?;
     }
+    let bits = directory.number(directory::BITS_PER_SAMPLE).unwrap_or(1) as u32;
+    let bands = directory.number(directory::SAMPLES_PER_PIXEL).unwrap_or(1) as usize;
     let mut result = DecodingResult::U8(Vec::new());
     let layout = decoder.image_buffer_layout().map_err(failed)?;
     if layout.complete_len > usize_most {
         return Err(DecodeError::MoreThanDeclared);
     }
-    decoder.read_image_to_buffer(&mut result).map_err(failed)?;
+    if decoder.get_chunk_type() == ChunkType::Tile {
+        result.resize_to(&layout, &limits).map_err(failed)?;
+        let samples = if layout.planes > 1 { 1 } else { bands };
+        read_tiles(&mut decoder, &layout, samples * bits as usize, result.as_buffer(0).as_bytes_mut())?;
+    } else {
+        decoder.read_image_to_buffer(&mut result).map_err(failed)?;
+    }
 
-    let bits = directory.number(directory::BITS_PER_SAMPLE).unwrap_or(1) as u32;
-    let bands = directory.number(directory::SAMPLES_PER_PIXEL).unwrap_or(1) as usize;
     let planar = layout.planes > 1;
     let (width, height) = (size.width as usize, size.height as usize);
     let row = if planar { width } else { width * bands };
@@ -197,6 +209,38 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
         return Err(DecodeError::Truncated);
     }
     Ok(FirstPage { page, orientation: directory.number(directory::ORIENTATION).map_or(1, |value| value as u8), pages })
+}
+
+/// Reads tile after tile, each at once and whole. The decoder's own way takes the last tiles of all planes but the first for
+/// larger ones than there are, and panics; and its reader of LZW finds no end if it is asked for the last row alone.
+fn read_tiles<R: Read + Seek>(
+    decoder: &mut Decoder<R>,
+    layout: &BufferLayoutPreference,
+    bits_per_pixel: usize,
+    target: &mut [u8],
+) -> Result<(), DecodeError> {
+    let (width, height) = decoder.dimensions().map_err(failed)?;
+    let (tile_width, tile_height) = decoder.chunk_dimensions();
+    let (across, down) = (width.div_ceil(tile_width), height.div_ceil(tile_height));
+    let [row, plane] = [layout.row_stride, layout.plane_stride].map(|stride| stride.map_or(0, usize::from));
+    let row_of_tile = (tile_width as usize * bits_per_pixel).div_ceil(8);
+    let mut tile = DecodingResult::U8(Vec::new());
+    for index in 0..across * down * layout.planes as u32 {
+        decoder.read_chunk_to_buffer(&mut tile, index, row_of_tile).map_err(failed)?;
+        let (of_plane, place) = ((index / (across * down)) as usize, index % (across * down));
+        let first_row = place / across * tile_height;
+        // Where several tiles lie side by side, their rows are whole bytes.
+        let before = (place % across) as usize * row_of_tile;
+        let length = row_of_tile.min(row.saturating_sub(before));
+        let buffer = tile.as_buffer(0);
+        let rows = buffer.as_bytes().chunks_exact(row_of_tile).take((height - first_row) as usize);
+        for (from, y) in rows.zip(first_row as usize..) {
+            let at = of_plane * plane + y * row + before;
+            let to = target.get_mut(at..at + length).ok_or_else(|| broken("its tiles do not fit the picture"))?;
+            to.copy_from_slice(&from[..length]);
+        }
+    }
+    Ok(())
 }
 
 /// Samples of fewer than eight bits, whose rows begin with a byte each.

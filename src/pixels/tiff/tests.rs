@@ -192,6 +192,26 @@ fn every_layout_gives_the_same_picture() {
 const PLAIN_ROWS: [(usize, usize); 2] = [(0, 2), (2, 3)];
 
 #[test]
+fn every_last_row_of_tiles_is_found() {
+    // The streams of an encoder, as strips of its own; there are many ways to end between two bytes.
+    for seed in 0..40u32 {
+        let noise = |index: u32| (index.wrapping_mul(2_654_435_761).wrapping_add(seed * 77_777) >> 20) as u8 & 0x3F;
+        let tile: Vec<u8> = (0..256).map(noise).collect();
+        let mut strip = Vec::new();
+        let mut encoder = TiffEncoder::new(Cursor::new(&mut strip)).unwrap().with_compression(Compression::Lzw);
+        encoder.write_image::<colortype::Gray8>(16, 16, &tile).unwrap();
+        let directory = directory::first(&mut Cursor::new(&strip)).unwrap();
+        let [at, length] = [273, 279].map(|tag| directory.number(tag).unwrap() as usize);
+        let mut entries = entries(11, 16, &[8], BLACK_IS_ZERO);
+        entries.retain(|(tag, ..)| *tag != COMPRESSION);
+        entries.extend([(COMPRESSION, SHORT, vec![5]), (TILE_WIDTH, SHORT, vec![16]), (TILE_LENGTH, SHORT, vec![16])]);
+        let bytes = PLAIN.file(entries, &[strip[at..at + length].to_vec()], 1);
+        let expected: Vec<u8> = tile.chunks(16).flat_map(|row| &row[..11]).copied().collect();
+        assert_eq!(samples(&bytes), Values::U8(expected), "{seed}");
+    }
+}
+
+#[test]
 fn samples_are_shown_as_what_they_stand_for() {
     let shown = |entries: Entries, chunk: &[u8]| {
         decode(&PLAIN.file(entries, &[chunk.to_vec()], 1), &DecodeConfig::default()).unwrap().image.values
@@ -271,23 +291,25 @@ fn jpeg(side: u32) -> Vec<u8> {
     bytes
 }
 
+/// A TIFF of 16×16 pixels whose strip is a JPEG.
+fn jpeg_strip(chunk: Vec<u8>) -> Vec<u8> {
+    let mut entries = entries(16, 16, &[8; 3], YCBCR);
+    entries.retain(|(tag, ..)| *tag != COMPRESSION);
+    entries.push((COMPRESSION, SHORT, vec![JPEG]));
+    PLAIN.file(entries, &[chunk], 1)
+}
+
 #[test]
 fn jpegs_in_strips_are_whole_and_of_their_strips_size() {
-    let file = |chunk: Vec<u8>| {
-        let mut entries = entries(16, 16, &[8; 3], YCBCR);
-        entries.retain(|(tag, ..)| *tag != COMPRESSION);
-        entries.push((COMPRESSION, SHORT, vec![JPEG]));
-        PLAIN.file(entries, &[chunk], 1)
-    };
     let whole = jpeg(16);
-    let picture = decode(&file(whole.clone()), &DecodeConfig::default()).unwrap();
+    let picture = decode(&jpeg_strip(whole.clone()), &DecodeConfig::default()).unwrap();
     let expected = [200u8, 60, 30];
     let near = |pixel: &[u8; 3]| pixel.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 3);
     assert!(picture.image.values.iter().all(near), "{:?}", picture.at(0, 0));
-    let cut = decode(&file(whole[..whole.len() - 20].to_vec()), &DecodeConfig::default());
+    let cut = decode(&jpeg_strip(whole[..whole.len() - 20].to_vec()), &DecodeConfig::default());
     assert!(matches!(cut, Err(DecodeError::Truncated)));
     for side in [8, 64] {
-        assert!(decode(&file(jpeg(side)), &DecodeConfig::default()).is_err(), "{side}");
+        assert!(decode(&jpeg_strip(jpeg(side)), &DecodeConfig::default()).is_err(), "{side}");
     }
 }
 
@@ -306,7 +328,7 @@ fn what_a_directory_promises_takes_no_memory() {
     refused(&[(WIDTH, 9000), (LENGTH, 9000), (BITS_PER_SAMPLE, 32)], "pixels.max_mebibytes");
     refused(&[(SAMPLES_PER_PIXEL, 60000)], "60000 bands");
     refused(&[(WIDTH, 0)], "no pixels");
-    refused(&[(LENGTH, 90_000_000), (WIDTH, 1), (ROWS_PER_STRIP, 1)], "too many strips");
+    refused(&[(LENGTH, 30_000_000), (WIDTH, 1), (ROWS_PER_STRIP, 1)], "too many strips");
     refused(&[(TILE_WIDTH, 1 << 30), (TILE_LENGTH, 16)], "tiles are larger");
     refused(&[(BITS_PER_SAMPLE, 12)], "not supported");
     refused(&[(PHOTOMETRIC, 32803)], "a sensor's own values");
@@ -324,11 +346,22 @@ fn damage_never_panics() {
     let mut encoder = TiffEncoder::new(Cursor::new(&mut lzw)).unwrap().with_compression(Compression::Lzw);
     encoder.write_image::<colortype::Gray16>(8, 8, &[300; 64]).unwrap();
     files.push(lzw);
+    let mut planes = entries(20, 18, &[4; 2], BLACK_IS_ZERO);
+    planes.extend([(PLANAR, SHORT, vec![2]), (TILE_WIDTH, SHORT, vec![16]), (TILE_LENGTH, SHORT, vec![16])]);
+    files.push(PLAIN.file(planes, &vec![vec![0x5A; 128]; 8], 1));
+    files.push(jpeg_strip(jpeg(16)));
     for bytes in files {
         for at in 0..bytes.len() {
-            for damage in [0x01, 0x80, 0xFF] {
+            for damage in
+                [&[0x01][..], &[0x80], &[0xFF], &[0; 4], &[0xFF; 2], &[0xFF; 4], &[0xFF, 0xFF, 0xFF, 0x7F], &[0xFF; 8]]
+            {
                 let mut damaged = bytes.clone();
-                damaged[at] ^= damage;
+                match (damage, damaged.get_mut(at..at + damage.len())) {
+                    (&[bits], _) => damaged[at] ^= bits,
+                    // Numbers as somebody writes them who means ill.
+                    (_, Some(field)) => field.copy_from_slice(damage),
+                    (_, None) => continue,
+                }
                 // Either answer is right: not every damage can be seen.
                 let limits = DecodeConfig { max_megapixels: 1, max_mebibytes: 16, ..DecodeConfig::default() };
                 let _ = decode(&damaged, &limits);
