@@ -113,7 +113,7 @@ fn scenes(folder: &Path) -> Result<Vec<Scene>, Box<dyn Error>> {
             is_crowd: found.is_crowd,
         };
         let truth = annotated.content.draw()?.into_iter().map(instance).collect();
-        scenes.push(Scene { image: ImageContent::read(&path, &limits)?.decode(&limits)?.into_value(), truth });
+        scenes.push(Scene { image: ImageContent::read(&path, &limits)?.decode(&limits)?.into_value().image, truth });
     }
     Ok(scenes)
 }
@@ -129,7 +129,7 @@ fn train(arguments: &Arguments, seed: u64) -> Result<PathBuf, Box<dyn Error>> {
     std::fs::write(&list, images.into_iter().step_by(2).collect::<Vec<_>>().join("\n"))?;
     let settings = config::resolve(Some(&arguments.config), &[format!("train.seed={seed}")])?;
     let request = TrainRequest {
-        data: list,
+        data: list.into(),
         out: Some(arguments.out.join(seed.to_string())),
         weights: Some(arguments.weights.clone()),
         machine: Machine::default(),

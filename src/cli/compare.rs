@@ -7,7 +7,7 @@ use deepcut::config;
 use deepcut::pipeline::{self, CompareRequest, CompareSummary, Division, PipelineError};
 
 use super::settings::{ResizeOverrides, resize_overrides};
-use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
+use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, counted};
 
 /// Hold several backbones against ground truth on the same images
 ///
@@ -16,10 +16,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 /// backbone that cannot be used is said in its row, and in the exit code; the others go on.
 #[derive(Debug, Args)]
 pub struct CompareArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
-    /// that starts so), or one image
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArguments,
     /// The ground truth: a folder of PNG label maps, or a COCO JSON file with masks
     #[arg(long, value_name = "DIR_OR_JSON")]
     truth: PathBuf,
@@ -87,7 +85,8 @@ impl CompareArguments {
     fn resolve(&self, weights: Option<&Path>) -> Result<config::Settings, PipelineError> {
         let seed = self.seed.map(|seed| format!("segment.seed={seed}"));
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let overrides: Vec<String> = self.overrides.iter().cloned().chain(seed).chain(resize).collect();
+        let overrides: Vec<String> =
+            self.overrides.iter().cloned().chain(seed).chain(resize).chain(self.data.overrides()).collect();
         let known = |settings: &config::Settings| match weights {
             Some(_) => pipeline::known_settings(settings, weights),
             None => Vec::new(),
@@ -104,7 +103,7 @@ pub fn run(arguments: &CompareArguments) -> anyhow::Result<Done> {
         }
     }
     let request = CompareRequest {
-        data: arguments.data.clone(),
+        data: arguments.data.sources(),
         truth: arguments.truth.clone(),
         backbones: arguments.weights.clone(),
         divisions,
