@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let needed = |name: &str| value(name).ok_or_else(|| format!("give {name}; the top of this example shows how"));
     let config = config::resolve(value("--config").map(PathBuf::from).as_deref(), &[])?;
-    let rows = labels(Path::new(&needed("--labels")?), value("--label-column").as_deref())?;
+    let rows = labels(Path::new(&needed("--labels")?), value("--label-column").as_deref(), &|_| false)?.rows;
     let weights = value("--weights").map(PathBuf::from);
     let (vectors, width, images) = image_vectors(Path::new(&needed("--data")?), weights.as_deref(), &config)?;
     let classes = by_class(rows, &images, value("--classes").as_deref());

@@ -251,7 +251,8 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
             // The same images as for the networks that these modes are compared with.
             PerImage if HALF == TrainedOnHalf(set.name) => half(arguments, set.name, 1)?,
             _ => arguments.data.join(set.name).join("images"),
-        },
+        }
+        .into(),
         out: out.clone(),
         save: SaveKinds { masks: true, ..Default::default() },
         overwrite: false,
@@ -313,7 +314,8 @@ fn train(arguments: &Arguments, mode: &Mode, seed: u64, out: &Path) -> Result<Pa
             TrainedOnHalf(set) => half(arguments, set, 0)?,
             TrainedOn(set, _) | TrainedOnAll(set) => arguments.data.join(set).join("images"),
             PerImage => return Err(format!("{} trains nothing", mode.name).into()),
-        },
+        }
+        .into(),
         out: Some(out.to_path_buf()),
         weights: arguments.weights.clone(),
         machine: Machine::default(),

@@ -129,7 +129,7 @@ fn train(arguments: &Arguments, seed: u64) -> Result<PathBuf, Box<dyn Error>> {
     std::fs::write(&list, images.into_iter().step_by(2).collect::<Vec<_>>().join("\n"))?;
     let settings = config::resolve(Some(&arguments.config), &[format!("train.seed={seed}")])?;
     let request = TrainRequest {
-        data: list,
+        data: list.into(),
         out: Some(arguments.out.join(seed.to_string())),
         weights: Some(arguments.weights.clone()),
         machine: Machine::default(),

@@ -7,7 +7,8 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use deepcut::dataset::truth::{coco, voc};
+use deepcut::dataset::Collection;
+use deepcut::dataset::truth::{coco, labels, voc};
 use deepcut::features::read_vectors;
 use deepcut::model::checkpoint::{Checkpoint, Stage};
 use deepcut::pixels::{DecodeConfig, decode, decode_label_map, stored_samples};
@@ -70,6 +71,16 @@ pub fn coco_json(bytes: &[u8]) {
 /// Pascal VOC's XML.
 pub fn voc_xml(bytes: &[u8]) {
     with_file("image.xml", bytes, |_, folder| drop(black_box(voc::boxes(folder))));
+}
+
+/// A list of images in any form, and the same as a table of their classes.
+pub fn list(bytes: &[u8]) {
+    with_file("list", bytes, |path, _| {
+        if let Ok(collection) = Collection::open(path) {
+            black_box((collection.records().count(), collection.remarks()));
+        }
+        let _ = black_box(labels(path, None, &|_| false));
+    });
 }
 
 /// A mask as runs: two bytes of width, two of height, then COCO's compressed counts.

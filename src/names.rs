@@ -5,6 +5,7 @@
 //! text. All other names are written as they are.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
@@ -69,6 +70,56 @@ pub fn in_sheet(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// Which of `have` each of `wanted` is, where the same images are named by paths from different places: the equal one; for
+/// the others that with which it has the most last parts in common, if there is one such, if it is no equal of another, and
+/// if it has as many in common with no other of `wanted`. `/` and `\` both stand between parts, and capitals count.
+///
+/// So `C:\data\dog\1` is `photos/dog/1`, and never `photos/swan/1` as long as there is also another `1`.
+pub fn tail_matches(wanted: &[&str], have: &[&str]) -> Vec<Option<usize>> {
+    let [wanted, have] = [wanted, have].map(|names| names.iter().map(|name| with_slashes(name)).collect::<Vec<_>>());
+    let places: HashMap<&str, usize> = have.iter().enumerate().map(|(place, name)| (&**name, place)).collect();
+    let mut found: Vec<Option<usize>> = wanted.iter().map(|name| places.get(&**name).copied()).collect();
+    if found.iter().all(Option::is_some) {
+        return found;
+    }
+    let mut is_taken = vec![false; have.len()];
+    found.iter().flatten().for_each(|&place| is_taken[place] = true);
+    let [wanted_by_tail, have_by_tail] = [&wanted, &have].map(|names| by_tail(names));
+    for (name, found) in wanted.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+        let Some((tail, &Some(place))) = tails(name).find_map(|tail| Some((tail, have_by_tail.get(tail)?))) else {
+            continue;
+        };
+        // Seen from the other side it must be the same.
+        let back = tails(&have[place]).find_map(|tail| Some((tail, wanted_by_tail.get(tail)?)));
+        if !is_taken[place] && back.is_some_and(|(longest, of)| longest == tail && of.is_some()) {
+            *found = Some(place);
+        }
+    }
+    found
+}
+
+/// The name with `/` between its parts.
+fn with_slashes(name: &str) -> Cow<'_, str> {
+    if name.contains('\\') { name.replace('\\', "/").into() } else { name.into() }
+}
+
+/// The last parts of a path, as many as there are and down to the last one.
+fn tails(name: &str) -> impl Iterator<Item = &str> {
+    let starts = std::iter::once(0).chain(name.match_indices('/').map(|(slash, _)| slash + 1));
+    starts.map(|start| &name[start..]).filter(|tail| !tail.is_empty())
+}
+
+/// The place of the one name that ends with a tail; none if there are several.
+fn by_tail<'a>(names: &'a [Cow<'_, str>]) -> HashMap<&'a str, Option<usize>> {
+    let mut places = HashMap::new();
+    for (place, name) in names.iter().enumerate() {
+        for tail in tails(name) {
+            places.entry(tail).and_modify(|known| *known = None).or_insert(Some(place));
+        }
+    }
+    places
+}
+
 /// The byte that `\xHH` at the start of `text` stands for.
 fn escaped_byte(text: &[u8]) -> Option<u8> {
     let Some(&[b'\\', b'x', high, low]) = text.first_chunk::<4>() else { return None };
@@ -125,6 +176,28 @@ mod tests {
         assert_eq!(texts.len(), names.len());
         for (name, expected) in [(&b"a\xff\\x5C"[..], "a\\xff\\x5cx5C"), (b"\\xg0 \\", "\\xg0 \\"), (b"/", "/")] {
             assert_eq!(portable(Path::new(OsStr::from_bytes(name))), expected);
+        }
+    }
+
+    #[test]
+    fn paths_from_elsewhere_match_by_their_last_parts_where_these_are_of_one_file_only() {
+        type Case = (&'static [&'static str], &'static [&'static str], &'static [Option<usize>]);
+        let cases: [Case; 10] = [
+            (&["a", "s/b", "c"], &["c", "s/b"], &[None, Some(1), Some(0)]),
+            (&["/data/x/g0.jpg", "images\\g1.jpg"], &["g1.jpg", "g0.jpg"], &[Some(1), Some(0)]),
+            (&["/data/dog/1", "/data/swan/1"], &["v/swan/1", "v/dog/1"], &[Some(1), Some(0)]),
+            // Frames of several videos have the same last part, whether or not another frame is taken.
+            (&["dog/1", "swan/1"], &["1"], &[None, None]),
+            (&["1"], &["dog/1", "swan/1"], &[None]),
+            (&["dog/1", "swan/1"], &["swan/1", "cow/1"], &[None, Some(0)]),
+            // What an equal name has taken is gone.
+            (&["a", "x/a"], &["a"], &[Some(0), None]),
+            (&["x/a/1", "a/1"], &["y/a/1"], &[None, None]),
+            (&["A.jpg"], &["a.jpg"], &[None]),
+            (&["x/", ""], &["x", "y/"], &[None, None]),
+        ];
+        for (wanted, have, expected) in cases {
+            assert_eq!(tail_matches(wanted, have), expected, "{wanted:?} {have:?}");
         }
     }
 

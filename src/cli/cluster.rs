@@ -10,7 +10,7 @@ use deepcut::pipeline::{self, ClusterRequest, ClusterSummary, LayOut, PipelineEr
 
 use super::pixels::PixelArguments;
 use super::settings::{ResizeOverrides, name, resize_overrides};
-use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
+use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted, respect_ignore};
 
 /// Group a collection of images without saying into how many groups
 ///
@@ -20,10 +20,13 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, coun
 /// images are kept in OUT/cache, so that a repeated run is quick.
 #[derive(Debug, Args)]
 pub struct ClusterArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
-    /// that starts so), or one image
+    /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
+    /// JSON), or one image; may be repeated
     #[arg(long, value_name = "PATH", required_unless_present = "features")]
-    data: Option<PathBuf>,
+    data: Vec<PathBuf>,
+    /// Leave out what .gitignore and .ignore files in folders exclude; .deepcutignore files always count
+    #[arg(long, requires = "data")]
+    respect_ignore: bool,
     /// Where the results go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -72,10 +75,11 @@ pub struct ClusterArguments {
     /// Show the clusters and the objective for a range of alpha, and where they are stable
     #[arg(long, conflicts_with = "ckpt")]
     alpha_sweep: bool,
-    /// A CSV file with the classes of images, to score the clusters against
+    /// A table with the classes of images, to score the clusters against: CSV, or with ; or tabs for commas
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// The column with the classes; needed if there are more than two
+    /// The column with the classes (its number where the first line names no columns); needed if there are more than two and
+    /// none is called label or class
     #[arg(long, value_name = "NAME", requires = "labels")]
     label_column: Option<String>,
     /// From 0 to 1: the share of bad images with which a run still ends well; with more it ends with code 4 [default: 0.5]
@@ -120,6 +124,7 @@ impl ClusterArguments {
             setting("cluster.epochs", self.epochs.map(|value| value.to_string())),
             setting("cluster.seed", self.seed.map(|value| value.to_string())),
             setting("data.max_bad", self.max_bad.map(|share| format!("{share:?}"))),
+            respect_ignore(self.respect_ignore),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let flags = flags.into_iter().flatten().chain(resize).chain(self.pixels.overrides());
@@ -135,7 +140,7 @@ impl ClusterArguments {
 pub fn run(arguments: &ClusterArguments) -> anyhow::Result<Done> {
     let config = arguments.resolve()?;
     let request = ClusterRequest {
-        data: arguments.data.clone(),
+        data: (!arguments.data.is_empty()).then(|| arguments.data.clone().into()),
         out: arguments.out.clone(),
         weights: arguments.weights.clone(),
         features: arguments.features.clone(),

@@ -8,7 +8,7 @@ use deepcut::pipeline::{self, CompareRequest, CompareSummary, Division, Pipeline
 
 use super::pixels::{AlphaArgument, PixelArguments};
 use super::settings::{ResizeOverrides, resize_overrides};
-use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
+use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, counted};
 
 /// Hold several backbones against ground truth on the same images
 ///
@@ -17,10 +17,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, counted};
 /// backbone that cannot be used is said in its row, and in the exit code; the others go on.
 #[derive(Debug, Args)]
 pub struct CompareArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
-    /// that starts so), or one image
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArguments,
     /// The ground truth: a folder of PNG label maps, or a COCO JSON file with masks
     #[arg(long, value_name = "DIR_OR_JSON")]
     truth: PathBuf,
@@ -92,7 +90,7 @@ impl CompareArguments {
     fn resolve(&self, weights: Option<&Path>) -> Result<config::Settings, PipelineError> {
         let seed = self.seed.map(|seed| format!("segment.seed={seed}"));
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let pixels = self.pixels.overrides().chain(self.alpha.overrides());
+        let pixels = self.pixels.overrides().chain(self.alpha.overrides()).chain(self.data.overrides());
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(seed).chain(resize).chain(pixels).collect();
         let known = |settings: &config::Settings| match weights {
             Some(_) => pipeline::known_settings(settings, weights),
@@ -110,7 +108,7 @@ pub fn run(arguments: &CompareArguments) -> anyhow::Result<Done> {
         }
     }
     let request = CompareRequest {
-        data: arguments.data.clone(),
+        data: arguments.data.sources(),
         truth: arguments.truth.clone(),
         backbones: arguments.weights.clone(),
         divisions,

@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 19] = [
+const FLAGS: [(&str, &str); 20] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -26,6 +26,7 @@ const FLAGS: [(&str, &str); 19] = [
     ("`pixels.range`", "--range"),
     ("`pixels.nodata` = \"none\"", "--nodata none"),
     ("`pixels.nodata`", "--nodata"),
+    ("unless `data.respect_ignore` is set", "without --respect-ignore"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
@@ -96,7 +97,7 @@ fn method(error: &MethodError) -> String {
             error.to_string().replace("training writes one", "`deepcut train` writes one")
         }
         MethodError::FixedByTraining { key } => format!(
-            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.…, pixels.… and data.max_bad can be set for inference, and --precision"
+            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.…, pixels.…, data.max_bad and data.respect_ignore can be set for inference, and --precision"
         ),
         MethodError::WeightsNeeded { backbone } => format!(
             "the {backbone} backbone needs weights; fetch them with `deepcut backbone pull`, give them with --weights FILE or install them with `deepcut backbone install FILE`"

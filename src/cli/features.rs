@@ -10,7 +10,7 @@ use deepcut::pipeline::{self, Described, FeaturesRequest, FeaturesSummary, Numbe
 
 use super::pixels::{AlphaArgument, PixelArguments};
 use super::settings::{ResizeOverrides, resize_overrides};
-use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
+use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 /// Write the features of a collection to one file for other tools
 ///
@@ -20,10 +20,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, coun
 /// repeated. Features are as `train` would see them; --config configs/paper.toml gives those of the paper.
 #[derive(Debug, Args)]
 pub struct FeaturesArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
-    /// that starts so), or one image
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArguments,
     /// Where the features go: a .npy or .safetensors file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -88,6 +86,7 @@ impl FeaturesArguments {
         let flags = [
             self.backbone.as_ref().map(|backbone| format!("backbone={backbone}")),
             self.max_bad.map(|share| format!("data.max_bad={share:?}")),
+            self.data.overrides(),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
         let pixels = self.pixels.overrides().chain(self.alpha.overrides());
@@ -101,7 +100,7 @@ impl FeaturesArguments {
 pub fn run(arguments: &FeaturesArguments) -> anyhow::Result<Done> {
     let settings = arguments.resolve()?;
     let request = FeaturesRequest {
-        data: arguments.data.clone(),
+        data: arguments.data.sources(),
         out: arguments.out.clone(),
         described: match arguments.described {
             OfArgument::Patches => Described::Patches,

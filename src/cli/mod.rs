@@ -19,6 +19,7 @@ mod settings;
 mod train;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use deepcut::error::ErrorKind;
 use deepcut::event::counted;
 use deepcut::parallel;
-use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision, Run};
+use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision, Run, Sources};
 
 use report::Reporter;
 
@@ -77,6 +78,33 @@ struct TalkArguments {
     /// Print more of what happens; twice for details
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
+}
+
+/// Where the images of a run are; the same for every subcommand that cannot do without.
+#[derive(Debug, Clone, Args)]
+struct DataArguments {
+    /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
+    /// JSON), or one image; may be repeated
+    #[arg(long, value_name = "PATH", required = true)]
+    data: Vec<PathBuf>,
+    /// Leave out what .gitignore and .ignore files in folders exclude; .deepcutignore files always count
+    #[arg(long)]
+    respect_ignore: bool,
+}
+
+impl DataArguments {
+    fn sources(&self) -> Sources {
+        self.data.clone().into()
+    }
+
+    /// The setting that the flag stands for.
+    fn overrides(&self) -> Option<String> {
+        respect_ignore(self.respect_ignore)
+    }
+}
+
+fn respect_ignore(flag: bool) -> Option<String> {
+    flag.then(|| "data.respect_ignore=true".to_string())
 }
 
 /// What a run does while another one writes to the same folder.

@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use deepcut::pipeline::{PredictRequest, PredictSummary, SaveKinds};
 
-use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
+use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 #[derive(Debug, Args)]
 pub struct PredictArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
-    /// that starts so), or one image
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArguments,
     /// Where the results go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -67,7 +65,7 @@ impl PredictArguments {
     pub fn request(&self) -> PredictRequest {
         let saves = |kind| self.save.contains(&kind);
         PredictRequest {
-            data: self.data.clone(),
+            data: self.data.sources(),
             out: self.out.clone(),
             save: SaveKinds {
                 // The report's pictures are drawn from masks, and YOLO's text is known for a run's by what its mask says.
@@ -92,7 +90,7 @@ impl PredictArguments {
             self.min_confidence.map(|confidence| format!("objects.minimum_confidence={confidence:?}")),
             self.max_bad.map(|share| format!("data.max_bad={share:?}")),
         ];
-        flags.into_iter().flatten()
+        flags.into_iter().flatten().chain(self.data.overrides())
     }
 }
 

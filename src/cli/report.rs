@@ -100,7 +100,7 @@ impl Observer for Reporter {
         tracing::debug!(?event);
         match event {
             Event::Plan(plan) => self.line(&plan_line(&plan)),
-            Event::Note(text) => self.line(&text),
+            Event::Note(text) => self.line(&with_flags(&text)),
             Event::Warning(text) => self.beside_bar(|| complain(&format!("warning: {}", with_flags(&text)))),
             Event::Skipped { path, reason } => {
                 // One line for an image, whatever its name is.

@@ -6,7 +6,7 @@ use clap::Args;
 use deepcut::pipeline::{self, StageSummary, TrainRequest, TrainSummary};
 
 use super::settings::SettingsArguments;
-use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
+use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 /// Train one network on a whole collection of images
 ///
@@ -14,10 +14,8 @@ use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, coun
 /// run continues with --resume and gives the same checkpoint as an uninterrupted one.
 #[derive(Debug, Args)]
 pub struct TrainArguments {
-    /// A folder (searched with its sub-folders), a text file with one image per line (`#` begins a comment, `\#` a name
-    /// that starts so), or one image
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataArguments,
     /// Where the checkpoint goes [default: checkpoints/<name of PATH>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -43,9 +41,10 @@ pub struct TrainArguments {
 pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("train.epochs={epochs}"));
     let max_bad = arguments.max_bad.map(|share| format!("data.max_bad={share:?}"));
-    let config = arguments.settings.resolve("train", epochs.into_iter().chain(max_bad))?;
+    let config =
+        arguments.settings.resolve("train", epochs.into_iter().chain(max_bad).chain(arguments.data.overrides()))?;
     let request = TrainRequest {
-        data: arguments.data.clone(),
+        data: arguments.data.sources(),
         out: arguments.out.clone(),
         weights: arguments.settings.weights.clone(),
         machine: arguments.machine.open()?,

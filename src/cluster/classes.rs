@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{ClusterError, ClusteredImage};
 use crate::event::{Event, Observer};
 use crate::metrics::Contingency;
+use crate::names::tail_matches;
 
 /// Classes that people gave the images of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +43,13 @@ pub struct ClassScores {
 impl Classes {
     /// Holds the clusters of images against the classes.
     ///
-    /// Names are paths within the collection or file names, with or without extension; those of no image, or of several,
-    /// count nowhere, and the observer is warned of them.
+    /// Names are paths within the collection, file names, or paths from elsewhere that end as an image's path does, with or
+    /// without extension; those of no image, or of several, count nowhere, and the observer is warned of them.
     ///
     /// # Errors
     /// If an image has two classes, or no image has one.
     pub fn score(&self, images: &[ClusteredImage], observer: &dyn Observer) -> Result<ClassScores, ClusterError> {
-        let names = Names::new(images);
+        let names = Names::new(images, self.rows.iter().map(|(name, _)| name.as_str()));
         let mut classes: Vec<Option<&str>> = vec![None; images.len()];
         let mut unknown: Vec<&str> = Vec::new();
         for (name, class) in &self.rows {
@@ -73,12 +74,16 @@ impl Classes {
         if truth.is_empty() {
             return Err(ClusterError::NoClass { classes: self.source.clone() });
         }
-        if !unknown.is_empty() {
+        if let Some(first) = unknown.first() {
             let verb = if unknown.len() == 1 { "label is" } else { "labels are" };
+            let mut of_several = unknown.iter().filter(|name| names.are_several(name));
+            let several = of_several.next().map(|first| {
+                format!("; {} of them could be of several images, the first of {first}", 1 + of_several.count())
+            });
             observer.observe(Event::Warning(format!(
-                "{} {verb} of no single image of the collection and not used, the first of {}",
+                "{} {verb} of no single image of the collection and not used, the first of {first}{}",
                 unknown.len(),
-                unknown[0]
+                several.unwrap_or_default()
             )));
         }
         let table = Contingency::from_labels(&truth, &found);
@@ -101,17 +106,35 @@ struct Names {
     /// Whole paths, then paths without extension, file names, and file names without extension; none where several images
     /// have the name.
     maps: [BTreeMap<String, Option<usize>>; 4],
+    /// Images of names that are in none of these.
+    by_tail: BTreeMap<String, usize>,
 }
 
 impl Names {
-    fn new(images: &[ClusteredImage]) -> Names {
+    /// The images as `called` names them.
+    fn new<'a>(images: &[ClusteredImage], called: impl Iterator<Item = &'a str>) -> Names {
         let mut maps: [BTreeMap<String, Option<usize>>; 4] = Default::default();
         for (index, image) in images.iter().enumerate() {
             for (map, name) in maps.iter_mut().zip(Names::of(&image.name)) {
                 map.entry(name).and_modify(|known| *known = None).or_insert(Some(index));
             }
         }
-        Names { maps }
+        let mut names = Names { maps, by_tail: BTreeMap::new() };
+        let called: BTreeSet<&str> = called.collect();
+        if called.iter().all(|name| names.find(name).is_some()) {
+            return names;
+        }
+        // As they are, then both without extensions.
+        let called: Vec<&str> = called.into_iter().collect();
+        let stems: Vec<String> = called.iter().map(|name| without_extension(name)).collect();
+        let [paths, bare]: [Vec<&str>; 2] =
+            [images.iter().map(|image| image.name.as_str()).collect(), stems.iter().map(String::as_str).collect()];
+        let image_stems: Vec<String> = paths.iter().map(|path| without_extension(path)).collect();
+        let image_stems: Vec<&str> = image_stems.iter().map(String::as_str).collect();
+        let found = tail_matches(&called, &paths).into_iter().zip(tail_matches(&bare, &image_stems));
+        let found = found.map(|(whole, bare)| whole.or(bare)).zip(&called);
+        names.by_tail = found.filter_map(|(image, name)| Some((name.to_string(), image?))).collect();
+        names
     }
 
     fn of(name: &str) -> [String; 4] {
@@ -122,8 +145,24 @@ impl Names {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        let name = name.trim_start_matches("./");
-        self.maps.iter().find_map(|map| map.get(name)).copied().flatten()
+        let plain = name.trim_start_matches("./");
+        let known = self.maps.iter().find_map(|map| map.get(plain)).copied();
+        known.flatten().or_else(|| self.by_tail.get(name).copied())
+    }
+
+    /// Whether several images end as the name does.
+    fn are_several(&self, name: &str) -> bool {
+        let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
+        self.maps[2..].iter().any(|map| map.get(last).is_some_and(Option::is_none))
+    }
+}
+
+/// A path of any system without the extension of its last part.
+fn without_extension(name: &str) -> String {
+    let last = name.rfind(['/', '\\']).map_or(0, |slash| slash + 1);
+    match name[last..].rfind('.') {
+        Some(dot) if dot > 0 => name[..last + dot].to_string(),
+        _ => name.to_string(),
     }
 }
 
@@ -155,6 +194,31 @@ mod tests {
         let scores = classes(&rows).score(&images, &Silent).unwrap();
         assert_eq!((scores.labelled, scores.unlabelled, scores.unknown_labels, scores.classes), (4, 1, 2, 3));
         assert_eq!((scores.purity, scores.cluster_error), (0.75, 0));
+    }
+
+    #[test]
+    fn paths_from_elsewhere_are_of_the_image_that_ends_alike() {
+        let images = images(&[("dogs/1.jpg", 0), ("cats/1.jpg", 1), ("2.jpg", 1), ("x/3.jpg", 0)]);
+        let rows = [
+            ("/data/all/dogs/1.jpg", "dog"),
+            ("C:\\all\\cats\\1.jpg", "cat"),
+            ("images\\2", "cat"),
+            ("old/3.png", "dog"),
+            ("old/1.jpg", "cow"),
+            ("9.jpg", "cow"),
+        ];
+        let said = std::sync::Mutex::new(Vec::new());
+        struct Listener<'a>(&'a std::sync::Mutex<Vec<Event>>);
+        impl Observer for Listener<'_> {
+            fn observe(&self, event: Event) {
+                self.0.lock().unwrap().push(event);
+            }
+        }
+        let scores = classes(&rows).score(&images, &Listener(&said)).unwrap();
+        assert_eq!((scores.labelled, scores.unknown_labels, scores.classes), (4, 2, 2));
+        let expected = "2 labels are of no single image of the collection and not used, the first of old/1.jpg; 1 of them could \
+                        be of several images, the first of old/1.jpg";
+        assert_eq!(said.into_inner().unwrap(), [Event::Warning(expected.into())]);
     }
 
     #[test]

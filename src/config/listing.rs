@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), expected);
         assert_eq!(listed.len(), expected.len());
         // In the order of the types, not of the alphabet.
-        assert_eq!(listed[..4], ["backbone", "data.max_images", "data.max_bad", "pixels.max_megapixels"]);
+        assert_eq!(listed[..4], ["backbone", "data.max_images", "data.max_bad", "data.respect_ignore"]);
         assert_eq!(listed.last().unwrap(), "output.overlay_side_px");
     }
 

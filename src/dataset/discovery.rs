@@ -2,69 +2,128 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, iter};
 
 use ignore::{DirEntry, WalkBuilder};
 
+use super::ignored::IgnoreFiles;
 use super::own_results::OwnResults;
-use super::{DatasetError, Found, is_image};
+use super::passed_over::PassedOver;
+use super::{DatasetError, Found, has_image_name};
 use crate::files;
 
-/// Walks through `root`, depth first, every folder's entries sorted by the bytes of their names.
+/// What decides along a walk which files and folders it goes into.
+struct Filter {
+    respect_ignore: bool,
+    own_results: OwnResults,
+    ignore_files: IgnoreFiles,
+    passed_over: Arc<Mutex<PassedOver>>,
+}
+
+impl Filter {
+    fn lets_through(&mut self, entry: &DirEntry) -> bool {
+        if entry.depth() == 0 {
+            return true;
+        }
+        let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_hidden(entry) {
+            passed_over.add_hidden(&entry.file_name().to_string_lossy(), self.respect_ignore);
+            return false;
+        }
+        if self.own_results.include(entry.path(), &mut passed_over) {
+            return false;
+        }
+        let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+        match self.ignore_files.leave_out(entry.path(), is_folder, &mut passed_over.troubles) {
+            Some(by) => {
+                passed_over.add_left_out(by);
+                false
+            }
+            None => true,
+        }
+    }
+}
+
+/// Walks through `root`, depth first, every folder's entries sorted by the bytes of their names, and says in `passed_over`
+/// what is no image. `.gitignore` and `.ignore` files count only if they are to be respected.
 pub(super) fn walk(
     root: &Path,
-    own_results: OwnResults,
+    respect_ignore: bool,
+    passed_over: Arc<Mutex<PassedOver>>,
 ) -> impl Iterator<Item = Result<Found, DatasetError>> + Send + use<> {
     let root = root.to_path_buf();
-    let passed_over = own_results.passed_over();
-    let own_results = Mutex::new(own_results);
+    let filter = Mutex::new(Filter {
+        respect_ignore,
+        own_results: OwnResults::default(),
+        ignore_files: IgnoreFiles::new(respect_ignore),
+        passed_over: Arc::clone(&passed_over),
+    });
+    let troubles = Arc::clone(&passed_over);
     WalkBuilder::new(&root)
-        .hidden(true)
-        .ignore(true)
-        .git_ignore(true)
-        .require_git(false)
-        .add_custom_ignore_filename(".deepcutignore")
-        // What lies outside the folder must not change what is in the collection.
-        .parents(false)
-        .git_global(false)
-        .git_exclude(false)
+        // Its filters do not say what they leave out.
+        .standard_filters(false)
         .follow_links(true)
         .sort_by_file_name(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()))
-        .filter_entry(move |entry| {
-            let mut own_results = own_results.lock().unwrap_or_else(PoisonError::into_inner);
-            entry.depth() == 0 || !own_results.include(entry.path())
-        })
+        .filter_entry(move |entry| filter.lock().unwrap_or_else(PoisonError::into_inner).lets_through(entry))
         .build()
         .filter_map(move |entry| match entry {
-            Ok(entry) => found(&root, entry),
+            Ok(entry) => found(&root, entry, &passed_over),
             Err(error) => walk_error(&root, error).map(Err),
         })
         // After the walk, which only then knows all of them.
         .chain(iter::from_fn(move || {
-            let mut passed_over = passed_over.lock().unwrap_or_else(PoisonError::into_inner);
-            let (path, source) = passed_over.unreadable.pop_front()?;
-            Some(Err(DatasetError::OwnResults { path, source }))
+            let mut passed_over = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            passed_over.troubles.pop_front().map(Err)
         }))
 }
 
-/// The entry, if it is an image.
-fn found(root: &Path, entry: DirEntry) -> Option<Result<Found, DatasetError>> {
-    // A folder comes with what was wrong with the ignore files in it; that it cannot be read comes by itself.
-    if let Some(error) = entry.error().filter(|error| error.io_error().is_none()) {
-        let (path, reason) = (entry.path().to_path_buf(), error.to_string());
-        return Some(Err(DatasetError::IgnoreFile { path, reason }));
-    }
-    if !is_image(entry.path()) || entry.depth() == 0 {
+/// The entry, if it is an image: by its name, and any other file by its first bytes.
+fn found(root: &Path, entry: DirEntry, passed_over: &Mutex<PassedOver>) -> Option<Result<Found, DatasetError>> {
+    let kind = entry.file_type()?;
+    let named_so = has_image_name(entry.path());
+    if entry.depth() == 0 || (kind.is_dir() && !named_so) {
         return None;
     }
-    if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+    if named_so && !kind.is_file() {
         let kind = entry.path().metadata().ok().and_then(|metadata| files::kind(&metadata));
         return Some(Err(DatasetError::NoFile { path: entry.into_path(), kind: kind? }));
+    }
+    if !named_so {
+        let is_picture = if kind.is_file() { files::is_picture(entry.path()) } else { Ok(false) };
+        let mut passed_over = passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_picture {
+            Ok(true) => {}
+            Ok(false) => {
+                passed_over.add_no_image(entry.path());
+                return None;
+            }
+            Err(_) => {
+                passed_over.add_unreadable();
+                return None;
+            }
+        }
     }
     let path = entry.into_path();
     let relative = path.strip_prefix(root).ok()?.to_path_buf();
     Some(Ok(Found { path, relative }))
+}
+
+/// Whether a file or folder is hidden, as its system hides some.
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".") || has_hidden_attribute(entry)
+}
+
+#[cfg(windows)]
+fn has_hidden_attribute(entry: &DirEntry) -> bool {
+    use std::os::windows::fs::MetadataExt;
+    const HIDDEN: u32 = 2;
+    entry.metadata().is_ok_and(|metadata| metadata.file_attributes() & HIDDEN != 0)
+}
+
+#[cfg(not(windows))]
+fn has_hidden_attribute(_entry: &DirEntry) -> bool {
+    false
 }
 
 /// What an error of the walk means; none for what does not concern the collection.

@@ -19,14 +19,22 @@ pub enum DatasetError {
     BrokenLink { path: PathBuf },
 
     #[error(
-        "{} is neither an image (jpg, png, webp, bmp, gif) nor a list of images in UTF-8 text: {reason} in line \
-         {line}; name a folder, an image or a text file with one path per line",
+        "{} is neither an image nor a list of images: {reason} in line {line}; a list is text (UTF-8, or UTF-16 with a byte \
+         order mark) with one path per line, CSV whose header has a column path, image, file or filename, or JSON, as one \
+         object per line or one array, with such a key",
         shown(path)
     )]
-    NotAList { path: PathBuf, line: usize, reason: &'static str },
+    NotAList { path: PathBuf, line: usize, reason: String },
 
-    #[error("line {line} of {} names no file: {entry}; put the path of an image there", shown(path))]
-    NoFileName { path: PathBuf, line: usize, entry: String },
+    #[error(
+        "{} lies in {}, which is given as well, so that images would be there twice; leave one of them out",
+        shown(path),
+        shown(within)
+    )]
+    Twice { path: PathBuf, within: PathBuf },
+
+    #[error("{place} of {} names no file: {entry}; put the path of an image there", shown(path))]
+    NoFileName { path: PathBuf, place: String, entry: String },
 
     #[error("{} has the name of an image and is {kind}; rename or remove it", shown(path))]
     NoFile { path: PathBuf, kind: &'static str },
@@ -55,6 +63,7 @@ impl DatasetError {
             | Self::Unreadable { path, .. }
             | Self::BrokenLink { path }
             | Self::NotAList { path, .. }
+            | Self::Twice { path, .. }
             | Self::NoFileName { path, .. }
             | Self::NoFile { path, .. }
             | Self::OwnResults { path, .. }

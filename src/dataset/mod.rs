@@ -1,4 +1,4 @@
-//! What a collection of images is: a folder, a text file that lists images, or one image.
+//! What a collection of images is: a folder, a file that lists images, one image, or several of these.
 //!
 //! A collection yields its records in one order, whatever the file system: by the bytes of the path's components, a
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
@@ -6,29 +6,36 @@
 
 mod discovery;
 mod error;
+mod ignored;
 mod list;
 mod own_results;
+mod passed_over;
 mod places;
 pub mod sample;
+mod sources;
+mod text;
 pub mod truth;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
 
 pub use error::DatasetError;
 pub use sample::{SampleConfig, TooManyBad};
+pub use sources::Sources;
 
-use crate::names;
+use crate::files;
 use list::ImageList;
-use own_results::{OwnResults, PassedOver};
+use passed_over::PassedOver;
 use places::Places;
 
-/// The extensions of image files, in lower case; a file's own may be in any case.
-pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
+/// The extensions of image files, in lower case; a file's own may be in any case. A file with one of them is taken for an
+/// image whatever is in it, any other file if it begins as one.
+pub const IMAGE_EXTENSIONS: [&str; 12] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff"];
 
 /// One image of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,9 +63,10 @@ struct Found {
 /// only the dataset, asked for its length or by number, holds all records in memory.
 #[derive(Debug, Clone)]
 pub struct Collection {
-    path: PathBuf,
-    name: String,
-    source: Source,
+    sources: Sources,
+    /// With the folders below which their images have their places, where there are several.
+    opened: Vec<(Option<OsString>, Source)>,
+    respect_ignore: bool,
     /// The usable records, once somebody asks by number.
     index: OnceLock<Vec<Record>>,
     /// What the last search passed over.
@@ -72,28 +80,42 @@ enum Source {
     Image(Found),
 }
 
-/// Opens the collection at `path`: a folder, which is searched with its sub-folders; a file with an image's extension;
-/// or any other file, which must be UTF-8 text with the path of one image per line (see [`Collection::records`]).
+/// Opens the collection at `path`: a folder, which is searched with its sub-folders; an image; or any other file, which must
+/// list images in one of the forms of [`Collection::records`].
 pub fn open(path: &Path) -> Result<Collection, DatasetError> {
-    let metadata = fs::metadata(path).map_err(|source| DatasetError::reading(path, source))?;
-    let source = if metadata.is_dir() {
-        // Learn now rather than in the middle of a run that the folder cannot be read.
-        fs::read_dir(path).map_err(|source| DatasetError::reading(path, source))?;
-        Source::Folder(path.to_path_buf())
-    } else if is_image(path) {
-        let relative = ordinary_components(path).next_back().map(PathBuf::from);
-        let relative = relative.ok_or_else(|| DatasetError::reading(path, io::ErrorKind::InvalidFilename.into()))?;
-        Source::Image(Found { path: path.to_path_buf(), relative })
-    } else {
-        Source::List(Arc::new(list::read(path)?))
-    };
+    open_sources(&path.into(), false)
+}
+
+/// Opens the collection of all images of all sources; `respect_ignore` is [`SampleConfig::respect_ignore`].
+pub fn open_sources(sources: &Sources, respect_ignore: bool) -> Result<Collection, DatasetError> {
+    if let Some((outer, inner)) = sources.nested() {
+        return Err(DatasetError::Twice { path: inner.to_path_buf(), within: outer.to_path_buf() });
+    }
+    let opened = sources.paths().iter().map(|path| open_source(path)).collect::<Result<Vec<_>, _>>()?;
     Ok(Collection {
-        path: path.to_path_buf(),
-        name: name_of(path, metadata.is_dir()),
-        source,
+        sources: sources.clone(),
+        opened: sources.prefixes().into_iter().zip(opened).collect(),
+        respect_ignore,
         index: OnceLock::new(),
         passed_over: Arc::default(),
     })
+}
+
+fn open_source(path: &Path) -> Result<Source, DatasetError> {
+    let reading = |source| DatasetError::reading(path, source);
+    let metadata = fs::metadata(path).map_err(reading)?;
+    if metadata.is_dir() {
+        // Learn now rather than in the middle of a run that the folder cannot be read.
+        fs::read_dir(path).map_err(reading)?;
+        return Ok(Source::Folder(path.to_path_buf()));
+    }
+    // Of a pipe nothing can be read twice.
+    if has_image_name(path) || (metadata.is_file() && files::is_picture(path).map_err(reading)?) {
+        let relative = ordinary_components(path).next_back().map(PathBuf::from);
+        let relative = relative.ok_or_else(|| reading(io::ErrorKind::InvalidFilename.into()))?;
+        return Ok(Source::Image(Found { path: path.to_path_buf(), relative }));
+    }
+    Ok(Source::List(Arc::new(list::read(path)?)))
 }
 
 impl Collection {
@@ -103,44 +125,71 @@ impl Collection {
     }
 
     /// What was opened.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
-    /// A name for what is made of the collection: that of the folder, or of the file without its extension.
+    /// A name for what is made of the collection; see [`Sources::name`].
     pub fn name(&self) -> String {
-        self.name.clone()
+        self.sources.name()
     }
 
-    /// The images in order, read from the disk as the iterator advances; every call starts anew.
+    /// The images in order, read from the disk as the iterator advances; every call starts anew. Those of several sources come
+    /// source by source, below the sources' names.
     ///
-    /// Folders: files with one of [`IMAGE_EXTENSIONS`]; hidden files and folders are skipped, and so is what
-    /// `.gitignore`, `.ignore` and `.deepcutignore` files inside the folder exclude. Symbolic links are followed; a link
-    /// to a folder that contains it adds nothing and is passed over. At a time only the entries of one folder and its
-    /// ancestors are in memory.
+    /// Folders: files with one of [`IMAGE_EXTENSIONS`], and other files that begin as images do. Hidden files and folders are
+    /// passed over, and so is what `.deepcutignore` files inside the folder exclude, and `.gitignore` and `.ignore` files where
+    /// these are to be respected. Symbolic links are followed; a link to a folder that contains it adds nothing and is passed
+    /// over. At a time only the entries of one folder and its ancestors are in memory.
     ///
     /// What runs have written into the folder or one below it is no part of the collection: see [`crate::manifest`].
     ///
-    /// Lists: every line that is not blank, relative to the list's folder or absolute, each image once. A line that starts
-    /// with `#` is a comment; `\#` at its start stands for a name that does. Whether the images exist shows when they are
-    /// read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before their extension.
+    /// Lists name images relative to the list's folder or absolute, each image once: text with one path per line, perhaps
+    /// with a label after it; CSV with a column of paths; JSON, one object per line or one array. Whether the images exist
+    /// shows when they are read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before
+    /// their extension.
     ///
     /// An error concerns one file or folder and never ends the iteration.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
-        let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match &self.source {
-            Source::Folder(root) => Box::new(discovery::walk(root, OwnResults::new(Arc::clone(&self.passed_over)))),
-            Source::List(list) => Box::new(ImageList::found(Arc::clone(list))),
-            Source::Image(found) => Box::new(iter::once(Ok(found.clone()))),
-        };
-        let mut places = Places::default();
-        found.map(move |found| found.map(|Found { path, relative }| places.record(path, relative)))
+        *self.lock_passed_over() = PassedOver::default();
+        let (passed_over, respect_ignore) = (Arc::clone(&self.passed_over), self.respect_ignore);
+        self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
+            let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match source {
+                Source::Folder(root) => Box::new(discovery::walk(&root, respect_ignore, Arc::clone(&passed_over))),
+                Source::List(list) => Box::new(ImageList::found(list)),
+                Source::Image(found) => Box::new(iter::once(Ok(found))),
+            };
+            let mut places = Places::default();
+            let prefix = prefix.map(PathBuf::from).unwrap_or_default();
+            let mut record = move |found: Found| {
+                let Record { path, relative, output } = places.record(found.path, found.relative);
+                Record { path, relative: prefix.join(relative), output: prefix.join(output) }
+            };
+            found.map(move |found| found.map(&mut record))
+        })
     }
 
-    /// In how many folders the search for [`Collection::records`] that began last has passed over what runs have written
-    /// there, so far, and the first of them.
-    pub fn passed_over(&self) -> (u64, Option<PathBuf>) {
-        let passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
-        (passed_over.folders, passed_over.first.clone())
+    /// What is worth telling once the search for [`Collection::records`] that began last is over: what it passed over and
+    /// why, and how lists were read; a sentence each.
+    pub fn remarks(&self) -> Vec<String> {
+        let passed_over = self.lock_passed_over();
+        let lists = self.opened.iter().filter_map(|(_, source)| match source {
+            Source::List(list) => list.remark(),
+            _ => None,
+        });
+        passed_over.own_results().into_iter().chain(passed_over.others()).chain(lists).collect()
+    }
+
+    /// What was found instead of images, where there were none.
+    pub fn instead_of_images(&self) -> String {
+        self.lock_passed_over().others().unwrap_or_else(|| match self.opened.as_slice() {
+            [(_, Source::List(_))] => "the list names none".into(),
+            _ => "there is no file at all".into(),
+        })
+    }
+
+    fn lock_passed_over(&self) -> MutexGuard<'_, PassedOver> {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> &[Record] {
@@ -159,7 +208,7 @@ impl Dataset<Record> for Collection {
 }
 
 /// Whether the file's extension is that of an image.
-fn is_image(path: &Path) -> bool {
+fn has_image_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
@@ -171,13 +220,14 @@ fn ordinary_components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
     })
 }
 
-/// The last name in the path as it was given; of paths such as `.` and `..` that of the folder they lead to.
-fn name_of(path: &Path, is_folder: bool) -> String {
+/// The last name in the path as it was given, of a file without its extension; of paths such as `.` and `..` that of the
+/// folder they lead to.
+fn name_of(path: &Path) -> OsString {
     let of = |path: &Path| {
-        let name = if is_folder { path.file_name() } else { path.file_stem() };
-        name.map(names::text)
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        name.map(OsStr::to_os_string)
     };
-    of(path).or_else(|| of(&path.canonicalize().ok()?)).unwrap_or_else(|| "collection".to_owned())
+    of(path).or_else(|| of(&path.canonicalize().ok()?)).unwrap_or_else(|| "collection".into())
 }
 
 #[cfg(test)]

@@ -23,11 +23,13 @@ pub struct SampleConfig {
     /// Share of the images that may be bad and skipped; with more of them the run ends as one whose input cannot be
     /// trusted. What it has finished stays.
     pub max_bad: f64,
+    /// Leave out what `.gitignore` and `.ignore` files inside a folder exclude; `.deepcutignore` files always count.
+    pub respect_ignore: bool,
 }
 
 impl Default for SampleConfig {
     fn default() -> Self {
-        SampleConfig { max_images: 20_000, max_bad: 0.5 }
+        SampleConfig { max_images: 20_000, max_bad: 0.5, respect_ignore: false }
     }
 }
 

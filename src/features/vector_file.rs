@@ -40,6 +40,8 @@ struct Matrix {
     rows: usize,
     columns: usize,
     bytes_per_number: usize,
+    /// The first byte of a number is the most significant one.
+    big_endian: bool,
     /// Column after column.
     fortran: bool,
 }
@@ -69,7 +71,7 @@ fn header(file: &mut BufReader<File>, length: u64) -> io::Result<Result<Matrix, 
 
 /// Reads a matrix `[N, D]` of 16-, 32- or 64-bit floating-point numbers.
 ///
-/// `.npy` (any version, rows or columns first) and safetensors are told apart by their content; of a safetensors file with
+/// `.npy` (any version and order of bytes, rows or columns first) and safetensors are told apart by their content; of a safetensors file with
 /// several tensors the one called `features` is taken. Whether the numbers are finite is not checked here.
 pub fn read_vectors(path: &Path) -> Result<VectorFile, VectorFileError> {
     let read = |source| VectorFileError::Read { path: path.to_path_buf(), source };
@@ -90,6 +92,9 @@ pub fn read_vectors(path: &Path) -> Result<VectorFile, VectorFileError> {
     let mut row = vec![0u8; (size / matrix.rows).max(1)];
     for _ in 0..matrix.rows {
         file.read_exact(&mut row).map_err(read)?;
+        if matrix.big_endian {
+            row.chunks_exact_mut(matrix.bytes_per_number).for_each(<[u8]>::reverse);
+        }
         match matrix.bytes_per_number {
             2 => values.extend(row.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32())),
             4 => values.extend(floats_from_bytes(&row)),
@@ -138,13 +143,16 @@ fn npy_header(file: &mut impl Read) -> Result<Matrix, String> {
         after.ok_or_else(|| format!("its header has no {key}"))
     };
     let descriptor = value("descr")?;
-    let bytes_per_number = match descriptor.get(1..4) {
-        Some("<f2") => 2,
-        Some("<f4") => 4,
-        Some("<f8") => 8,
+    let (big_endian, bytes_per_number) = match descriptor.get(1..4) {
+        Some("<f2") => (false, 2),
+        Some("<f4") => (false, 4),
+        Some("<f8") => (false, 8),
+        Some(">f2") => (true, 2),
+        Some(">f4") => (true, 4),
+        Some(">f8") => (true, 8),
         _ => {
             let kind = descriptor.split([',', '}']).next().unwrap_or_default().trim();
-            return Err(format!("its numbers are {kind}; save them as float32 (<f4), float64 (<f8) or float16 (<f2)"));
+            return Err(format!("its numbers are {kind}; save them as float32, float64 or float16"));
         }
     };
     let fortran = value("fortran_order")?.starts_with("True");
@@ -156,7 +164,7 @@ fn npy_header(file: &mut impl Read) -> Result<Matrix, String> {
     let Some(&[rows, columns]) = sides.as_deref() else {
         return Err(format!("its shape is ({}); vectors are a matrix [N, D]", shape.unwrap_or("?")));
     };
-    Ok(Matrix { rows, columns, bytes_per_number, fortran })
+    Ok(Matrix { rows, columns, bytes_per_number, big_endian, fortran })
 }
 
 /// Finds the matrix in a safetensors file and goes to where it starts.
@@ -192,7 +200,7 @@ fn safetensors_header(file: &mut (impl Read + Seek), length: u64) -> Result<Matr
         return Err(format!("its tensor {name} has another size than its shape {:?} says", info.shape));
     }
     file.seek(io::SeekFrom::Start(size + 8 + info.data_offsets.0 as u64)).map_err(|error| error.to_string())?;
-    Ok(Matrix { rows, columns, bytes_per_number, fortran: false })
+    Ok(Matrix { rows, columns, bytes_per_number, big_endian: false, fortran: false })
 }
 
 #[cfg(test)]
@@ -230,6 +238,12 @@ mod tests {
         let halves: Vec<u8> = SIX.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
         assert_eq!(read(&npy("'<f2'", "False", "(2, 3)", &halves)), Ok(expected.clone()));
         assert_eq!(read(&npy("'<f4'", "True", "(2, 3)", &columns)), Ok(expected.clone()));
+        let big: Vec<u8> = SIX.iter().flat_map(|value| value.to_be_bytes()).collect();
+        let big_halves: Vec<u8> = SIX.iter().flat_map(|value| f16::from_f32(*value).to_be_bytes()).collect();
+        let big_doubles: Vec<u8> = SIX.iter().flat_map(|value| f64::from(*value).to_be_bytes()).collect();
+        for (descriptor, numbers) in [("'>f4'", big), ("'>f2'", big_halves), ("'>f8'", big_doubles)] {
+            assert_eq!(read(&npy(descriptor, "False", "(2, 3)", &numbers)), Ok(expected.clone()), "{descriptor}");
+        }
         let data = bytes_from_floats(&SIX);
         let view = || TensorView::new(Dtype::F32, vec![2, 3], &data).unwrap();
         let other = TensorView::new(Dtype::F32, vec![6], &data).unwrap();
@@ -246,7 +260,7 @@ mod tests {
         let two = [("a", view(Dtype::F32, &[2, 3])), ("b", view(Dtype::F32, &[2, 3]))];
         for (bytes, expected) in [
             (npy("'<i8'", "False", "(2, 3)", &data), "'<i8'"),
-            (npy("'>f4'", "False", "(2, 3)", &data), "float32"),
+            (npy("'=f4'", "False", "(2, 3)", &data), "float32"),
             (npy("[('a', '<f4')]", "False", "(2, 3)", &data), "float32"),
             (npy("'<f4'", "False", "(6,)", &data), "(6,)"),
             (npy("'<f4'", "False", "(1, 2, 3)", &data), "matrix"),

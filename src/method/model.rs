@@ -48,7 +48,7 @@ pub struct ModelOptions {
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The settings that a network does not depend on.
-const ADJUSTABLE: [&str; 5] = ["refine.", "objects.", "output.", "pixels.", "data.max_bad"];
+const ADJUSTABLE: [&str; 6] = ["refine.", "objects.", "output.", "pixels.", "data.max_bad", "data.respect_ignore"];
 
 impl Model {
     /// Opens a checkpoint that [`crate::train`] or the program wrote, with installed weights where its backbone needs any.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{PipelineError, Run, SkippedFile, no_images, tell_of_own_results};
+use super::{PipelineError, Run, SkippedFile, no_images, tell_of_passed_over};
 use crate::config::{Settings, with_overrides};
 use crate::dataset::truth::{self, TruthError, image_key};
-use crate::dataset::{self, Record, sample};
+use crate::dataset::{self, Record, Sources, sample};
 use crate::evaluate::{EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, evaluate};
 use crate::event::{Event, Observer, Phase, Plan, Silent, counted};
 use crate::features::BackboneChoice;
@@ -60,8 +60,8 @@ impl Division {
 /// What to compare.
 #[derive(Debug, Clone)]
 pub struct CompareRequest {
-    /// A folder, a list of images, or one image.
-    pub data: PathBuf,
+    /// Folders, lists of images, or images.
+    pub data: Sources,
     /// Masks of their foreground: a folder of label maps, or a COCO JSON file.
     pub truth: PathBuf,
     /// The backbones: files or names of weights, or names of backbones that need none.
@@ -121,7 +121,7 @@ pub fn compare(
     observer: &dyn Observer,
 ) -> Result<CompareSummary, PipelineError> {
     let settings = &settings_of(None)?;
-    let collection = dataset::open(&request.data)?;
+    let collection = dataset::open_sources(&request.data, settings.data.respect_ignore)?;
     let annotated = annotated_names(&request.truth)?;
     let name = |key: &str| key.rsplit('/').next().unwrap_or(key).to_string();
     let has_truth = |record: &Record| annotated.contains(&name(&image_key(&record.relative)));
@@ -129,12 +129,12 @@ pub fn compare(
     let sample::Sample { records, skipped, seen, .. } =
         sample::records(collection.records(), has_truth, request.limit, seed, &Silent);
     skipped.iter().for_each(|skip| skip.announce(observer));
-    tell_of_own_results(&collection, observer);
+    tell_of_passed_over(&collection, observer);
     if records.is_empty() {
         return Err(match seen {
-            0 => no_images(&request.data),
+            0 => no_images(&collection),
             _ => EvaluateError::NoMatch {
-                predictions: request.data.clone(),
+                predictions: request.data.display().to_string().into(),
                 truth: request.truth.clone(),
                 prediction: "none of its images".into(),
                 annotation: annotated.first().map_or("nothing".into(), |name| format!("{name:?}")),

@@ -7,7 +7,7 @@ use super::ClusterRunError;
 use crate::cluster::ClusterError;
 use crate::config::{ConfigError, NeedlessPrecision};
 use crate::dataset::truth::TruthError;
-use crate::dataset::{DatasetError, TooManyBad};
+use crate::dataset::{DatasetError, Sources, TooManyBad};
 use crate::error::ErrorKind;
 use crate::evaluate::EvaluateError;
 use crate::event::SkippedFile;
@@ -60,17 +60,13 @@ pub enum PipelineError {
     Truth(#[from] TruthError),
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    #[error(
-        "no image was found in {}; images end in .jpg, .jpeg, .png, .webp, .bmp or .gif; hidden files and what ignore \
-         files exclude do not count",
-        data.display()
-    )]
-    NoImages { data: PathBuf },
+    #[error("no image was found in {}: {found}; name a folder, a list or a file of images", data.display())]
+    NoImages { data: Sources, found: String },
     #[error(
         "none of the {} images of {} can be used; the first: {}: {}",
         skipped.len(), data.display(), skipped[0].path.display(), skipped[0].reason
     )]
-    NoUsableImage { data: PathBuf, skipped: Vec<SkippedFile> },
+    NoUsableImage { data: Sources, skipped: Vec<SkippedFile> },
     #[error(transparent)]
     TooManyBad(#[from] TooManyBad),
     #[error(transparent)]

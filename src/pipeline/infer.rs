@@ -34,9 +34,9 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
 
 /// The same with a model that is open.
 fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
-    let collection = dataset::open(&request.predict.data)?;
     let (header, method) = (model.header(), model.method());
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
+    let collection = dataset::open_sources(&request.predict.data, settings.data.respect_ignore)?;
     let parts = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
     let clusters = header.objects.network.clusters;
     let verdict = header.verdict().map_or(String::new(), |verdict| format!("; {}", verdict.sentence));
@@ -91,7 +91,7 @@ mod tests {
             let settings = resolve(None, &settings).unwrap();
             let out = folder.path().join(name);
             let training = TrainRequest {
-                data: data.clone(),
+                data: data.clone().into(),
                 out: Some(out.clone()),
                 weights: Some(test_pictures::weights()),
                 machine,
@@ -107,7 +107,7 @@ mod tests {
                 let model = Model::with_backbone(checkpoint, hash, backbone, tensor::cpu()).unwrap();
                 let out = out.join(format!("{engine:?}"));
                 let predict = PredictRequest {
-                    data: data.clone(),
+                    data: data.clone().into(),
                     out: out.clone(),
                     save: SaveKinds { masks: true, ..SaveKinds::default() },
                     overwrite: false,

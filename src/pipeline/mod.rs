@@ -15,6 +15,7 @@ mod test_pictures;
 mod train;
 
 pub use crate::cluster::ClusterError;
+pub use crate::dataset::Sources;
 pub use crate::evaluate::{
     EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, SequenceScores,
 };
@@ -47,7 +48,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
 use crate::dataset::{Collection, SampleConfig};
-use crate::event::{Event, Observer, counted, path_as_text};
+use crate::event::{Event, Observer, path_as_text};
 use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
 use crate::names::portable;
@@ -55,7 +56,7 @@ use crate::output::CacheConfig;
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
-    let data = SampleConfig { max_bad: SampleConfig::default().max_bad, ..settings.data };
+    let data = SampleConfig { max_images: settings.data.max_images, ..SampleConfig::default() };
     let kept = Settings { cache: CacheConfig::default(), data, ..settings.clone() };
     serde_json::to_value(kept).unwrap_or_default()
 }
@@ -70,20 +71,15 @@ pub fn verify(out: &Path, observer: &dyn Observer) -> Result<Verification, Pipel
     Ok(crate::results::verify(out, observer)?)
 }
 
-/// Says once that results of earlier runs lie among the images of a collection that was listed.
-fn tell_of_own_results(collection: &Collection, observer: &dyn Observer) {
-    if let (folders, Some(first)) = collection.passed_over() {
-        let more = if folders > 1 { format!(" and in {} more", counted(folders - 1, "folder")) } else { String::new() };
-        observer.observe(Event::Note(format!(
-            "passed over what earlier runs have written in {}{more}: results are no images",
-            first.display()
-        )));
-    }
+/// Says what was passed over in a collection that was listed to its end, such as results of earlier runs, and how its lists
+/// were read.
+fn tell_of_passed_over(collection: &Collection, observer: &dyn Observer) {
+    collection.remarks().into_iter().for_each(|remark| observer.observe(Event::Note(remark)));
 }
 
-/// A collection without images.
-fn no_images(data: &Path) -> PipelineError {
-    PipelineError::NoImages { data: data.to_path_buf() }
+/// A collection without images, once it was listed to its end.
+fn no_images(collection: &Collection) -> PipelineError {
+    PipelineError::NoImages { data: collection.sources().clone(), found: collection.instead_of_images() }
 }
 
 /// What `inspect` shows of a checkpoint.

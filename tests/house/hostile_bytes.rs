@@ -114,6 +114,19 @@ fn voc() {
 }
 
 #[test]
+fn lists() {
+    let corpus = [
+        &b"# images\n../a.jpg\r\n\"b c.png\",1\nd\\e.jpg\tlabel\nfile:///f%20g.gif 7\n"[..],
+        b"File Name;Label\n\"a;b\".jpg;cat\nb.jpg;\xe9\n",
+        b"a.jpg,1\nb.jpg,2\n",
+        b"{\"path\": \"a\\u00e9.jpg\"}\n{\"file_name\": \"b.jpg\", \"id\": 1}\n",
+        b"[\"a.jpg\", {\"image\": \"b.jpg\"}, 3]",
+        b"\xff\xfea\0.\0j\0p\0g\0\r\0\n\0",
+    ];
+    survives(targets::list, &corpus.map(<[u8]>::to_vec));
+}
+
+#[test]
 fn runs() {
     let mask = |width: u16, height: u16, counts: &[u8]| [&width.to_le_bytes(), &height.to_le_bytes(), counts].concat();
     survives(targets::runs, &[mask(9, 6, b"61X13mN000`0"), mask(9, 6, b"f1"), mask(5, 1, b"122")]);

@@ -25,7 +25,7 @@ fn bad_images_are_listed_and_skipped() {
     fs::write(data.join("twin.jpeg"), &twin).unwrap();
     write_png(&data.join(".hidden/no.png"), 20, 20, disc);
     write_png(&data.join("ignored/no.png"), 20, 20, disc);
-    fs::write(data.join(".gitignore"), "ignored/\n").unwrap();
+    fs::write(data.join(".deepcutignore"), "ignored/\n").unwrap();
     fs::write(data.join("text.jpg"), "this is no image\n").unwrap();
     fs::write(data.join("empty.png"), "").unwrap();
     let good = fs::read(data.join("deep/er/good.png")).unwrap();

@@ -303,6 +303,51 @@ fn a_folder_that_no_run_laid_out_is_never_replaced() {
 }
 
 #[test]
+fn labels_are_read_as_tables_come_and_matched_by_the_ends_of_paths() {
+    let folder = Folder::new();
+    for number in 0..8u8 {
+        let colour = [40 * (number / 2), 60 * (number % 4), 90];
+        write_png(&folder.path(&format!("in/g{number}.png")), 40 + u32::from(number), 30, |_, _| colour);
+    }
+    let (images, out, labels) = (folder.text("in"), folder.text("out"), folder.text("labels.csv"));
+    let kmeans = ["--data", &images, "--out", &out, "--labels", &labels, "--method", "kmeans", "--clusters", "2"];
+    let table = |header: &str, row: &str| -> String {
+        let rows = "aabbccdd".chars().enumerate();
+        let row = |(number, class): (usize, char)| {
+            row.replace("NAME", &format!("g{number}.png")).replace("CLASS", &class.to_string())
+        };
+        header.chars().chain(rows.flat_map(|at| row(at).chars().collect::<Vec<_>>())).collect()
+    };
+    for (header, row, guess) in [
+        ("filename,label\n", "NAME,CLASS\n", None),
+        ("filename;label\n", "NAME;CLASS\n", None),
+        ("label\tpath\n", "CLASS\tNAME\n", None),
+        ("Filename , Label\n", "NAME , CLASS\n", None),
+        ("filename,label\r\n", "images\\NAME,CLASS\r\n", None),
+        ("filename,label\n", "/data/x/NAME,CLASS\n", None),
+        ("image_id,x,label\n", "NAME,1,CLASS\n", None),
+        ("", "NAME,CLASS\n", Some("its first line, g0.png,a, was taken for an image")),
+        ("filename,label\n", "NAME,\u{e9}CLASS\n", Some("was read as windows-1252")),
+    ] {
+        // As bytes of one character each.
+        let bytes: Vec<u8> = table(header, row).chars().map(|character| character as u8).collect();
+        fs::write(folder.path("labels.csv"), bytes).unwrap();
+        let said = expect(0, &kmeans);
+        let guesses: Vec<&str> =
+            said.lines().filter(|line| line.starts_with("warning:") && line.contains("labels.csv")).collect();
+        assert_eq!(guesses.len(), usize::from(guess.is_some()), "{row:?}: {said}");
+        assert!(guess.is_none_or(|guess| guesses[0].contains(guess)), "{row:?}: {said}");
+        let found = summary(&folder.path("out"));
+        let counts = ["labelled", "unknown_labels", "classes"].map(|key| found[key].as_u64());
+        assert_eq!(counts, [8, 0, 4].map(Some), "{row:?}");
+    }
+    fs::create_dir_all(folder.path("in/more")).unwrap();
+    fs::copy(folder.path("in/g0.png"), folder.path("in/more/g0.png")).unwrap();
+    fs::write(folder.path("labels.csv"), "file,label\nold/g0.png,a\ng1.png,b\n").unwrap();
+    assert!(expect(0, &kmeans).contains("1 of them could be of several images, the first of old/g0.png"));
+}
+
+#[test]
 fn bad_vectors_and_labels_are_named() {
     let folder = Folder::new();
     let good = groups(3, 12);

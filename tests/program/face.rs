@@ -42,7 +42,7 @@ fn folder_of(pictures: &[PathBuf], folder: &Path) -> PathBuf {
 
 fn predict(data: &Path, out: &Path) -> PredictRequest {
     let save = SaveKinds { masks: true, coco: true, ..SaveKinds::default() };
-    PredictRequest { data: data.to_path_buf(), out: out.to_path_buf(), save, overwrite: false, wait: None }
+    PredictRequest { data: data.into(), out: out.to_path_buf(), save, overwrite: false, wait: None }
 }
 
 fn mask_of(out: &Path, picture: &Path) -> deepcut::Mask {
@@ -67,7 +67,7 @@ fn a_model_gives_the_masks_that_the_program_writes() {
         let data = folder_of(&pictures, folder.path());
         let machine = Machine { threads: 2, ..Machine::default() };
         let training = TrainRequest {
-            data: data.clone(),
+            data: data.clone().into(),
             out: Some(folder.path().join("run")),
             weights: weights.clone(),
             machine,
@@ -121,7 +121,7 @@ fn a_dataset_in_memory_trains_the_network_of_the_folder() {
     let data = folder_of(&pictures, folder.path());
     let chosen = settings(&["train.epochs=4", "data.max_images=4", "train.self_training=true", "train.seed=3"]);
     let training = TrainRequest {
-        data: data.clone(),
+        data: data.clone().into(),
         out: Some(folder.path().join("run")),
         weights: None,
         machine: Machine::default(),

@@ -51,7 +51,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
     let overrides: Vec<String> = config.iter().map(|text| text.to_string()).collect();
     let config = config::resolve(preset.as_deref(), &overrides).unwrap();
     let request = TrainRequest {
-        data: sod,
+        data: sod.into(),
         out: Some(folder.path().join("run")),
         weights: weights.clone(),
         machine: Machine { device: DeviceChoice::Cpu, ..Machine::default() },
@@ -63,7 +63,7 @@ fn horses(config: &[&str], preset: Option<&str>, weights: Option<PathBuf>) -> Op
     let request = InferRequest {
         checkpoint: trained.checkpoint,
         predict: PredictRequest {
-            data: horses,
+            data: horses.into(),
             out: folder.path().join("out"),
             save: SaveKinds { masks: true, ..Default::default() },
             overwrite: false,

@@ -5,7 +5,7 @@
 //! | a folder of PNG label maps: masks, VOC class indices, DAVIS sequences | [`label_maps`] | where each image's map is |
 //! | a folder of BSDS-style region maps `ID_k.png` | [`region_maps`] | the maps of every annotator of each image |
 //! | a folder of Pascal VOC XML files | [`voc::boxes`] | boxes |
-//! | a CSV file | [`labels()`] | the class of each image |
+//! | a table, CSV or alike | [`labels()`] | the class of each image |
 //! | one COCO JSON file | [`coco::boxes`], [`coco::masks`], [`coco::instances`], [`coco::key_points`] | boxes, masks together and one by one, key-points |
 //!
 //! Maps are found here and decoded by whoever looks at their pixels. An image is named by its place within the
@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use files::{files_below, image_key, label_maps, name_key, region_maps};
-pub use labels::labels;
+pub use labels::{Labels, labels};
 
 use crate::error::ErrorKind;
 
@@ -104,9 +104,13 @@ impl TruthError {
 
 /// The text of a file of at most `max_mebibytes`.
 fn read_text(path: &Path, max_mebibytes: u64) -> Result<String, TruthError> {
-    crate::files::read_text(path, max_mebibytes << 20).map_err(|source| match source.kind() {
+    String::from_utf8(read_bytes(path, max_mebibytes)?).map_err(|_| TruthError::malformed(path, "it is no UTF-8 text"))
+}
+
+/// The bytes of a file of at most `max_mebibytes`.
+fn read_bytes(path: &Path, max_mebibytes: u64) -> Result<Vec<u8>, TruthError> {
+    crate::files::read(path, max_mebibytes << 20).map_err(|source| match source.kind() {
         io::ErrorKind::FileTooLarge => TruthError::TooLarge { path: path.to_path_buf(), mebibytes: max_mebibytes },
-        io::ErrorKind::InvalidData => TruthError::malformed(path, source),
         _ => TruthError::Unreadable { path: path.to_path_buf(), source },
     })
 }

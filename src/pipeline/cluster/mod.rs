@@ -2,22 +2,23 @@
 
 mod error;
 mod report;
+mod request;
 mod vectors;
 
 pub use error::ClusterRunError;
+pub use request::ClusterRequest;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Machine, PipelineError, Precision, SkippedFile, stored_config};
+use super::{PipelineError, Precision, SkippedFile, stored_config, tell_of_passed_over};
 use crate::cluster::{
     self, AlphaSweep, ClassScores, Classes, ClusterError, ClusterModel, ClusterNetwork, ClusteredImage, Fitted,
     Membership, Method, Propagation, Provenance, Reliance, Restart, Scaling, Vectors,
 };
 use crate::config::{Purpose, SampleConfig, Settings, with_overrides};
-use crate::dataset::{self, Collection, truth};
+use crate::dataset::{self, Collection, Sources};
 use crate::event::{Event, Observer, Plan};
 use crate::features::Backbone;
 use crate::files;
@@ -27,30 +28,6 @@ use crate::output::{Claim, LayOut, OutputFolder};
 use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
 use vectors::{Gathered, GatheredImage};
-
-/// What to group and where to put the result.
-#[derive(Debug, Clone, Default)]
-pub struct ClusterRequest {
-    /// A folder, a list of images, or one image; may be left out where vectors are given.
-    pub data: Option<PathBuf>,
-    pub out: PathBuf,
-    pub weights: Option<PathBuf>,
-    /// Vectors computed elsewhere, one per image of `data` in its order.
-    pub features: Option<PathBuf>,
-    /// The clusters of an earlier run, which the images then join.
-    pub checkpoint: Option<PathBuf>,
-    /// A CSV file with the class of every image, to score against.
-    pub labels: Option<PathBuf>,
-    /// Its column with the classes.
-    pub label_column: Option<String>,
-    /// Lay the images out in one folder per cluster.
-    pub lay_out: Option<LayOut>,
-    /// Try a range of α as well.
-    pub alpha_sweep: bool,
-    /// How long to wait for another run that writes to the same folder; none waits until it has finished.
-    pub wait: Option<Duration>,
-    pub machine: Machine,
-}
 
 /// Everything a run found.
 #[derive(Debug, Clone)]
@@ -122,12 +99,13 @@ pub fn cluster(
     let pool = thread_pool(request.machine.threads)?;
     let device = request.machine.open()?;
     let device_name = tensor::name(&device);
-    let collection = request.data.as_deref().map(dataset::open).transpose()?;
+    let open = |data: &Sources| dataset::open_sources(data, config.data.respect_ignore);
+    let collection = request.data.as_ref().map(open).transpose()?;
     if collection.is_none() && (request.features.is_none() || request.lay_out.is_some()) {
         return Err(ClusterRunError::NoImages.into());
     }
     // Before any work: classes that cannot be read must not cost a run.
-    let classes = read_classes(request)?;
+    let classes = request.read_classes(observer)?;
     if request.lay_out.is_some() {
         LayOut::check_folder(&request.out)?;
     }
@@ -151,18 +129,6 @@ fn claims(request: &ClusterRequest) -> Vec<Claim> {
         (request.lay_out.is_some(), LayOut::claim()),
     ];
     claims.into_iter().filter_map(|(written, claim)| written.then_some(claim)).collect()
-}
-
-/// The classes that a run is scored against, if any.
-fn read_classes(request: &ClusterRequest) -> Result<Option<Classes>, PipelineError> {
-    match (&request.labels, &request.label_column) {
-        (None, None) => Ok(None),
-        (None, Some(column)) => Err(ClusterRunError::NoLabels { column: column.clone() }.into()),
-        (Some(path), column) => {
-            let rows = truth::labels(path, column.as_deref())?;
-            Ok(Some(Classes { source: path.display().to_string(), rows }))
-        }
-    }
 }
 
 struct Run<'a> {
@@ -296,7 +262,6 @@ impl Run<'_> {
 
     fn plan(&self, doing: &str, config: &Settings, backbone: Option<&Backbone>) {
         let settings = &config.cluster;
-        let data = self.request.data.as_ref().or(self.request.features.as_ref());
         let most = settings.most_clusters().map_or(String::new(), |most| format!(", at most {most} clusters"));
         let method = match (settings.method, settings.propagation) {
             (Method::Correlation, Propagation::Sparse) => {
@@ -305,7 +270,7 @@ impl Run<'_> {
             (Method::Correlation, _) => format!("correlation (alpha {}{most})", settings.alpha),
             (method, _) => method.name().to_string(),
         };
-        let data = data.map_or(String::new(), |data| data.display().to_string());
+        let data = self.request.source();
         self.observer.observe(Event::Plan(Plan {
             doing: format!("{doing} {data}"),
             backbone: backbone.map_or("given vectors".to_string(), |backbone| backbone.description.clone()),
@@ -333,7 +298,13 @@ impl Run<'_> {
                 let &Run { device, observer, .. } = self;
                 vectors::of_images(collection, out, config, backbone, device, workers, observer)
             }
-            _ => vectors::from_file(self.request, collection),
+            _ => {
+                let gathered = vectors::from_file(self.request, collection);
+                if let Some(collection) = collection {
+                    tell_of_passed_over(collection, self.observer);
+                }
+                gathered
+            }
         }
     }
 

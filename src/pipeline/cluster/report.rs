@@ -21,8 +21,7 @@ pub fn write(
     curve: &[f64],
     observer: &dyn Observer,
 ) -> Result<(), PipelineError> {
-    let collection = request.data.as_ref().or(request.features.as_ref());
-    let collection = collection.map_or(String::new(), |path| path.display().to_string());
+    let collection = request.source();
     let report = ClusterReport {
         collection: &collection,
         method: &method(summary),

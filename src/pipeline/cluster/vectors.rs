@@ -12,7 +12,7 @@ use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::output::{Cache, OutputFolder};
 use crate::pipeline::features::image_names;
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
-use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
 use crate::pixels::Picture;
 use crate::tensor::{Device, Tensor};
 
@@ -89,7 +89,7 @@ pub fn of_images(
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
     gathered.skipped = skipped;
-    tell_of_own_results(collection, observer);
+    tell_of_passed_over(collection, observer);
     if not_stored > 0 {
         observer.observe(Event::Note(format!(
             "the vectors of {not_stored} images did not fit in the cache; a repeated run computes them again unless cache.limit_mebibytes (now {}) is raised",
@@ -101,7 +101,7 @@ pub fn of_images(
             settings.data.judge(bad as u64, (gathered.images.len() + bad) as u64, &gathered.skipped)?;
             Ok(gathered)
         }
-        (true, 0) => Err(no_images(collection.path())),
+        (true, 0) => Err(no_images(collection)),
         (true, count) => Err(ClusterRunError::NoUsableImage { count }.into()),
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::images::{ImageLoop, OfImage, Outcome};
-use super::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
+use super::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
 use crate::config::{Purpose, Settings};
-use crate::dataset::{self, Record};
+use crate::dataset::{self, Record, Sources};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::{Backbone, BatchExtractor, Extractor, Prepared, is_whole_matrix};
 use crate::method::{Machine, Model, ModelOptions, installed_weights, open_backbone};
@@ -47,8 +47,8 @@ impl Described {
 /// What to describe and where the features go.
 #[derive(Debug, Clone)]
 pub struct FeaturesRequest {
-    /// A folder, a list of images, or one image.
-    pub data: PathBuf,
+    /// Folders, lists of images, or images.
+    pub data: Sources,
     /// A `.npy` or `.safetensors` file.
     pub out: PathBuf,
     pub described: Described,
@@ -166,7 +166,7 @@ pub fn features(
     let no_matrix = || PipelineError::NoMatrix { path: out.clone() };
     let format = MatrixFormat::of(out).ok_or_else(no_matrix)?;
     let name = out.file_name().and_then(|name| name.to_str()).ok_or_else(no_matrix)?;
-    let collection = dataset::open(data)?;
+    let collection = dataset::open_sources(data, settings.data.respect_ignore)?;
     let source = Source::open(settings, request)?;
     let (backbone, device, limits) = source.parts();
     let extractor = backbone.extractor.as_ref();
@@ -250,12 +250,12 @@ pub fn features(
     });
     let outcome: Outcome = outcome.map_err(|error| error.during(Run::Describing))?;
     skipped.extend(outcome.skipped);
-    tell_of_own_results(&collection, observer);
+    tell_of_passed_over(&collection, observer);
     if images == 0 {
         drop((matrix, journal));
         claims[2..].iter().try_for_each(|claim| folder.remove(&root.join(&claim.name)))?;
         return match skipped.is_empty() {
-            true => Err(no_images(data)),
+            true => Err(no_images(&collection)),
             false => Err(PipelineError::NoUsableImage { data: data.clone(), skipped }),
         };
     }

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::dataset::Sources;
 use crate::method::StepMilliseconds;
 use crate::results::SaveKinds;
 
 /// Which images are segmented and where the results go.
 #[derive(Debug, Clone)]
 pub struct PredictRequest {
-    /// A folder, a list of images, or one image.
-    pub data: PathBuf,
+    /// Folders, lists of images, or images.
+    pub data: Sources,
     pub out: PathBuf,
     pub save: SaveKinds,
     /// Do again what is already done.

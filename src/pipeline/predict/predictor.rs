@@ -14,7 +14,7 @@ use crate::output::{OutputError, OutputFolder};
 use crate::parallel::{Semaphore, parallel_map, workers};
 use crate::pipeline::images::{Remarks, remark};
 use crate::pipeline::precision::Fixed;
-use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_own_results};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
 use crate::pixels::ImageContent;
 use crate::report::MaskReport;
 use crate::results::{Earlier, Measures, Prediction, Results, ResultsFolder, Status};
@@ -87,9 +87,9 @@ impl Predictor<'_> {
         })?;
         observer.observe(Event::PhaseFinished { phase: Phase::Inference });
         remarks.finish(Some("predictions.jsonl"));
-        tell_of_own_results(collection, observer);
+        tell_of_passed_over(collection, observer);
         if totals.images() == 0 {
-            return Err(no_images(&self.request.data));
+            return Err(no_images(collection));
         }
         let seconds = started.elapsed().as_secs_f64();
         collected.finish()?;
@@ -132,11 +132,6 @@ impl Predictor<'_> {
         })
     }
 
-    /// Where in the collection something is wrong.
-    fn place<'e>(&self, error: &'e DatasetError) -> &'e Path {
-        error.path().strip_prefix(&self.request.data).unwrap_or(error.path())
-    }
-
     /// One image from file to results; none if the run is interrupted first. An unusable image is an outcome, an unwritable
     /// result an error.
     fn process(
@@ -151,7 +146,9 @@ impl Predictor<'_> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                return Ok(Some(skipped(portable(self.place(&error)), error.path(), error.to_string())));
+                // Where in the collection something is wrong.
+                let place = self.request.data.place_of(error.path());
+                return Ok(Some(skipped(portable(&place), error.path(), error.to_string())));
             }
         };
         let content = match ImageContent::read(&record.path, &self.settings.pixels) {

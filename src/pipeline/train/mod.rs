@@ -13,9 +13,9 @@ use burn_dataset::{Dataset, InMemDataset};
 
 use super::images::{ImageLoop, Outcome};
 use super::precision::Fixed;
-use super::{PipelineError, Run, SkippedFile, no_images, portable, stored_config, tell_of_own_results};
+use super::{PipelineError, Run, SkippedFile, no_images, portable, stored_config, tell_of_passed_over};
 use crate::config::{Purpose, Resolved, Settings};
-use crate::dataset::{self, Record, sample};
+use crate::dataset::{self, Record, Sources, sample};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::method::recipe::{Journal, Recipe};
@@ -32,8 +32,8 @@ use journal::{FolderJournal, NoJournal};
 /// What to train on and where to put the result.
 #[derive(Debug, Clone)]
 pub struct TrainRequest {
-    /// A folder, a list of images, or one image.
-    pub data: PathBuf,
+    /// Folders, lists of images, or images.
+    pub data: Sources,
     /// Where the checkpoint goes; default `checkpoints/<name of data>`.
     pub out: Option<PathBuf>,
     pub weights: Option<PathBuf>,
@@ -84,7 +84,7 @@ pub fn train(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
-    let collection = dataset::open(&request.data)?;
+    let collection = dataset::open_sources(&request.data, settings.data.respect_ignore)?;
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let weights = request.weights.as_deref();
     let precision = Fixed::of(&settings, Purpose::Train, weights, request.machine, &out, &collection)?;
@@ -100,9 +100,9 @@ pub fn train(
     let belongs = |record: &Record| places.as_ref().is_none_or(|places| places.contains(&*portable(&record.relative)));
     let sample::Sample { records, mut skipped, seen, others } =
         sample::records(collection.records(), belongs, settings.data.max_images, settings.train.seed, observer);
-    tell_of_own_results(&collection, observer);
+    tell_of_passed_over(&collection, observer);
     if seen == 0 && skipped.is_empty() {
-        return Err(no_images(&request.data));
+        return Err(no_images(&collection));
     }
     if begun.is_some_and(|roster| others > 0 && !roster.sampled) {
         observer.observe(Event::Warning(format!(
@@ -124,9 +124,8 @@ pub fn train(
     let place_of = |image: &TrainingImage| Some((places[image.index?].clone(), image.content));
     let present: Vec<(String, blake3::Hash)> = images.iter().filter_map(place_of).collect();
     if let Some(roster) = begun {
-        let data = if request.data.is_dir() { &*request.data } else { Path::new("") };
         let rejoined = roster.rejoin(&present, &places, |place, reason| {
-            let skip = SkippedFile { path: data.join(place), reason: reason.to_string() };
+            let skip = SkippedFile { path: request.data.path_of(place.as_ref()), reason: reason.to_string() };
             skip.announce(observer);
             skipped.push(skip);
         });
@@ -225,7 +224,7 @@ pub fn train_model_with<I: ImageItem>(
     let graphs = training.graphs();
     let cache = Cache::open(folder.path(), &graphs.settings(), &settings.cache).map_err(PipelineError::Cache)?;
     let (usable, skipped) = training.prepare(images, indices, &cache, &graphs)?;
-    let prepared = training.identified(usable, skipped, "the dataset".as_ref())?;
+    let prepared = training.identified(usable, skipped, &Path::new("the dataset").into())?;
     let (checkpoint, _) = training.learn(images, prepared, &cache, &graphs, &mut NoJournal)?;
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     let Training { backbone, device, .. } = training;
@@ -324,10 +323,10 @@ impl<'a> Training<'a> {
         &self,
         images: Vec<TrainingImage>,
         skipped: Vec<SkippedFile>,
-        data: &Path,
+        data: &Sources,
     ) -> Result<Prepared, PipelineError> {
         if images.is_empty() {
-            return Err(PipelineError::NoUsableImage { data: data.to_path_buf(), skipped });
+            return Err(PipelineError::NoUsableImage { data: data.clone(), skipped });
         }
         let settings = self.resolved.settings();
         let usable = images.iter().filter(|image| image.index.is_some()).count();

@@ -1,68 +1,60 @@
-//! Text files that list images, one path per line.
+//! Files that list images.
+
+mod forms;
+mod line;
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::{DatasetError, Found, ordinary_components};
-use crate::files;
-
-/// More bytes than any system's paths have: what has a longer line is no list, and need not be read into memory.
-const MAX_LINE_BYTES: usize = 1 << 16;
+use crate::event::counted;
+use forms::Outcome;
 
 /// The entries of a list, sorted by the components of their relative paths, each image once.
 #[derive(Debug)]
 pub(super) struct ImageList {
     list: PathBuf,
     found: Vec<Found>,
-    /// Lines that lead to no file name, such as `..`, with their numbers.
+    /// Numbers of lines or elements that lead to no file name, such as `..`, and what stands there.
     nameless: Vec<(usize, String)>,
+    read: Outcome,
 }
 
 impl ImageList {
     pub(super) fn found(list: Arc<Self>) -> impl Iterator<Item = Result<Found, DatasetError>> + Send {
         (0..list.nameless.len() + list.found.len()).map(move |index| match list.nameless.get(index) {
-            Some((line, entry)) => {
-                Err(DatasetError::NoFileName { path: list.list.clone(), line: *line, entry: entry.clone() })
+            Some((number, entry)) => {
+                let (path, place) = (list.list.clone(), format!("{} {number}", list.read.unit));
+                Err(DatasetError::NoFileName { path, place, entry: entry.clone() })
             }
             None => Ok(list.found[index - list.nameless.len()].clone()),
         })
     }
+
+    /// What is worth telling of how the list was read.
+    pub(super) fn remark(&self) -> Option<String> {
+        let (lines, list) = (counted(self.read.with_more, "line"), self.list.display());
+        let verb = if self.read.with_more == 1 { "has" } else { "have" };
+        (self.read.with_more > 0)
+            .then(|| format!("{lines} of {list} {verb} more than a path, such as a label, which does not count"))
+    }
 }
 
-/// Reads the list at `path`. Spaces around an entry, a byte order mark and carriage returns do not count.
+/// Reads the list at `path`; see [`super::Collection::records`] for its forms.
 pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
-    let unreadable = |source| DatasetError::reading(path, source);
-    let mut reader = BufReader::new(files::open(path).map_err(unreadable)?);
     let folder = Folder::of(path);
-    let mut list = ImageList { list: path.to_path_buf(), found: Vec::new(), nameless: Vec::new() };
-    let mut bytes = Vec::new();
-    for line in 1.. {
-        bytes.clear();
-        if reader.by_ref().take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut bytes).map_err(unreadable)? == 0 {
-            break;
+    let exists = |entry: &str| fs::metadata(folder.given.join(entry)).is_ok_and(|metadata| !metadata.is_dir());
+    let (mut found, mut nameless) = (Vec::new(), Vec::new());
+    let read = forms::read(path, &exists, &mut |number, entry| {
+        let file = entry.and_then(|entry| folder.found(Path::new(&entry)).ok_or(entry));
+        match file {
+            Ok(file) => found.push(file),
+            Err(entry) => nameless.push((number, entry)),
         }
-        let not_a_list = |reason| DatasetError::NotAList { path: path.to_path_buf(), line, reason };
-        if bytes.len() == MAX_LINE_BYTES {
-            return Err(not_a_list("too many bytes"));
-        }
-        let text = str::from_utf8(&bytes).map_err(|_| not_a_list("bytes that are no UTF-8"))?;
-        if text.contains('\0') {
-            return Err(not_a_list("a zero byte"));
-        }
-        let entry = if line == 1 { text.trim_start_matches('\u{FEFF}') } else { text }.trim();
-        if entry.is_empty() || entry.starts_with('#') {
-            continue;
-        }
-        let entry = entry.strip_prefix('\\').filter(|name| name.starts_with('#')).unwrap_or(entry);
-        match folder.found(Path::new(entry)) {
-            Some(found) => list.found.push(found),
-            None => list.nameless.push((line, entry.to_owned())),
-        }
-    }
-    list.found = at_places_of_their_own(list.found);
-    Ok(list)
+    })?;
+    Ok(ImageList { list: path.to_path_buf(), found: at_places_of_their_own(found), nameless, read })
 }
 
 /// The entries sorted by their relative paths, each file once and no two with one path: where entries from outside the

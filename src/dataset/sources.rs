@@ -1,0 +1,140 @@
+//! Where the images of a collection are: one folder, list or image, or several of them together.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{has_image_name, name_of};
+use crate::names;
+
+/// Sources that are named where all of them are.
+const MOST_NAMED: usize = 3;
+
+/// One or several folders, lists of images, or images, in the order in which their images come.
+///
+/// The images of a single source have their places in it. Those of several are below the names of their sources, `a/…`
+/// and `b/…`; where an earlier one has the name, `-2`, `-3`, … follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources(Vec<PathBuf>);
+
+impl From<Vec<PathBuf>> for Sources {
+    fn from(paths: Vec<PathBuf>) -> Self {
+        Sources(paths)
+    }
+}
+
+impl From<PathBuf> for Sources {
+    fn from(path: PathBuf) -> Self {
+        Sources(vec![path])
+    }
+}
+
+impl From<&Path> for Sources {
+    fn from(path: &Path) -> Self {
+        path.to_path_buf().into()
+    }
+}
+
+impl Sources {
+    /// The paths of all.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.0
+    }
+
+    /// For messages and reports: the path of a single source, the first ones of several.
+    pub fn display(&self) -> impl fmt::Display {
+        let mut shown: Vec<String> = self.0.iter().take(MOST_NAMED).map(|path| path.display().to_string()).collect();
+        let more = self.0.len() - shown.len();
+        shown.extend((more > 0).then(|| format!("{more} more")));
+        shown.join(", ")
+    }
+
+    /// A name for what is made of all images: that of the folder, or of the file without its extension; `a+b` of several.
+    pub fn name(&self) -> String {
+        let mut shown: Vec<String> = self.0.iter().take(MOST_NAMED).map(|path| names::text(&name_of(path))).collect();
+        let more = self.0.len() - shown.len();
+        shown.extend((more > 0).then(|| format!("{more}-more")));
+        shown.join("+")
+    }
+
+    /// The folders below which the images of every source have their places; none for a single one.
+    pub(super) fn prefixes(&self) -> Vec<Option<OsString>> {
+        if let [_] = self.0.as_slice() {
+            return vec![None];
+        }
+        // Some systems do not tell capitals apart.
+        let mut taken: Vec<String> = Vec::new();
+        let prefix = |path: &PathBuf| {
+            let name = name_of(path);
+            let numbered = (2..).map(|number| {
+                let mut numbered = name.clone();
+                numbered.push(format!("-{number}"));
+                numbered
+            });
+            let mut candidates = std::iter::once(name.clone()).chain(numbered);
+            // Of endlessly many one is free.
+            let free = candidates.find(|name| !taken.contains(&name.to_string_lossy().to_lowercase()));
+            let free = free.unwrap_or_default();
+            taken.push(free.to_string_lossy().to_lowercase());
+            Some(free)
+        };
+        self.0.iter().map(prefix).collect()
+    }
+
+    /// The place in the collection of a file or folder that lies in one of the sources; elsewhere its path.
+    pub fn place_of(&self, path: &Path) -> PathBuf {
+        let place = |(source, prefix): (&PathBuf, Option<OsString>)| {
+            let inside = path.strip_prefix(source).ok()?;
+            Some(PathBuf::from(prefix.unwrap_or_default()).join(inside))
+        };
+        self.0.iter().zip(self.prefixes()).find_map(place).unwrap_or_else(|| path.to_path_buf())
+    }
+
+    /// The path of an image at a place in the collection, where its source is a folder; elsewhere the place.
+    pub fn path_of(&self, place: &Path) -> PathBuf {
+        let path = |(source, prefix): (&PathBuf, Option<OsString>)| {
+            let inside = match prefix {
+                None => place,
+                Some(prefix) => place.strip_prefix(Path::new(&prefix)).ok()?,
+            };
+            source.is_dir().then(|| source.join(inside))
+        };
+        self.0.iter().zip(self.prefixes()).find_map(path).unwrap_or_else(|| place.to_path_buf())
+    }
+
+    /// Two sources of which the first is or contains the second, so that images would be there twice.
+    pub(super) fn nested(&self) -> Option<(&Path, &Path)> {
+        let real: Vec<(&Path, PathBuf)> =
+            self.0.iter().filter_map(|path| Some((path.as_path(), path.canonicalize().ok()?))).collect();
+        // What a list in a folder names may lie elsewhere.
+        let contains = |outer: &Path, inner: &Path| {
+            inner == outer || (inner.starts_with(outer) && (inner.is_dir() || has_image_name(inner)))
+        };
+        let pairs = real.iter().enumerate().flat_map(|(at, one)| real[at + 1..].iter().map(move |other| (one, other)));
+        let mut both_ways = pairs.flat_map(|(one, other)| [(one, other), (other, one)]);
+        both_ways.find(|(outer, inner)| contains(&outer.1, &inner.1)).map(|(outer, inner)| (outer.0, inner.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_several_sources_are_below_names_of_their_own() {
+        let one = Sources::from(Path::new("x/photos"));
+        assert_eq!(
+            (one.name(), one.prefixes(), one.display().to_string()),
+            ("photos".into(), vec![None], "x/photos".into())
+        );
+        assert_eq!(one.place_of(Path::new("x/photos/a/b.jpg")), Path::new("a/b.jpg"));
+        let paths = ["x/photos", "y/Photos", "z/list.txt", "w/photos-2", "x/photos/1.jpg"].map(PathBuf::from);
+        let several = Sources::from(paths.to_vec());
+        let prefixes: Vec<_> = several.prefixes().into_iter().flatten().collect();
+        assert_eq!(prefixes, ["photos", "Photos-2", "list", "photos-2-2", "1"]);
+        assert_eq!(several.name(), "photos+Photos+list+2-more");
+        assert_eq!(several.display().to_string(), "x/photos, y/Photos, z/list.txt, 2 more");
+        assert_eq!(several.place_of(Path::new("y/Photos/a.jpg")), Path::new("Photos-2/a.jpg"));
+        assert_eq!(several.place_of(Path::new("elsewhere/a.jpg")), Path::new("elsewhere/a.jpg"));
+    }
+}
