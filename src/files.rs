@@ -2,8 +2,10 @@
 //! complete or not there.
 
 mod atomic;
+mod recognise;
 
 pub use atomic::{TemporaryFile, parent, remove_those_of_the_dead, sync_folder, write_whole};
+pub use recognise::{Format, HEAD_BYTES, Recognised, begins_as_picture, recognise};
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -35,50 +37,11 @@ pub fn open_ordinary(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// First bytes of a file that tell whether it is a picture.
-const HEAD_BYTES: u64 = 32;
-
 /// Whether an ordinary file is a picture by its first bytes; see [`begins_as_picture`].
 pub fn is_picture(path: &Path) -> io::Result<bool> {
     let mut head = Vec::new();
-    open_ordinary(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
+    open_ordinary(path)?.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     Ok(begins_as_picture(&head))
-}
-
-/// Whether bytes are the first 32 of a picture in a kind of file that is widely used for pictures, whether or not it can be
-/// decoded here: JPEG, PNG, GIF, WebP, BMP, TIFF and BigTIFF, AVIF and HEIC, JPEG XL, JPEG 2000.
-pub fn begins_as_picture(head: &[u8]) -> bool {
-    const MAGIC: [&[u8]; 12] = [
-        b"\xff\xd8\xff",
-        b"\x89PNG\r\n\x1a\n",
-        b"GIF87a",
-        b"GIF89a",
-        b"II*\0",
-        b"MM\0*",
-        b"II+\0",
-        b"MM\0+",
-        // JPEG XL, bare and in boxes, and JPEG 2000 likewise.
-        b"\xff\x0a",
-        b"\0\0\0\x0cJXL \r\n\x87\n",
-        b"\0\0\0\x0cjP  \r\n\x87\n",
-        b"\xff\x4f\xff\x51",
-    ];
-    /// What a file of boxes says it is; films begin alike.
-    const BRANDS: [&[u8; 4]; 10] =
-        [b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
-    /// Sizes of the second header of a BMP: two letters alone could begin a text.
-    const BMP_HEADERS: [u8; 7] = [12, 40, 52, 56, 64, 108, 124];
-    let is_webp = || head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP");
-    let is_bmp = || {
-        let size = head.get(14..18).filter(|size| size[1..] == [0; 3]);
-        head.starts_with(b"BM") && size.is_some_and(|size| BMP_HEADERS.contains(&size[0]))
-    };
-    let is_boxes = || {
-        // The first brand, a version, and the brands that it is compatible with.
-        let brands = head.get(8..).unwrap_or_default().as_chunks::<4>().0.iter();
-        head.get(4..8) == Some(b"ftyp") && brands.enumerate().any(|(at, brand)| at != 1 && BRANDS.contains(&brand))
-    };
-    MAGIC.iter().any(|magic| head.starts_with(magic)) || is_webp() || is_bmp() || is_boxes()
 }
 
 /// Whether an error says that there is no file, as there cannot be one whose name is too long.
@@ -171,28 +134,6 @@ mod tests {
         assert_eq!(read(&path, 99).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         let growing = io::repeat(7);
         assert_eq!(read_rest(growing, 1 << 20, 10).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-    }
-
-    #[test]
-    fn pictures_are_known_by_their_first_bytes_and_texts_and_films_are_none() {
-        let bmp = [b"BM\x36\0\x10\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice(), &[0; 14]].concat();
-        for (head, expected) in [
-            (&b"\xff\xd8\xff\xe0\0\x10JFIF"[..], true),
-            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", true),
-            (b"RIFF\x24\0\0\0WEBPVP8 ", true),
-            (b"RIFF\x24\0\0\0WAVEfmt ", false),
-            (&bmp, true),
-            (b"BMW 2002 and other cars, a list.", false),
-            (b"MM\0+\0\x08\0\0", true),
-            (b"\0\0\0\x20ftypheic\0\0\0\0mif1heic", true),
-            (b"\0\0\0\x1cftypmsf1\0\0\0\0", true),
-            (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2mp41", false),
-            (b"\0\0\0\x0cjP  \r\n\x87\n", true),
-            (b"\x93NUMPY\x01\0", false),
-            (b"", false),
-        ] {
-            assert_eq!(begins_as_picture(head), expected, "{head:?}");
-        }
     }
 
     #[cfg(target_os = "linux")]

@@ -3,9 +3,9 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::decode::error::DecodeError;
-use super::recognise::{Format, HEAD_BYTES, Recognised, recognise};
 use super::settings::DecodeConfig;
 use super::tiff;
+use crate::files::{Format, HEAD_BYTES, Recognised, recognise};
 
 /// JPEG files have a few segments before the frame's, which are passed over.
 const MOST_SEGMENTS: usize = 4096;

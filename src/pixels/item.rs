@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::decode::decode_announced;
 use super::header;
-use super::recognise::Format;
 use super::{DecodeConfig, Picture};
 use crate::dataset::Record;
 use crate::files;
+use crate::files::Format;
 use crate::parallel::{Held, MemoryBudget, Reservation};
 use crate::raster::RgbImage;
 

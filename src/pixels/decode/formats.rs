@@ -8,9 +8,9 @@ use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::error::DecodeError;
 use super::{Decoded, Pixels};
+use crate::files::Format;
 use crate::pixels::header::{Declared, DeclaredSize};
 use crate::pixels::page::Page;
-use crate::pixels::recognise::Format;
 use crate::pixels::settings::DecodeConfig;
 use crate::pixels::{gif, jpeg, png, tiff};
 use crate::raster::Raster;

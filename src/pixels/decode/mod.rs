@@ -20,8 +20,8 @@ use super::header;
 use super::orientation::upright;
 use super::page::Page;
 use super::picture::Picture;
-use super::recognise::Format;
 use super::settings::{AlphaUse, DecodeConfig, ValueRange};
+use crate::files::Format;
 use crate::raster::{Mask, Raster, RgbImage};
 
 pub use stored::{StoredSamples, stored_samples};

@@ -4,10 +4,10 @@ use std::io::Cursor;
 
 use super::error::DecodeError;
 use super::{Pixels, formats};
+use crate::files::Format;
 use crate::pixels::header;
 use crate::pixels::page::Page;
 use crate::pixels::png::Opened;
-use crate::pixels::recognise::Format;
 use crate::pixels::settings::DecodeConfig;
 
 /// The samples of the first frame or page of a picture as its file stores them: neither scaled nor turned upright, places in

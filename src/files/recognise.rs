@@ -1,8 +1,8 @@
-//! What kind of file the first bytes are.
+//! What kind of file the first bytes are: pictures that are read, pictures that are not, and what else is found among them.
 
 /// A kind of picture that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     Jpeg,
     Png,
     WebP,
@@ -13,7 +13,7 @@ pub(super) enum Format {
 
 /// What first bytes are known for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Recognised {
+pub enum Recognised {
     Read(Format),
     /// A picture of a kind that is not read: what it is.
     OtherPicture(&'static str),
@@ -44,11 +44,6 @@ const SIGNATURES: &[(usize, &[u8], Recognised)] = &[
     (0, b"FOVb", OtherPicture(RAW)),
     (0, b"\0MRM", OtherPicture(RAW)),
     (4, b"ftypcrx ", OtherPicture(RAW)),
-    (4, b"ftypavi", OtherPicture("an AVIF picture")),
-    (4, b"ftyphei", OtherPicture(HEIC)),
-    (4, b"ftyphev", OtherPicture(HEIC)),
-    (4, b"ftypmif1", OtherPicture(HEIC)),
-    (4, b"ftypmsf1", OtherPicture(HEIC)),
     (0, b"\0\0\0\x0CjP  \r\n\x87\n", OtherPicture("a JPEG 2000 picture")),
     (0, b"\xFF\x4F\xFF\x51", OtherPicture("a JPEG 2000 picture")),
     (0, b"\0\0\0\x0CJXL \r\n\x87\n", OtherPicture("a JPEG XL picture")),
@@ -65,20 +60,27 @@ const SIGNATURES: &[(usize, &[u8], Recognised)] = &[
     (0, b"%!PS", NoPicture("a PostScript document")),
 ];
 
+const AVIF: Recognised = OtherPicture("an AVIF picture");
 const RAW: &str = "a camera's raw picture";
 const HEIC: &str = "a HEIC picture";
 
 /// How many bytes of a file tell its kind.
-pub(super) const HEAD_BYTES: usize = 512;
+pub const HEAD_BYTES: usize = 512;
 
 /// What the first bytes of a file are known for: 32 of them for all kinds but DICOM and NIfTI, for which it takes 348.
-pub(super) fn recognise(head: &[u8]) -> Option<Recognised> {
+pub fn recognise(head: &[u8]) -> Option<Recognised> {
     if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
         return Some(Read(Format::WebP));
     }
-    // Files of pictures name the kinds that they are compatible with.
-    if matches!(head.get(4..12), Some(b"ftypmif1" | b"ftypmsf1")) && head.windows(4).any(|brand| brand == b"avif") {
-        return Some(OtherPicture("an AVIF picture"));
+    // Files of boxes name a kind, a version, and the kinds that they are compatible with; films begin alike.
+    if head.get(4..8) == Some(b"ftyp") && !head[8..].starts_with(b"crx ") {
+        let brands =
+            || head[8..].as_chunks::<4>().0.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, brand)| brand);
+        let heic = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
+        if brands().any(|brand| matches!(brand, b"avif" | b"avis")) {
+            return Some(AVIF);
+        }
+        return brands().any(|brand| heic.contains(&brand)).then_some(OtherPicture(HEIC));
     }
     let begins = |&&(at, signature, _): &&(usize, &[u8], Recognised)| {
         head.get(at..).is_some_and(|rest| rest.starts_with(signature))
@@ -94,7 +96,7 @@ fn is_svg(head: &[u8]) -> bool {
 
 /// Whether these first bytes of a file (32 or more) are those of a picture, of a kind that is read or of one that is refused by
 /// its name.
-pub fn is_picture(head: &[u8]) -> bool {
+pub fn begins_as_picture(head: &[u8]) -> bool {
     match recognise(head) {
         // Two letters are no proof: a header has one of few sizes.
         Some(Read(Format::Bmp)) => matches!(head.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])),
@@ -114,9 +116,13 @@ mod tests {
             (b"RIFF\x10\0\0\0WEBPVP8L", Some(Read(Format::WebP))),
             (b"MM\0+\0\x08\0\0", Some(Read(Format::Tiff))),
             (b"II*\0\x10\0\0\0CR\x02\0", Some(OtherPicture(RAW))),
-            (b"\0\0\0\x20ftypavif\0\0\0\0", Some(OtherPicture("an AVIF picture"))),
-            (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avif", Some(OtherPicture("an AVIF picture"))),
+            (b"\0\0\0\x20ftypavif\0\0\0\0", Some(AVIF)),
+            (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avif", Some(AVIF)),
             (b"\0\0\0\x18ftypheic\0\0\0\0", Some(OtherPicture(HEIC))),
+            (b"\0\0\0\x1Cftypmsf1\0\0\0\0", Some(OtherPicture(HEIC))),
+            (b"\0\0\0\x18ftypcrx \0\0\0\x01", Some(OtherPicture(RAW))),
+            (b"RIFF\x24\0\0\0WAVEfmt ", None),
+            (b"\x93NUMPY\x01\0", None),
             (b"\0\0\0\x18ftypisom\0\0\0\0", None),
             (b"%PDF-1.7", Some(NoPicture("a PDF document"))),
             (b"<?xml version=\"1.0\"?>\n<svg>", Some(NoPicture("an SVG drawing"))),
@@ -134,9 +140,11 @@ mod tests {
     fn a_picture_needs_no_name_and_letters_are_no_picture() {
         let mut bitmap = b"BM".to_vec();
         bitmap.resize(32, 0);
-        assert!(!is_picture(&bitmap) && !is_picture(b"BMW and other makes of cars, a list"));
+        assert!(!begins_as_picture(&bitmap) && !begins_as_picture(b"BMW and other makes of cars, a list"));
         bitmap[14] = 40;
-        assert!(is_picture(&bitmap) && is_picture(b"8BPS\0\x01") && is_picture(b"II*\0\x08\0\0\0"));
-        assert!(!is_picture(b"%PDF-1.7") && !is_picture(b"path,label\na.jpg,1\n"));
+        assert!(
+            begins_as_picture(&bitmap) && begins_as_picture(b"8BPS\0\x01") && begins_as_picture(b"II*\0\x08\0\0\0")
+        );
+        assert!(!begins_as_picture(b"%PDF-1.7") && !begins_as_picture(b"path,label\na.jpg,1\n"));
     }
 }
