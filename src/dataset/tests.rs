@@ -33,7 +33,7 @@ fn folders_are_walked_in_order_without_hidden_and_ignored_files() {
         "é ü.jpg",
         "notes.txt",
         "c",
-        "d.tiff",
+        "d.txt",
         ".hidden.jpg",
         ".cache/1.jpg",
         "private/1.jpg",
