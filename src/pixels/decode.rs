@@ -138,7 +138,8 @@ pub(super) fn decode_announced(
         rgb_from_stored(&stored, color)
             .ok_or_else(|| failed(ImageError::Unsupported(unsupported_color(format, color))))?
     };
-    Ok(upright(Raster::from_values(width, height, values), orientation).into())
+    let picture = Picture::from(upright(Raster::from_values(width, height, values), orientation));
+    Ok(Picture { orientation: orientation.to_exif(), ..picture })
 }
 
 /// Finds cut-off files by their container where the decoder is silent about them, and gives the bytes per pixel that

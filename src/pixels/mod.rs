@@ -13,6 +13,7 @@ mod resize;
 pub use decode::{DecodeConfig, DecodeError, decode};
 pub use item::{ImageContent, ImageItem};
 pub use lab::lab_from_rgb;
-pub use label_map::{LabelMapError, decode_label_map};
+pub use label_map::{LabelMapError, cut_grey_edges, decode_label_map};
+pub use orientation::QuarterTurn;
 pub use picture::Picture;
 pub use resize::{normalise, resize_lanczos};
