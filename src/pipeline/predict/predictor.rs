@@ -185,13 +185,14 @@ impl Predictor<'_> {
         let list = self.request.save.annotations();
         let segmentation = method.segment_timed(&image, list, &mut timings)?;
         let lists_objects = list || self.settings.objects.instances;
+        let orientation = (image.orientation != 1).then_some(image.orientation);
         let prediction = Prediction {
             path: String::new(),
             output: None,
             status: if segmentation.clusters > 1 { Status::Done } else { Status::OneCluster },
             reason: None,
             content_hash: Some(content_hash),
-            result: Some(Measures::new(&segmentation, lists_objects)),
+            result: Some(Measures { orientation, ..Measures::new(&segmentation, lists_objects) }),
         }
         .of(&record);
         let drawn = results.draw(&record, &image, &segmentation, &prediction, &earlier)?;
