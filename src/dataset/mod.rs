@@ -10,6 +10,7 @@ mod list;
 mod own_results;
 mod places;
 pub mod sample;
+mod text;
 pub mod truth;
 
 use std::ffi::OsStr;
