@@ -17,6 +17,13 @@ pub enum PredictedBox {
     Mask(PathBuf),
 }
 
+/// The objects of an image one by one.
+pub struct PredictedObjects {
+    pub listed: Vec<ListedObject>,
+    /// Of the image, where the table tells it.
+    pub size: Option<(usize, usize)>,
+}
+
 /// Which predicted values are foreground.
 #[derive(Debug, Clone)]
 pub enum ForegroundValues {
@@ -32,6 +39,11 @@ impl ForegroundValues {
             ForegroundValues::AboveZero => value > 0,
             ForegroundValues::Listed(values) => values.contains(&value),
         }
+    }
+
+    /// Whether somebody has told what the values mean.
+    pub fn is_told(&self) -> bool {
+        matches!(self, ForegroundValues::Listed(_))
     }
 
     /// For the definition of a score.
@@ -58,7 +70,8 @@ pub fn foreground_values(folder: &ResultsFolder) -> Result<ForegroundValues, Eva
 /// and are left out, with a remark.
 pub fn masks(run: &mut Run) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
     let lines = run.folder.read_table()?;
-    let (folder, mut masks) = run.folder.find_masks()?;
+    let (folder, mut masks, remark) = run.folder.find_masks()?;
+    run.summary.remarks.extend(remark);
     if let Some(lines) = lines {
         let done: BTreeSet<&String> = lines.iter().filter(|(_, line)| line.is_done()).map(|(key, _)| key).collect();
         if let Some(key) = done.iter().find(|key| !masks.contains_key(**key)) {
@@ -112,7 +125,7 @@ pub fn boxes(run: &mut Run) -> Result<Vec<(String, PredictedBox)>, EvaluateError
 }
 
 /// The objects of a run by name, those of its foreground.
-pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, EvaluateError> {
+pub fn objects(run: &mut Run) -> Result<Vec<(String, PredictedObjects)>, EvaluateError> {
     let table = run.folder.table();
     let Some(lines) = run.folder.read_table()? else { return Err(EvaluateError::NoObjects { table }) };
     note_lines(run, &lines);
@@ -120,7 +133,7 @@ pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, Evalua
     for (key, line) in lines.into_iter().filter(|(_, line)| line.is_done()) {
         let Some(mut listed) = line.objects else { return Err(EvaluateError::NoObjects { table }) };
         listed.retain(|object| run.predicted_foreground.contains(u32::from(object.label)));
-        objects.push((key, listed));
+        objects.push((key, PredictedObjects { listed, size: line.width.zip(line.height) }));
     }
     if objects.is_empty() {
         return Err(EvaluateError::NothingSegmented { table });
@@ -131,7 +144,8 @@ pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, Evalua
 /// Notes which line is of which file, and what was skipped.
 fn note_lines(run: &mut Run, lines: &BTreeMap<String, TableLine>) {
     let done = lines.iter().filter(|(_, line)| line.is_done());
-    run.files = done.map(|(key, line)| (line.path.clone(), key.clone())).collect();
+    run.files = done.clone().map(|(key, line)| (line.path.clone(), key.clone())).collect();
+    run.orientations = done.filter_map(|(key, line)| Some((key.clone(), line.orientation?))).collect();
     let skipped: Vec<String> = lines.values().filter(|line| !line.is_done()).map(|line| line.path.clone()).collect();
     if !skipped.is_empty() {
         run.summary.remarks.push(format!(
