@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::table::some_of;
 use super::{EvaluateError, Run};
+use crate::dataset::truth::FoundMaps;
 use crate::event::counted;
 use crate::metrics::BoundingBox;
 use crate::results::{ListedObject, ResultsFolder, TableLine};
@@ -70,7 +71,8 @@ pub fn foreground_values(folder: &ResultsFolder) -> Result<ForegroundValues, Eva
 /// and are left out, with a remark.
 pub fn masks(run: &mut Run) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
     let lines = run.folder.read_table()?;
-    let (folder, mut masks, remark) = run.folder.find_masks()?;
+    let (folder, FoundMaps { maps, remark }) = run.folder.find_masks()?;
+    let mut masks: BTreeMap<String, PathBuf> = maps.into_iter().collect();
     run.summary.remarks.extend(remark);
     if let Some(lines) = lines {
         let done: BTreeSet<&String> = lines.iter().filter(|(_, line)| line.is_done()).map(|(key, _)| key).collect();

@@ -368,6 +368,13 @@ impl Comparison<'_> {
         };
         // What has no partner is so by choice.
         let summary = evaluate(&request, &Quiet(self.observer))?;
+        if self.summary.rows.iter().all(|row| row.miou.is_none()) {
+            let skipped = summary.skipped.first().map(|first| {
+                let count = counted(summary.skipped.len() as u64, "image");
+                format!("{count} cannot be scored, such as {}: {}", first.image, first.reason)
+            });
+            summary.remarks.iter().cloned().chain(skipped).for_each(|told| self.observer.observe(Event::Warning(told)));
+        }
         let _ = std::fs::remove_dir_all(masks.root());
         Ok(summary)
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ResultsError, SaveKinds, TableLine};
-use crate::dataset::truth::{files_below, image_key, maps_below};
+use crate::dataset::truth::{FoundMaps, files_below, image_key, maps_below};
 use crate::files;
 use crate::output::Claim;
 use crate::segment::Label;
@@ -155,13 +155,14 @@ impl ResultsFolder {
         Ok(Some(lines))
     }
 
-    /// The folder of masks, the masks by the images' keys, and a remark on what was taken for no mask; without a run's own
-    /// folder of masks those in the folder itself, so that plain folders of masks can be read too.
-    pub fn find_masks(&self) -> Result<(PathBuf, BTreeMap<String, PathBuf>, Option<String>), ResultsError> {
+    /// The folder of masks and the masks in it; without a run's own folder of masks those in the folder itself, so that plain
+    /// folders of masks can be read too.
+    pub fn find_masks(&self) -> Result<(PathBuf, FoundMaps), ResultsError> {
         let inner = self.masks_folder();
         let folder = if inner.is_dir() || self.table().is_file() { inner } else { self.root.clone() };
-        let (masks, remark) = if folder.is_dir() { maps_below(&folder)? } else { (Vec::new(), None) };
-        Ok((folder, masks.into_iter().collect(), remark))
+        let none = FoundMaps { maps: Vec::new(), remark: None };
+        let found = if folder.is_dir() { maps_below(&folder)? } else { none };
+        Ok((folder, found))
     }
 
     /// The saliency maps by the images' keys; none where there are no such maps.

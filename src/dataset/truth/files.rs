@@ -105,11 +105,20 @@ fn rank(path: &Path, extensions: &[&str]) -> Option<usize> {
     extensions.iter().position(|extension| found.eq_ignore_ascii_case(extension))
 }
 
-/// The label maps below `root` by the keys of their images, sorted, and a remark on what was taken for no map.
+/// The label maps below a folder.
+#[derive(Debug)]
+pub struct FoundMaps {
+    /// Each with the key of its image, sorted by it.
+    pub maps: Vec<(String, PathBuf)>,
+    /// On files that were taken for no map.
+    pub remark: Option<String>,
+}
+
+/// The label maps below `root`.
 ///
 /// Of several files of one key only one is a map, and a JPEG file is none where a map in another format has its last name,
 /// as photographs have that lie beside their masks.
-pub fn maps_below(root: &Path) -> Result<(Vec<(String, PathBuf)>, Option<String>), TruthError> {
+pub fn maps_below(root: &Path) -> Result<FoundMaps, TruthError> {
     let mut by_key: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut beside: Vec<PathBuf> = Vec::new();
     let rank = |path: &Path| rank(path, &MAP_EXTENSIONS);
@@ -141,12 +150,12 @@ pub fn maps_below(root: &Path) -> Result<(Vec<(String, PathBuf)>, Option<String>
             if beside.len() > 1 { format!(" and {} more", beside.len() - 1) } else { String::new() }
         )
     });
-    Ok((by_key.into_iter().map(|(key, relative)| (key, root.join(relative))).collect(), remark))
+    Ok(FoundMaps { maps: by_key.into_iter().map(|(key, relative)| (key, root.join(relative))).collect(), remark })
 }
 
 /// The label maps below `root`, one per image of the same name; see [`maps_below`].
 pub fn label_maps(root: &Path) -> Result<Truth<PathBuf>, TruthError> {
-    let (maps, remark) = maps_below(root)?;
+    let FoundMaps { maps, remark } = maps_below(root)?;
     let annotated = |(key, path): (String, PathBuf)| Annotated { key, file: None, size: None, content: path };
     Ok(Truth::new(root, maps.into_iter().map(annotated).collect(), remark.into_iter().collect(), Vec::new()))
 }
@@ -218,7 +227,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        let (maps, remark) = maps_below(root.path()).unwrap();
+        let FoundMaps { maps, remark } = maps_below(root.path()).unwrap();
         let names: Vec<String> =
             maps.iter().map(|(_, path)| names::portable(path.strip_prefix(root.path()).unwrap())).collect();
         assert_eq!(names, ["a.png", "b_mask.png", "c.JPG", "d.tif", "e.gif"]);

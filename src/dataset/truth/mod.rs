@@ -24,7 +24,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use files::{bare_key, files_below, image_key, label_maps, maps_below, name_key, plain_path, region_maps};
+pub use files::{
+    FoundMaps, bare_key, files_below, image_key, label_maps, maps_below, name_key, plain_path, region_maps,
+};
 pub use labels::labels;
 
 use crate::error::ErrorKind;
