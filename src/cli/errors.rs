@@ -201,10 +201,9 @@ fn evaluate(error: &EvaluateError) -> String {
             "the ground truth has no foreground pixel in any image; check its values, --void and --foreground-class"
                 .into()
         }
-        EvaluateError::NoMask { folder } => format!(
-            "no mask was found in {}; name the --out of `deepcut infer` or a folder of PNG masks",
-            folder.display()
-        ),
+        EvaluateError::NoMask { folder } => {
+            format!("no mask was found in {}; name the --out of `deepcut infer` or a folder of masks", folder.display())
+        }
         EvaluateError::MaskMissing { folder, image } => format!(
             "{} has no mask of {image}, which its predictions.jsonl lists; run `deepcut infer` with --save masks",
             folder.display()

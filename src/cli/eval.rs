@@ -9,14 +9,15 @@ use super::{Done, Reporter, TalkArguments, counted, start_threads};
 
 /// Score results against ground truth
 ///
-/// Images are matched by relative path, or by name, without extension. What has no match is listed and not scored. The
-/// table says which definition every figure follows.
+/// Images are matched by relative path, or by the end of it that is unique, without extension; masks also without a suffix
+/// such as _mask. What has no match or cannot be read is listed and not scored. The table says which definition every figure
+/// follows.
 #[derive(Debug, Args)]
 pub struct EvalArguments {
-    /// What `deepcut infer` wrote (its --out), or a folder of PNG masks
+    /// What `deepcut infer` wrote (its --out), or a folder of masks
     #[arg(long, value_name = "DIR")]
     pred: PathBuf,
-    /// The ground truth: a folder of PNG label maps (objects, parts, video), of region maps ID_k.png (regions) or of
+    /// The ground truth: a folder of label maps (objects, parts, video), of region maps ID_k.png (regions) or of
     /// Pascal VOC XML (boxes), or a COCO JSON file (objects, instances, boxes, parts by key-points, video); video does without
     #[arg(long, value_name = "DIR_OR_JSON")]
     truth: Option<PathBuf>,
@@ -82,7 +83,7 @@ pub fn run(arguments: &EvalArguments) -> anyhow::Result<Done> {
     let reporter = Reporter::new(&arguments.talk);
     let summary = pipeline::evaluate(&request, &reporter)?;
     reporter.result(&table(&summary), &summary)?;
-    Ok(Done { skipped: false })
+    Ok(Done { skipped: !summary.skipped.is_empty() })
 }
 
 fn table(summary: &EvaluateSummary) -> String {
@@ -91,6 +92,7 @@ fn table(summary: &EvaluateSummary) -> String {
         (summary.unmatched_predictions.len(), "without ground truth"),
         (summary.unmatched_truth.len(), "without prediction"),
         (summary.without_annotation.len(), "without annotation"),
+        (summary.skipped.len(), "skipped"),
     ];
     for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
         text += &format!(", {count} {what}");

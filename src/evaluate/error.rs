@@ -51,7 +51,7 @@ pub enum EvaluateError {
     #[error("{} is no ground truth for this task; give {expected}", path.display())]
     WrongTruth { path: PathBuf, expected: &'static str },
 
-    #[error("no mask was found in {}; name the folder of a run's results or of PNG masks", folder.display())]
+    #[error("no mask was found in {}; name the folder of a run's results or of masks", folder.display())]
     NoMask { folder: PathBuf },
 
     #[error("{} has no mask of {image}, which its predictions.jsonl lists; run again and save masks", folder.display())]
@@ -68,7 +68,7 @@ pub enum EvaluateError {
 
     #[error(
         "no prediction in {} has a ground truth in {} (such as {prediction} here and {annotation} there); \
-         they are matched by relative path, or by name, without extension",
+         they are matched by relative path, or by the end of it that is unique, without extension",
         predictions.display(), truth.display()
     )]
     NoMatch { predictions: PathBuf, truth: PathBuf, prediction: String, annotation: String },
@@ -87,6 +87,22 @@ pub enum EvaluateError {
 
     #[error("{}: {source}", path.display())]
     Incomparable { path: PathBuf, source: MetricError },
+
+    #[error(
+        "its ground truth has {}x{} pixels and its prediction {}x{}, another shape; it is of another picture or was cut",
+        truth.0, truth.1, prediction.0, prediction.1
+    )]
+    OtherShape { truth: (usize, usize), prediction: (usize, usize) },
+
+    #[error(
+        "its ground truth has {}x{} pixels and its prediction {}x{}: drawn before the photograph was turned upright, and the \
+         results do not tell to which side; predict again to have it told",
+        truth.0, truth.1, prediction.0, prediction.1
+    )]
+    TurnUnknown { truth: (usize, usize), prediction: (usize, usize) },
+
+    #[error("nothing of its ground truth can be drawn ({reason})")]
+    NothingDrawn { reason: String },
 
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -118,6 +134,21 @@ impl EvaluateError {
         move |source| EvaluateError::Incomparable { path: path.to_path_buf(), source }
     }
 
+    /// Whether other images can be scored all the same.
+    pub(super) fn is_of_one_image(&self) -> bool {
+        matches!(
+            self,
+            EvaluateError::Unreadable { .. }
+                | EvaluateError::BrokenMap { .. }
+                | EvaluateError::BrokenMasks { .. }
+                | EvaluateError::AnnotationsDiffer { .. }
+                | EvaluateError::Incomparable { .. }
+                | EvaluateError::OtherShape { .. }
+                | EvaluateError::TurnUnknown { .. }
+                | EvaluateError::NothingDrawn { .. }
+        )
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -125,6 +156,9 @@ impl EvaluateError {
             | EvaluateError::BrokenMap { .. }
             | EvaluateError::BrokenMasks { .. }
             | EvaluateError::AnnotationsDiffer { .. }
+            | EvaluateError::OtherShape { .. }
+            | EvaluateError::TurnUnknown { .. }
+            | EvaluateError::NothingDrawn { .. }
             | EvaluateError::Incomparable { .. } => ErrorKind::Untrusted,
             EvaluateError::Unreadable { .. } => ErrorKind::InputOutput,
             EvaluateError::Interrupted => ErrorKind::Interrupted,

@@ -1,8 +1,8 @@
 //! Every object by itself: COCO's average precision and recall, without classes.
 
-use super::predictions;
+use super::predictions::{self, PredictedObjects};
 use super::table::Table;
-use super::{Compared, EvaluateError, Pair, Run, is_json, wrong_kind};
+use super::{Compared, EvaluateError, Notes, Pair, Run, is_json, wrong_kind};
 use crate::dataset::truth::coco::{self, CocoInstance, CocoInstances};
 use crate::metrics::{AreaRange, InstanceMatches, InstanceScores, PredictedInstance, TrueInstance};
 use crate::raster::RunLengthMask;
@@ -15,29 +15,46 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     }
     // Images without annotations count: whatever is predicted there is wrong.
     let truth = coco::instances(path)?;
-    run.summary.remarks.extend(truth.remarks);
+    run.tell_of_truth(truth.remarks, truth.left_out);
     let predictions = predictions::objects(run)?;
     let pairs = run.matched(predictions, truth.images)?;
     let (mut scores, mut table) = (InstanceScores::default(), Table::new(&["image", "objects", "predicted", "found"]));
-    let (path, listing) = (path.to_path_buf(), run.folder.table());
-    let compare = |pair: &Pair<Vec<ListedObject>, CocoInstances>| {
-        let broken = |path| move |reason| EvaluateError::BrokenMasks { path, image: pair.key.clone(), reason };
-        let truth: Vec<TrueInstance> =
-            pair.truth.content.draw().map_err(broken(path.clone()))?.into_iter().map(TrueInstance::from).collect();
-        let CocoInstances { width, height, .. } = pair.truth.content;
-        let mut resized = false;
-        let mut predicted = Vec::with_capacity(pair.prediction.len());
-        for object in &pair.prediction {
-            let decoded = object.segmentation.decode();
-            let mut mask = decoded.map_err(|error| broken(listing.clone())(error.to_string()))?;
-            if (mask.width(), mask.height()) != (width, height) {
-                mask = RunLengthMask::encode(&mask.decode().resized_nearest(width, height), |inside| inside > 0);
-                resized = true;
-            }
-            predicted.push(PredictedInstance { mask, confidence: object.confidence });
+    let (listing, frame) = (run.folder.table(), run.frames());
+    let compare = |pair: &Pair<PredictedObjects, CocoInstances>| {
+        let broken = |reason| EvaluateError::BrokenMasks { path: listing.clone(), image: pair.key.clone(), reason };
+        let PredictedObjects { listed, size } = &pair.prediction;
+        let decode = |object: &ListedObject| object.segmentation.decode().map_err(|error| broken(error.to_string()));
+        let predicted = listed.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        let of_masks = predicted.first().map(|mask| (mask.width(), mask.height()));
+        // Where nobody tells a size there is nothing to draw on it either.
+        let size = size.or(of_masks).or(pair.truth.content.size()).unwrap_or((1, 1));
+        let (mut width, mut height) = pair.truth.content.size().unwrap_or(size);
+        let (mut truth, left_out) = pair.truth.content.draw(size);
+        if truth.is_empty() && !left_out.is_empty() {
+            return Err(EvaluateError::NothingDrawn { reason: left_out.join("; ") });
         }
-        let empty = predicted.is_empty();
-        Ok(Compared { result: InstanceMatches::of(predicted, &truth), empty, resized })
+        let mut notes = Notes { empty: predicted.is_empty(), left_out, ..Notes::default() };
+        let turn = frame(&pair.key, (width, height), size)?.known((width, height), size)?;
+        if let Some(turn) = turn {
+            notes.turned = true;
+            (width, height) = (height, width);
+            for instance in &mut truth {
+                instance.mask = RunLengthMask::encode(&turn.upright(instance.mask.decode()), |inside| inside > 0);
+            }
+        }
+        let truth: Vec<TrueInstance> = truth.into_iter().map(TrueInstance::from).collect();
+        let mut resize = |mask: RunLengthMask| {
+            if (mask.width(), mask.height()) == (width, height) {
+                return mask;
+            }
+            notes.resized = true;
+            RunLengthMask::encode(&mask.decode().resized_nearest(width, height), |inside| inside > 0)
+        };
+        let predicted = predicted.into_iter().zip(listed);
+        let predicted: Vec<PredictedInstance> = predicted
+            .map(|(mask, object)| PredictedInstance { mask: resize(mask), confidence: object.confidence })
+            .collect();
+        Ok(Compared { result: InstanceMatches::of(predicted, &truth), notes })
     };
     run.compare(&pairs, compare, |pair, image| {
         let counts = [image.sought(), image.predicted(), image.found()];

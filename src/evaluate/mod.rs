@@ -3,7 +3,9 @@
 mod boxes;
 mod error;
 mod instances;
+mod maps;
 mod matching;
+mod notes;
 mod objects;
 mod parts;
 mod predictions;
@@ -19,22 +21,19 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
-use crate::dataset::truth::{Annotated, Truth};
-use crate::event::{Event, Observer, Phase};
-use crate::files;
+use crate::dataset::truth::{Annotated, LeftOut, Truth};
+use crate::event::{Event, Observer, Phase, counted};
 use crate::output::write_atomically;
 use crate::parallel::thread_pool;
-use crate::pixels::decode_label_map;
-use crate::raster::LabelMap;
 use crate::results::ResultsFolder;
 
+use maps::{Frame, Size, in_size, read_map, read_mask};
 use matching::Matches;
+use notes::{Compared, NotedImages, Notes};
+use table::some_of;
 
 /// Images that are decoded and scored at a time; bounds the memory.
 const CHUNK: usize = 32;
-
-/// No map that can be decoded has a larger file.
-const MOST_BYTES_OF_MAP: u64 = 1 << 30;
 
 /// What to score, against what.
 #[derive(Debug, Clone)]
@@ -104,8 +103,20 @@ pub struct EvaluateSummary {
     pub empty_predictions: Vec<String>,
     /// Scored images whose prediction was resized to the size of the ground truth.
     pub resized: Vec<String>,
+    /// Scored images whose ground truth was drawn on the photograph as it lies in its file, and turned upright as that.
+    pub turned: Vec<String>,
+    /// Images that could not be scored, for a file of theirs cannot be read or does not fit; files of ground truth that
+    /// cannot be read.
+    pub skipped: Vec<SkippedImage>,
     /// Whatever else should be known before the scores are believed.
     pub remarks: Vec<String>,
+}
+
+/// An image or a file that could not be scored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedImage {
+    pub image: String,
+    pub reason: String,
 }
 
 fn by_name<S: Serializer>(scores: &[(&'static str, f64)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -129,8 +140,10 @@ pub struct SequenceScores {
 
 /// Scores results against ground truth.
 ///
-/// Images are matched by their places within the two collections, without extensions, and where that gives no match by
-/// a bare name that is unique on both sides. What has no match is not scored; the summary lists it.
+/// Images are matched by their places within the two collections, without extensions, and where that gives no match by the
+/// longest end of the path that is unique on both sides. What has no match is not scored; the summary lists it.
+///
+/// A file that cannot be read, or does not fit its image, is listed as skipped; only if all are, that is an error.
 pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<EvaluateSummary, EvaluateError> {
     check(request)?;
     let folder = ResultsFolder::new(&request.predictions);
@@ -141,6 +154,7 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
         predicted_foreground: predictions::foreground_values(&folder)?,
         folder,
         files: BTreeMap::new(),
+        orientations: BTreeMap::new(),
         summary: EvaluateSummary {
             task: request.task,
             predictions: request.predictions.clone(),
@@ -154,6 +168,8 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
             without_annotation: Vec::new(),
             empty_predictions: Vec::new(),
             resized: Vec::new(),
+            turned: Vec::new(),
+            skipped: Vec::new(),
             remarks: Vec::new(),
         },
     };
@@ -206,6 +222,8 @@ struct Run<'a> {
     predicted_foreground: predictions::ForegroundValues,
     /// The keys of predictions by their images' files, where a table names these.
     files: BTreeMap<String, String>,
+    /// The EXIF orientations of images that were turned upright, by their keys, where a table tells them.
+    orientations: BTreeMap<String, u8>,
     summary: EvaluateSummary,
 }
 
@@ -222,7 +240,7 @@ impl<'a> Run<'a> {
         truth: Vec<Annotated<T>>,
     ) -> Result<Vec<Pair<P, T>>, EvaluateError> {
         let example = |list: &[String]| list.first().map_or("nothing".to_string(), |key| format!("{key:?}"));
-        let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only } =
+        let Matches { pairs, mut unmatched_predictions, unmatched_truth, by_name_only, by_suffix, ambiguous } =
             matching::match_up(predictions, matching::renamed(truth, &self.files));
         // An image without annotation has a ground truth; it is listed as what it is.
         let bare: BTreeSet<&String> = self.summary.without_annotation.iter().collect();
@@ -241,7 +259,17 @@ impl<'a> Run<'a> {
                 pairs.len()
             ));
         }
-        self.summary.images = pairs.len();
+        if let Some((mask, image)) = by_suffix.first() {
+            self.summary.remarks.push(format!(
+                "{} matched without the suffix of the name, such as {mask} with {image}",
+                counted(by_suffix.len() as u64, "image")
+            ));
+        }
+        if !ambiguous.is_empty() {
+            self.summary
+                .remarks
+                .push(format!("not matched, for the same name is there more than once: {}", some_of(&ambiguous)));
+        }
         self.summary.unmatched_predictions = unmatched_predictions;
         self.summary.unmatched_truth = unmatched_truth;
         Ok(pairs)
@@ -252,7 +280,7 @@ impl<'a> Run<'a> {
         &self,
         items: &[I],
         score: impl Fn(&I) -> Result<R, EvaluateError> + Sync,
-        mut collect: impl FnMut(&I, R) -> Result<(), EvaluateError>,
+        mut collect: impl FnMut(&I, Result<R, EvaluateError>) -> Result<(), EvaluateError>,
     ) -> Result<(), EvaluateError> {
         let phase = Phase::Evaluation;
         self.observer.observe(Event::PhaseStarted { phase, total: Some(items.len() as u64) });
@@ -263,7 +291,7 @@ impl<'a> Run<'a> {
             }
             let results = self.pool.install(|| chunk.par_iter().map(&score).collect::<Vec<_>>());
             for (item, result) in chunk.iter().zip(results) {
-                collect(item, result?)?;
+                collect(item, result)?;
                 done += 1;
             }
             self.observer.observe(Event::PhaseProgress { phase, done });
@@ -272,30 +300,65 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Compares all pairs on all threads, collects the results in order, and notes empty and resized predictions.
+    /// Compares all pairs on all threads, collects the results in order, and notes what is to be known of every image. One
+    /// that cannot be compared is skipped; it is an error if none can.
     fn compare<P: Sync, T: Sync, R: Send>(
         &mut self,
         pairs: &[Pair<P, T>],
         compare: impl Fn(&Pair<P, T>) -> Result<Compared<R>, EvaluateError> + Sync,
         mut collect: impl FnMut(&Pair<P, T>, R) -> Result<(), EvaluateError>,
     ) -> Result<(), EvaluateError> {
-        let (mut empty, mut resized) = (Vec::new(), Vec::new());
-        self.for_each(pairs, compare, |pair, compared| {
-            empty.extend(compared.empty.then(|| pair.key.clone()));
-            resized.extend(compared.resized.then(|| pair.key.clone()));
-            collect(pair, compared.result)
+        let (mut noted, mut skipped, mut first_error) = (NotedImages::default(), Vec::new(), None);
+        self.for_each(pairs, compare, |pair, compared| match compared {
+            Ok(Compared { result, notes }) => {
+                noted.add(&pair.key, notes);
+                collect(pair, result)
+            }
+            Err(error) if error.is_of_one_image() => {
+                skipped.push(SkippedImage { image: pair.key.clone(), reason: error.to_string() });
+                first_error.get_or_insert(error);
+                Ok(())
+            }
+            Err(error) => Err(error),
         })?;
-        self.summary.empty_predictions = empty;
-        self.summary.resized = resized;
+        match first_error {
+            Some(error) if skipped.len() == pairs.len() => return Err(error),
+            _ => {}
+        }
+        self.summary.images = pairs.len() - skipped.len();
+        self.summary.skipped.extend(skipped);
+        noted.tell(&mut self.summary);
+        let keeps_sides = |pair: &&Pair<P, T>| matches!(self.orientations.get(&pair.key), Some(2..=4));
+        let doubtful = pairs.iter().filter(keeps_sides).count();
+        if doubtful > 0 && !self.summary.turned.is_empty() {
+            self.summary.remarks.push(format!(
+                "{} mirrored or turned by half a turn as EXIF says, of which sizes tell nothing: the ground truth was taken \
+                 as upright, though that of others was not",
+                counted(doubtful as u64, "photograph")
+            ));
+        }
         Ok(())
     }
 
     /// The images of a ground truth that have something to compare with; notes the others, and its remarks.
     fn annotated<T>(&mut self, truth: Truth<T>, is_bare: impl Fn(&T) -> bool) -> Vec<Annotated<T>> {
-        self.summary.remarks.extend(truth.remarks);
+        self.tell_of_truth(truth.remarks, truth.left_out);
         let (bare, annotated) = truth.images.into_iter().partition::<Vec<_>, _>(|image| is_bare(&image.content));
         self.summary.without_annotation = bare.into_iter().map(|image| image.key).collect();
         annotated
+    }
+
+    /// Notes what of a ground truth could not be used.
+    fn tell_of_truth(&mut self, remarks: Vec<String>, left_out: Vec<LeftOut>) {
+        self.summary.remarks.extend(remarks);
+        let skipped = |LeftOut { path, reason }| SkippedImage { image: path.display().to_string(), reason };
+        self.summary.skipped.extend(left_out.into_iter().map(skipped));
+    }
+
+    /// Tells of the image of a key how its truth lies to its prediction, both given by width and height.
+    fn frames(&self) -> impl Fn(&str, Size, Size) -> Result<Frame, EvaluateError> + Sync + use<> {
+        let orientations = self.orientations.clone();
+        move |key, truth, prediction| Frame::of(truth, prediction, orientations.get(key).copied())
     }
 
     /// Notes a score, if there is one, and what it means here.
@@ -311,27 +374,6 @@ struct Pair<P, T> {
     key: String,
     prediction: P,
     truth: Annotated<T>,
-}
-
-/// What comparing one image gives.
-struct Compared<R> {
-    result: R,
-    /// Whether nothing was predicted but background.
-    empty: bool,
-    /// Whether the prediction had another size than the ground truth.
-    resized: bool,
-}
-
-/// Reads a label map, of results or of ground truth.
-fn read_map(path: &Path) -> Result<LabelMap, EvaluateError> {
-    let bytes = files::read(path, MOST_BYTES_OF_MAP)
-        .map_err(|source| EvaluateError::Unreadable { path: path.to_path_buf(), source })?;
-    decode_label_map(&bytes).map_err(|source| EvaluateError::BrokenMap { path: path.to_path_buf(), source })
-}
-
-/// `map` in the size of the ground truth, and whether that is another size than its own.
-fn in_size(map: LabelMap, width: usize, height: usize) -> (LabelMap, bool) {
-    if (map.width, map.height) == (width, height) { (map, false) } else { (map.resized_nearest(width, height), true) }
 }
 
 /// A ground truth of a kind that the task has no use for.

@@ -1,13 +1,17 @@
 //! Foreground against background.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::predictions::ForegroundValues;
 use super::table::Table;
-use super::{Compared, EvaluateError, EvaluateRequest, Pair, Run, in_size, is_json, predictions, read_map, wrong_kind};
-use crate::dataset::truth::{self, Annotated, coco::CocoMasks};
+use super::{
+    Compared, EvaluateError, EvaluateRequest, Frame, Notes, Pair, Run, Size, in_size, is_json, predictions, read_map,
+    read_mask, wrong_kind,
+};
+use crate::dataset::truth::{self, Annotated, Truth, coco::CocoMasks};
 use crate::event::counted;
 use crate::metrics::{BETA_SQUARED, Overlap, RiskCoverage, SaliencyCurve, mean};
+use crate::pixels::QuarterTurn;
 use crate::raster::{LabelMap, Mask};
 
 /// The ground truth of one image.
@@ -25,6 +29,8 @@ struct Masks {
     void: Mask,
     /// 255 beside other classes: a class map whose 255 is void by custom.
     looks_void: bool,
+    /// Whether the truth was a mask with grey edges.
+    was_cut: bool,
 }
 
 /// How every image's mask overlaps with its truth, and the scores of all together.
@@ -91,9 +97,9 @@ fn score_confidences(run: &mut Run, images: impl Iterator<Item = (Option<f64>, f
 pub fn read_truth(run: &mut Run) -> Result<Vec<Annotated<ObjectTruth>>, EvaluateError> {
     let path = run.truth();
     if path.is_dir() {
-        return Ok(as_objects(label_maps(path)?, ObjectTruth::Map));
+        return Ok(as_objects(label_maps(run)?, ObjectTruth::Map));
     }
-    let expected = "a folder of PNG label maps or a COCO JSON file with masks";
+    let expected = "a folder of label maps or a COCO JSON file with masks";
     if !is_json(path) {
         return Err(wrong_kind(path, expected));
     }
@@ -109,25 +115,28 @@ fn as_objects<T>(images: Vec<Annotated<T>>, kind: fn(T) -> ObjectTruth) -> Vec<A
     images.into_iter().map(image).collect()
 }
 
-/// The label maps of a folder; none at all is an error.
-pub fn label_maps(folder: &Path) -> Result<Vec<Annotated<PathBuf>>, EvaluateError> {
-    let maps = truth::label_maps(folder)?.images;
-    if maps.is_empty() {
-        return Err(wrong_kind(folder, "a folder with PNG label maps in it"));
+/// The label maps of the ground truth's folder; none at all is an error.
+pub fn label_maps(run: &mut Run) -> Result<Vec<Annotated<PathBuf>>, EvaluateError> {
+    let folder = run.truth();
+    let Truth { images, remarks, left_out } = truth::label_maps(folder)?;
+    if images.is_empty() {
+        return Err(wrong_kind(folder, "a folder with label maps in it (PNG, TIFF, BMP, GIF or JPEG)"));
     }
-    Ok(maps)
+    run.tell_of_truth(remarks, left_out);
+    Ok(images)
 }
 
 /// Compares all pairs.
 pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<ObjectScores, EvaluateError> {
     let (mut overlaps, mut curve) = (Vec::with_capacity(pairs.len()), SaliencyCurve::default());
-    let (mut looks_void, mut true_foreground_px) = (0, 0);
+    let (mut looks_void, mut cut, mut true_foreground_px) = (0, 0, 0);
     let (request, predicted_foreground) = (run.request, run.predicted_foreground.clone());
     let saliency = run.folder.find_saliency()?;
     let graded = pairs.iter().filter(|pair| saliency.contains_key(&pair.key)).count();
+    let frame = run.frames();
     run.compare(
         pairs,
-        |pair| compare(pair, request, &predicted_foreground, saliency.get(&pair.key)),
+        |pair| compare(pair, request, &predicted_foreground, saliency.get(&pair.key), &frame),
         |pair, compared| {
             curve
                 .add(&compared.saliency, &compared.truth, &compared.void)
@@ -135,6 +144,7 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
             overlaps.push((pair.key.clone(), compared.overlap));
             true_foreground_px += compared.overlap.both_px + compared.overlap.truth_only_px;
             looks_void += usize::from(compared.looks_void);
+            cut += usize::from(compared.was_cut);
             Ok(())
         },
     )?;
@@ -142,9 +152,12 @@ pub fn score(run: &mut Run, pairs: &[Pair<PathBuf, ObjectTruth>]) -> Result<Obje
         return Err(EvaluateError::AbsentClasses { classes: request.foreground_classes.clone() });
     }
     if looks_void > 0 {
+        let advice = match cut {
+            0 => "pass --void 255 if it means undecided",
+            _ => "others have grey edges; if these have too, make all of them black and white",
+        };
         run.summary.remarks.push(format!(
-            "{} of the ground truth with 255 beside other classes: 255 counted as foreground; pass --void 255 if it \
-             means undecided",
+            "{} of the ground truth with 255 beside other classes: 255 counted as foreground; {advice}",
             counted(looks_void as u64, "map")
         ));
     }
@@ -181,16 +194,20 @@ fn compare(
     request: &EvaluateRequest,
     foreground: &ForegroundValues,
     saliency: Option<&PathBuf>,
+    frame: impl Fn(&str, Size, Size) -> Result<Frame, EvaluateError>,
 ) -> Result<Compared<Masks>, EvaluateError> {
-    let (truth, void, looks_void) = match &pair.truth.content {
+    let (predicted, cut_prediction) = read_mask(&pair.prediction, foreground.is_told())?;
+    let size = (predicted.width, predicted.height);
+    let mut notes = Notes { cut_prediction, ..Notes::default() };
+    let (mut truth, mut void, looks_void) = match &pair.truth.content {
         ObjectTruth::Map(path) => {
-            let map = read_map(path)?;
-            let suspicious = request.void.is_none()
-                && request.foreground_classes.is_empty()
+            let (map, was_cut) = read_mask(path, request.tells_values())?;
+            notes.cut_truth = was_cut;
+            let looks_void = !request.tells_values()
                 && map.values.contains(&255)
                 && map.values.iter().any(|&value| value != 0 && value != 255);
             let (truth, void) = split(&map, request);
-            (truth, void, suspicious)
+            (truth, void, looks_void)
         }
         ObjectTruth::Coco(masks) => {
             let broken = |reason| EvaluateError::BrokenMasks {
@@ -198,17 +215,46 @@ fn compare(
                 image: pair.key.clone(),
                 reason,
             };
-            let (truth, void) = masks.draw().map_err(broken)?;
-            (truth, void, false)
+            let drawn = masks.draw(size).map_err(broken)?;
+            if drawn.objects == 0 {
+                return Err(EvaluateError::NothingDrawn { reason: drawn.left_out.join("; ") });
+            }
+            notes.left_out = drawn.left_out;
+            (drawn.foreground, drawn.void, false)
         }
     };
-    let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
     let predicted = predicted.map(|value| if foreground.contains(value) { 255u8 } else { 0 });
+    notes.empty = predicted.values.iter().all(|&value| value == 0);
+    let turn = match frame(&pair.key, (truth.width, truth.height), size)? {
+        Frame::Upright => None,
+        Frame::Turned(turn) => Some(turn),
+        Frame::TurnedSomehow => {
+            notes.turn_guessed = true;
+            Some(better_turn(&predicted, &truth))
+        }
+    };
+    if let Some(turn) = turn {
+        notes.turned = true;
+        (truth, void) = (turn.upright(truth), turn.upright(void));
+    }
+    let (predicted, resized) = in_size(predicted, truth.width, truth.height);
+    notes.resized = resized;
     let overlap = Overlap::of(&predicted, &truth, &void).map_err(EvaluateError::incomparable(&pair.prediction))?;
-    let empty = predicted.values.iter().all(|&value| value == 0);
     let saliency = match saliency {
         Some(path) => in_size(read_map(path)?, truth.width, truth.height).0.map(|value| value.min(255) as u8),
         None => predicted,
     };
-    Ok(Compared { result: Masks { overlap, saliency, truth, void, looks_void }, empty, resized })
+    let was_cut = notes.cut_truth;
+    Ok(Compared { result: Masks { overlap, saliency, truth, void, looks_void, was_cut }, notes })
+}
+
+/// Of the two ways in which a camera is held upright the one in which the mask overlaps more with the truth as it was drawn.
+fn better_turn(predicted: &Mask, drawn: &Mask) -> QuarterTurn {
+    let overlap_px = |turn: QuarterTurn| {
+        let upright = turn.upright(drawn.clone());
+        let predicted = predicted.resized_nearest(upright.width, upright.height);
+        upright.values.iter().zip(&predicted.values).filter(|(truth, predicted)| **truth > 0 && **predicted > 0).count()
+    };
+    let [first, other] = [QuarterTurn::CLOCKWISE, QuarterTurn::COUNTERCLOCKWISE];
+    if overlap_px(other) > overlap_px(first) { other } else { first }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::table::Table;
-use super::{Compared, EvaluateError, Pair, Run, in_size, is_json, objects, predictions, read_map, wrong_kind};
+use super::{Compared, EvaluateError, Notes, Pair, Run, in_size, is_json, objects, predictions, read_mask, wrong_kind};
 use crate::dataset::truth::{self, coco::KeyPoint};
 use crate::event::counted;
 use crate::metrics::{Contingency, mean};
@@ -30,22 +30,32 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     } else if is_json(path) {
         over_key_points(run)
     } else {
-        Err(wrong_kind(path, "a folder of PNG label maps or a COCO JSON file with key-points"))
+        Err(wrong_kind(path, "a folder of label maps or a COCO JSON file with key-points"))
     }
 }
 
 fn over_pixels(run: &mut Run) -> Result<Table, EvaluateError> {
-    let truth = objects::label_maps(run.truth())?;
+    let truth = objects::label_maps(run)?;
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
-    let request = run.request;
+    let (request, is_told) = (run.request, run.predicted_foreground.is_told());
+    let frame = run.frames();
     let labels = |pair: &Pair<PathBuf, PathBuf>| {
-        let truth = read_map(&pair.truth.content)?;
+        let (mut truth, cut_truth) = read_mask(&pair.truth.content, request.tells_values())?;
+        let (predicted, cut_prediction) = read_mask(&pair.prediction, is_told)?;
+        let mut notes = Notes { cut_truth, cut_prediction, empty: is_empty(&predicted), ..Notes::default() };
+        let [drawn, size] = [&truth, &predicted].map(|map| (map.width, map.height));
+        let turn = frame(&pair.key, drawn, size)?.known(drawn, size)?;
+        if let Some(turn) = turn {
+            notes.turned = true;
+            truth = turn.upright(truth);
+        }
         let (counted, _) = objects::split(&truth, request);
-        let (predicted, resized) = in_size(read_map(&pair.prediction)?, truth.width, truth.height);
+        let (predicted, resized) = in_size(predicted, truth.width, truth.height);
+        notes.resized = resized;
         let pixels = truth.values.iter().zip(&predicted.values).zip(&counted.values);
         let inside = pixels.filter(|(_, counted)| **counted != 0).map(|((truth, predicted), _)| (*truth, *predicted));
-        Ok(Compared { result: (inside.collect(), 0), empty: is_empty(&predicted), resized })
+        Ok(Compared { result: (inside.collect(), 0), notes })
     };
     let Scored { table, all, by_image } = score(run, &pairs, labels)?;
     if all.item_count() == 0 {
@@ -74,19 +84,27 @@ fn over_key_points(run: &mut Run) -> Result<Table, EvaluateError> {
     let names: BTreeMap<String, u32> = names.collect::<BTreeSet<String>>().into_iter().zip(0..).collect();
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth)?;
+    let (is_told, frame) = (run.predicted_foreground.is_told(), run.frames());
     let labels = |pair: &Pair<PathBuf, Vec<KeyPoint>>| {
-        let predicted = read_map(&pair.prediction)?;
-        let empty = is_empty(&predicted);
-        let (width, height) = pair.truth.size.unwrap_or((predicted.width, predicted.height));
+        let (predicted, cut_prediction) = read_mask(&pair.prediction, is_told)?;
+        let mut notes = Notes { cut_prediction, empty: is_empty(&predicted), ..Notes::default() };
+        let size = (predicted.width, predicted.height);
+        let drawn = pair.truth.size.unwrap_or(size);
+        let turn = frame(&pair.key, drawn, size)?.known(drawn, size)?;
+        notes.turned = turn.is_some();
+        let (width, height) = if turn.is_some() { (drawn.1, drawn.0) } else { drawn };
         let (predicted, resized) = in_size(predicted, width, height);
+        notes.resized = resized;
         let points = &pair.truth.content;
         let labels = |point: &KeyPoint| {
-            let (x, y) = pixel(point.x, width).zip(pixel(point.y, height))?;
+            let place = [point.x, point.y];
+            let [x, y] = turn.map_or(place, |turn| turn.upright_point(place, drawn.0 as f64, drawn.1 as f64));
+            let (x, y) = pixel(x, width).zip(pixel(y, height))?;
             Some((names[&point.name], predicted.at(x, y)))
         };
         let labels: Vec<(u32, u32)> = points.iter().filter_map(labels).collect();
         let outside = points.len() - labels.len();
-        Ok(Compared { result: (labels.into_iter().collect(), outside), empty, resized })
+        Ok(Compared { result: (labels.into_iter().collect(), outside), notes })
     };
     let Scored { table, all, .. } = score(run, &pairs, labels)?;
     let items = "over the labelled key-points (visible > 0) of all images in one table: the point's name against the \

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::table::some_of;
 use super::{EvaluateError, Run};
+use crate::dataset::truth::FoundMaps;
 use crate::event::counted;
 use crate::metrics::BoundingBox;
 use crate::results::{ListedObject, ResultsFolder, TableLine};
@@ -15,6 +16,13 @@ pub enum PredictedBox {
     Listed { found: Option<BoundingBox>, width: usize, height: usize },
     /// Around all foreground of the mask.
     Mask(PathBuf),
+}
+
+/// The objects of an image one by one.
+pub struct PredictedObjects {
+    pub listed: Vec<ListedObject>,
+    /// Of the image, where the table tells it.
+    pub size: Option<(usize, usize)>,
 }
 
 /// Which predicted values are foreground.
@@ -32,6 +40,11 @@ impl ForegroundValues {
             ForegroundValues::AboveZero => value > 0,
             ForegroundValues::Listed(values) => values.contains(&value),
         }
+    }
+
+    /// Whether somebody has told what the values mean.
+    pub fn is_told(&self) -> bool {
+        matches!(self, ForegroundValues::Listed(_))
     }
 
     /// For the definition of a score.
@@ -58,7 +71,9 @@ pub fn foreground_values(folder: &ResultsFolder) -> Result<ForegroundValues, Eva
 /// and are left out, with a remark.
 pub fn masks(run: &mut Run) -> Result<Vec<(String, PathBuf)>, EvaluateError> {
     let lines = run.folder.read_table()?;
-    let (folder, mut masks) = run.folder.find_masks()?;
+    let (folder, FoundMaps { maps, remark }) = run.folder.find_masks()?;
+    let mut masks: BTreeMap<String, PathBuf> = maps.into_iter().collect();
+    run.summary.remarks.extend(remark);
     if let Some(lines) = lines {
         let done: BTreeSet<&String> = lines.iter().filter(|(_, line)| line.is_done()).map(|(key, _)| key).collect();
         if let Some(key) = done.iter().find(|key| !masks.contains_key(**key)) {
@@ -112,7 +127,7 @@ pub fn boxes(run: &mut Run) -> Result<Vec<(String, PredictedBox)>, EvaluateError
 }
 
 /// The objects of a run by name, those of its foreground.
-pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, EvaluateError> {
+pub fn objects(run: &mut Run) -> Result<Vec<(String, PredictedObjects)>, EvaluateError> {
     let table = run.folder.table();
     let Some(lines) = run.folder.read_table()? else { return Err(EvaluateError::NoObjects { table }) };
     note_lines(run, &lines);
@@ -120,7 +135,7 @@ pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, Evalua
     for (key, line) in lines.into_iter().filter(|(_, line)| line.is_done()) {
         let Some(mut listed) = line.objects else { return Err(EvaluateError::NoObjects { table }) };
         listed.retain(|object| run.predicted_foreground.contains(u32::from(object.label)));
-        objects.push((key, listed));
+        objects.push((key, PredictedObjects { listed, size: line.width.zip(line.height) }));
     }
     if objects.is_empty() {
         return Err(EvaluateError::NothingSegmented { table });
@@ -131,7 +146,8 @@ pub fn objects(run: &mut Run) -> Result<Vec<(String, Vec<ListedObject>)>, Evalua
 /// Notes which line is of which file, and what was skipped.
 fn note_lines(run: &mut Run, lines: &BTreeMap<String, TableLine>) {
     let done = lines.iter().filter(|(_, line)| line.is_done());
-    run.files = done.map(|(key, line)| (line.path.clone(), key.clone())).collect();
+    run.files = done.clone().map(|(key, line)| (line.path.clone(), key.clone())).collect();
+    run.orientations = done.filter_map(|(key, line)| Some((key.clone(), line.orientation?))).collect();
     let skipped: Vec<String> = lines.values().filter(|line| !line.is_done()).map(|line| line.path.clone()).collect();
     if !skipped.is_empty() {
         run.summary.remarks.push(format!(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::table::Table;
-use super::{Compared, EvaluateError, Pair, Run, in_size, predictions, read_map, wrong_kind};
+use super::{Compared, EvaluateError, Frame, Notes, Pair, Run, Size, in_size, predictions, read_map, wrong_kind};
 use crate::dataset::truth;
 use crate::metrics::{RegionScores, mean, region_scores};
 
@@ -17,11 +17,13 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     if truth.images.is_empty() {
         return Err(wrong_kind(path, expected));
     }
-    run.summary.remarks.extend(truth.remarks);
+    run.tell_of_truth(truth.remarks, truth.left_out);
     let predictions = predictions::masks(run)?;
     let pairs = run.matched(predictions, truth.images)?;
     let mut table = Table::new(&["image", "iou", "accuracy", "segments", "annotators"]);
     let (mut ious, mut accuracies) = (Vec::new(), Vec::new());
+    let frame = run.frames();
+    let score = |pair: &Pair<_, _>| score(pair, &frame);
     run.compare(&pairs, score, |pair, RegionScores { iou, accuracy, segment_count }| {
         let counts = [segment_count, pair.truth.content.len()].map(|count| Some(count as f64));
         table.push(&pair.key, &[Some(iou), Some(accuracy), counts[0], counts[1]]);
@@ -41,16 +43,27 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     Ok(table)
 }
 
-fn score(pair: &Pair<PathBuf, Vec<PathBuf>>) -> Result<Compared<RegionScores>, EvaluateError> {
-    let annotations = pair.truth.content.iter().map(|path| read_map(path)).collect::<Result<Vec<_>, _>>()?;
+fn score(
+    pair: &Pair<PathBuf, Vec<PathBuf>>,
+    frame: impl Fn(&str, Size, Size) -> Result<Frame, EvaluateError>,
+) -> Result<Compared<RegionScores>, EvaluateError> {
+    let mut annotations = pair.truth.content.iter().map(|path| read_map(path)).collect::<Result<Vec<_>, _>>()?;
     // There is at least one: images come from the names of their annotations.
-    let (width, height) = annotations.first().map_or((0, 0), |first| (first.width, first.height));
-    if let Some(index) = annotations.iter().position(|map| (map.width, map.height) != (width, height)) {
+    let drawn = annotations.first().map_or((0, 0), |first| (first.width, first.height));
+    if let Some(index) = annotations.iter().position(|map| (map.width, map.height) != drawn) {
         let (path, first) = (pair.truth.content[index].clone(), pair.truth.content[0].clone());
         return Err(EvaluateError::AnnotationsDiffer { path, first });
     }
-    let (prediction, resized) = in_size(read_map(&pair.prediction)?, width, height);
+    let prediction = read_map(&pair.prediction)?;
+    let size = (prediction.width, prediction.height);
+    let turn = frame(&pair.key, drawn, size)?.known(drawn, size)?;
+    let (mut width, mut height) = drawn;
+    if let Some(turn) = turn {
+        (width, height) = (height, width);
+        annotations = annotations.into_iter().map(|map| turn.upright(map)).collect();
+    }
+    let (prediction, resized) = in_size(prediction, width, height);
     let empty = prediction.values.iter().all(|&value| value == 0);
     let result = region_scores(&prediction, &annotations).map_err(EvaluateError::incomparable(&pair.prediction))?;
-    Ok(Compared { result, empty, resized })
+    Ok(Compared { result, notes: Notes { empty, resized, turned: turn.is_some(), ..Notes::default() } })
 }

@@ -39,12 +39,18 @@ pub fn announce(summary: &EvaluateSummary, observer: &dyn Observer) {
         (&summary.unmatched_truth, "ground truth image", "no prediction: not scored"),
         (&summary.without_annotation, "image", "nothing annotated to compare with: not scored"),
         (&summary.resized, "prediction", "another size than the ground truth: resized to it"),
+        (&summary.turned, "image", "a ground truth drawn before the photograph was turned upright: turned too"),
         (&summary.empty_predictions, "prediction", "no foreground"),
     ];
     for (list, noun, what) in lists.into_iter().filter(|(list, ..)| !list.is_empty()) {
         let verb = if list.len() == 1 { "has" } else { "have" };
         let text = format!("{} {verb} {what} ({})", counted(list.len() as u64, noun), some_of(list));
         observer.observe(Event::Warning(text));
+    }
+    if !summary.skipped.is_empty() {
+        let told: Vec<String> =
+            summary.skipped.iter().map(|skipped| format!("{}: {}", skipped.image, skipped.reason)).collect();
+        observer.observe(Event::Warning(format!("{} not scored: {}", told.len(), some_of(&told))));
     }
     for remark in &summary.remarks {
         observer.observe(Event::Warning(remark.clone()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::objects::{self, ObjectScores};
 use super::table::Table;
-use super::{EvaluateError, Run, SequenceScores, in_size, predictions, read_map};
+use super::{EvaluateError, Run, SequenceScores, SkippedImage, in_size, predictions, read_mask};
 use crate::event::counted;
 use crate::metrics::{Overlap, mean};
 
@@ -111,18 +111,32 @@ fn consistencies(
 ) -> Result<BTreeMap<String, f64>, EvaluateError> {
     let steps: Vec<(&Frame, &Frame)> =
         sequences.values().flat_map(|frames| frames.windows(2).map(|pair| (&pair[0], &pair[1]))).collect();
-    let (mut shares, mut resized) = (BTreeMap::new(), 0);
+    let (mut shares, mut resized, mut skipped, mut first_error) = (BTreeMap::new(), 0, Vec::new(), None);
+    let is_told = run.predicted_foreground.is_told();
     let share = |(before, after): &(&Frame, &Frame)| {
-        let before = read_map(&before.1)?;
-        let (after, resized) = in_size(read_map(&after.1)?, before.width, before.height);
+        let (before, _) = read_mask(&before.1, is_told)?;
+        let (after, resized) = in_size(read_mask(&after.1, is_told)?.0, before.width, before.height);
         let equal = before.values.iter().zip(&after.values).filter(|(a, b)| a == b).count();
         Ok((equal as f64 / before.values.len().max(1) as f64, resized))
     };
-    run.for_each(&steps, share, |(_, after), (share, was_resized)| {
-        shares.insert(after.0.clone(), share);
-        resized += usize::from(was_resized);
+    run.for_each(&steps, share, |(_, after), compared| {
+        match compared {
+            Ok((share, was_resized)) => {
+                shares.insert(after.0.clone(), share);
+                resized += usize::from(was_resized);
+            }
+            Err(error) if error.is_of_one_image() => {
+                skipped.push(SkippedImage { image: format!("the step to {}", after.0), reason: error.to_string() });
+                first_error.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     })?;
+    match first_error {
+        Some(error) if shares.is_empty() => return Err(error),
+        _ => run.summary.skipped.extend(skipped),
+    }
     if resized > 0 {
         run.summary.remarks.push(format!(
             "{} of another size than the frame before; resized to compare them",

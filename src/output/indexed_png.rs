@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        let colour = image::RgbImage::new(2, 2);
+        let colour = image::RgbImage::from_pixel(2, 2, image::Rgb([1, 2, 3]));
         let mut bytes = Cursor::new(Vec::new());
         colour.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
         assert!(matches!(decode_mask(bytes.get_ref()), Err(MaskError::Labels(_))));

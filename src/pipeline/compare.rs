@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{PipelineError, Run, SkippedFile, no_images, tell_of_passed_over};
 use crate::config::{Settings, with_overrides};
-use crate::dataset::truth::{self, TruthError, image_key};
+use crate::dataset::truth::{self, TruthError, bare_key, image_key, plain_path};
 use crate::dataset::{self, Record, Sources, sample};
 use crate::evaluate::{EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, evaluate};
 use crate::event::{Event, Observer, Phase, Plan, Silent, counted};
@@ -168,8 +168,12 @@ pub fn compare(
 fn annotated_names(path: &Path) -> Result<BTreeSet<String>, PipelineError> {
     let missing = |source| EvaluateError::Missing { side: EvaluateSide::Truth, path: path.to_path_buf(), source };
     let is_folder = std::fs::metadata(path).map_err(missing)?.is_dir();
-    let name = |key: String| key.rsplit('/').next().map(str::to_string).unwrap_or(key);
-    let keys = |truth: Result<Vec<String>, TruthError>| truth.map(|keys| keys.into_iter().map(name).collect());
+    let name = |key: &str| key.rsplit('/').next().unwrap_or(key).to_string();
+    let names = |key: String| {
+        let key = plain_path(&key);
+        [name(&key), name(bare_key(&key).unwrap_or(&key))]
+    };
+    let keys = |truth: Result<Vec<String>, TruthError>| truth.map(|keys| keys.into_iter().flat_map(names).collect());
     if is_folder {
         let maps = truth::label_maps(path).map(|truth| truth.images.into_iter().map(|image| image.key).collect());
         return Ok(keys(maps)?);
@@ -364,6 +368,13 @@ impl Comparison<'_> {
         };
         // What has no partner is so by choice.
         let summary = evaluate(&request, &Quiet(self.observer))?;
+        if self.summary.rows.iter().all(|row| row.miou.is_none()) {
+            let skipped = summary.skipped.first().map(|first| {
+                let count = counted(summary.skipped.len() as u64, "image");
+                format!("{count} cannot be scored, such as {}: {}", first.image, first.reason)
+            });
+            summary.remarks.iter().cloned().chain(skipped).for_each(|told| self.observer.observe(Event::Warning(told)));
+        }
         let _ = std::fs::remove_dir_all(masks.root());
         Ok(summary)
     }

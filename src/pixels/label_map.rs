@@ -1,13 +1,22 @@
-//! Label maps in PNG files: the numbers that are stored, not the colours they are shown in.
+//! Label maps: the numbers that are stored, not the colours they are shown in.
 
 use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder};
 
-use crate::raster::LabelMap;
+use super::{DecodeConfig, DecodeError, StoredSamples, decode, stored_samples};
+use crate::raster::{LabelMap, Raster};
 
 /// Larger maps are refused before memory is taken for them.
 const MAX_AREA_PX: u64 = 1 << 29;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+const JPEG: &[u8] = b"\xff\xd8\xff";
+/// Little and big endian, each with offsets of 32 and of 64 bits.
+const TIFF: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
+
+/// How far the channels of a grey picture may be from each other where it was compressed with losses.
+const LOSSY_TOLERANCE: u32 = 8;
 
 /// Bytes that are no label map. The messages do not name the file: whoever read it knows its name.
 #[derive(Debug, thiserror::Error)]
@@ -15,47 +24,182 @@ pub enum LabelMapError {
     #[error("not a complete PNG ({0}); write it again")]
     Broken(#[from] png::DecodingError),
 
-    #[error("the PNG holds {0:?} pixels of {1:?} bits; convert it to palette or grey without transparency")]
-    UnsupportedPixels(ColorType, BitDepth),
+    #[error("{0}")]
+    Picture(#[from] DecodeError),
+
+    #[error(
+        "its values are colours (red {red}, green {green}, blue {blue} at {x}, {y}), which say nothing without their key; \
+         convert it to grey or palette with one number for each class, or leave the photograph out"
+    )]
+    Coloured { red: u32, green: u32, blue: u32, x: usize, y: usize },
+
+    #[error("only its transparency differs from pixel to pixel, not its colour; save that as a grey map")]
+    OnlyTransparency,
 
     #[error("{width}x{height} pixels are more than this program reads; cut the map into smaller ones")]
     TooLarge { width: u32, height: u32 },
 }
 
-/// Decodes a palette PNG (1 to 8 bits) or a grey PNG (1 to 16 bits) into its raw values: palette indices stay indices,
-/// and grey of few bits is not stretched.
+/// Decodes a label map into its raw values.
+///
+/// PNG and TIFF of one channel (grey or palette) keep the numbers that are stored: palette indices stay indices, and grey of
+/// few bits is not stretched. Colour whose channels are equal everywhere is one channel, and so are the grey levels of JPEG,
+/// BMP and GIF; transparency does not count.
 pub fn decode_label_map(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
+    if bytes.starts_with(PNG) {
+        return decode_png(bytes);
+    }
+    if TIFF.iter().any(|magic| bytes.starts_with(magic)) {
+        return decode_tiff(bytes);
+    }
+    let picture = decode(bytes, &DecodeConfig::default())?;
+    let tolerance = if bytes.starts_with(JPEG) { LOSSY_TOLERANCE } else { 0 };
+    let pixels = picture.image.values.iter().map(|pixel| pixel.map(u32::from));
+    one_channel(picture.image.width, picture.image.height, tolerance, pixels)
+}
+
+fn decode_png(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
     let mut reader = Decoder::new(Cursor::new(bytes)).read_info()?;
     let (width, height) = (reader.info().width, reader.info().height);
-    if u64::from(width) * u64::from(height) > MAX_AREA_PX {
-        return Err(LabelMapError::TooLarge { width, height });
-    }
+    check_area(width, height)?;
     let (colour, depth) = reader.output_color_type();
-    if !matches!(colour, ColorType::Indexed | ColorType::Grayscale) {
-        return Err(LabelMapError::UnsupportedPixels(colour, depth));
-    }
     let size = reader.output_buffer_size().ok_or(LabelMapError::TooLarge { width, height })?;
     let mut packed = vec![0; size];
     let frame = reader.next_frame(&mut packed)?;
     reader.finish()?;
     let (width, height) = (frame.width as usize, frame.height as usize);
     packed.truncate(frame.buffer_size());
-    let values = match depth {
-        BitDepth::Sixteen => {
-            packed.as_chunks::<2>().0.iter().map(|&bytes| u32::from(u16::from_be_bytes(bytes))).collect()
+    let wide = depth == BitDepth::Sixteen;
+    let sample = |index: usize| match wide {
+        true => u32::from(u16::from_be_bytes([packed[2 * index], packed[2 * index + 1]])),
+        false => u32::from(packed[index]),
+    };
+    let channels = colour.samples();
+    let alpha_differs = || {
+        let alpha = |pixel: usize| sample(channels * pixel + channels - 1);
+        (1..width * height).any(|pixel| alpha(pixel) != alpha(0))
+    };
+    let map = match colour {
+        ColorType::Indexed | ColorType::Grayscale => {
+            let values = match depth {
+                BitDepth::Eight | BitDepth::Sixteen => (0..width * height).map(sample).collect(),
+                few => unpack(&packed, few as usize, width, frame.line_size),
+            };
+            return Ok(LabelMap::from_values(width, height, values));
         }
-        BitDepth::Eight => packed.into_iter().map(u32::from).collect(),
-        BitDepth::One | BitDepth::Two | BitDepth::Four => {
-            let bits = depth as usize;
-            let mut values = Vec::with_capacity(width * height);
-            for row in packed.chunks_exact(frame.line_size) {
-                // The first pixel of a row lies in the highest bits of its first byte.
-                values.extend((0..width).map(|x| u32::from((row[x * bits / 8] << (x * bits % 8)) >> (8 - bits))));
-            }
-            values
+        ColorType::GrayscaleAlpha => {
+            LabelMap::from_values(width, height, (0..width * height).map(|pixel| sample(2 * pixel)).collect())
+        }
+        ColorType::Rgb | ColorType::Rgba => {
+            let pixel = |pixel: usize| [0, 1, 2].map(|channel| sample(channels * pixel + channel));
+            one_channel(width, height, 0, (0..width * height).map(pixel))?
         }
     };
+    let is_flat = map.values.iter().all(|&value| value == map.values[0]);
+    if is_flat && colour != ColorType::Rgb && alpha_differs() {
+        return Err(LabelMapError::OnlyTransparency);
+    }
+    Ok(map)
+}
+
+/// What is stored in the first page; of two bands the first.
+fn decode_tiff(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
+    let StoredSamples { width, height, bands, values } = stored_samples(bytes, &DecodeConfig::default())?;
+    if bands < 3 {
+        return Ok(LabelMap::from_values(width, height, values.into_iter().step_by(bands).collect()));
+    }
+    one_channel(width, height, 0, values.chunks_exact(bands).map(|pixel| [pixel[0], pixel[1], pixel[2]]))
+}
+
+fn check_area(width: u32, height: u32) -> Result<(), LabelMapError> {
+    match u64::from(width) * u64::from(height) > MAX_AREA_PX {
+        true => Err(LabelMapError::TooLarge { width, height }),
+        false => Ok(()),
+    }
+}
+
+/// The values of rows in which several of `bits` bits share a byte; every row begins with a byte of its own.
+fn unpack(packed: &[u8], bits: usize, width: usize, line_bytes: usize) -> Vec<u32> {
+    let mut values = Vec::with_capacity(packed.len() / line_bytes.max(1) * width);
+    for row in packed.chunks_exact(line_bytes.max(1)) {
+        // The first pixel of a row lies in the highest bits of its first byte.
+        values.extend((0..width).map(|x| u32::from((row[x * bits / 8] << (x * bits % 8)) >> (8 - bits))));
+    }
+    values
+}
+
+/// The map of pixels whose red, green and blue are the same number, or differ by no more than `tolerance`.
+fn one_channel(
+    width: usize,
+    height: usize,
+    tolerance: u32,
+    pixels: impl Iterator<Item = [u32; 3]>,
+) -> Result<LabelMap, LabelMapError> {
+    let mut values = Vec::with_capacity(width * height);
+    for (index, mut pixel) in pixels.enumerate() {
+        let [red, green, blue] = pixel;
+        pixel.sort_unstable();
+        if pixel[2] - pixel[0] > tolerance {
+            return Err(LabelMapError::Coloured { red, green, blue, x: index % width, y: index / width });
+        }
+        values.push(pixel[1]);
+    }
     Ok(LabelMap::from_values(width, height, values))
+}
+
+/// Near an end of the scale of 256 levels.
+const NEAR: usize = 32;
+
+/// A mask of white on black whose rims are grey, cut at the middle: 0, or the white of its depth. None for every other map,
+/// above all for maps of numbered classes.
+///
+/// Drawing with smooth edges, resizing and lossy compression leave values between black and white. Such a map has
+/// - black or nearly black and white or nearly white, within 32 of 255 levels, in 90 of 100 pixels,
+/// - no more pixels between than white ones,
+/// - and what no map of classes with a void of 255 has: values just below white and a dozen others, or several just below
+///   white and none far from both ends, or greys that lie between a black and a white neighbour.
+pub fn cut_grey_edges(map: &LabelMap) -> Option<LabelMap> {
+    let white = match *map.values.iter().max()? {
+        ..=0xff => 0xff,
+        0x100..=0xffff => 0xffff,
+        _ => return None,
+    };
+    let shift = if white > 0xff { 8 } else { 0 };
+    let level = |value: u32| (value >> shift) as usize;
+    let mut counts = [0usize; 256];
+    map.values.iter().for_each(|&value| counts[level(value)] += 1);
+    let [black, white_px] = [&counts[..=NEAR], &counts[255 - NEAR..]].map(|part| part.iter().sum::<usize>());
+    let between = map.values.len() - black - white_px;
+    if black == 0 || white_px == 0 || between > white_px || 10 * between > map.values.len() {
+        return None;
+    }
+    let distinct = |levels: &[usize]| levels.iter().filter(|count| **count > 0).count();
+    let (grey, off_white) = (distinct(&counts[1..255]), distinct(&counts[255 - NEAR..255]));
+    let is_smooth = off_white > 0 && grey > 12;
+    let is_noise = off_white > 1 && between == 0;
+    let lies_between = || {
+        let [from_black, from_white] = [NEAR, 255 - NEAR];
+        between > 0 && 10 * rim_pixels(&map.map(|value| level(value) as u8), from_black, from_white) >= 9 * between
+    };
+    (is_smooth || is_noise || lies_between())
+        .then(|| map.map(|value| if 2 * u64::from(value) > u64::from(white) { white } else { 0 }))
+}
+
+/// How many pixels between the two levels have one up to `black` and one from `white` on among their eight neighbours.
+fn rim_pixels(levels: &Raster<u8>, black: usize, white: usize) -> usize {
+    let at = |x: usize, y: usize| usize::from(levels.at(x, y));
+    let is_rim = |x: usize, y: usize| {
+        let (mut has_black, mut has_white) = (false, false);
+        for other_y in y.saturating_sub(1)..(y + 2).min(levels.height) {
+            for other_x in x.saturating_sub(1)..(x + 2).min(levels.width) {
+                has_black |= at(other_x, other_y) <= black;
+                has_white |= at(other_x, other_y) >= white;
+            }
+        }
+        has_black && has_white
+    };
+    let places = (0..levels.height).flat_map(|y| (0..levels.width).map(move |x| (x, y)));
+    places.filter(|&(x, y)| (black + 1..white).contains(&at(x, y)) && is_rim(x, y)).count()
 }
 
 #[cfg(test)]
@@ -95,12 +239,116 @@ mod tests {
         }
     }
 
-    #[test]
-    fn colours_are_no_labels() {
+    fn png(width: u32, colour: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
-        encoder.set_color(ColorType::Rgb);
-        encoder.write_header().unwrap().write_image_data(&[1, 2, 3]).unwrap();
-        assert!(matches!(decode_label_map(&bytes), Err(LabelMapError::UnsupportedPixels(..))));
+        let row = width as usize * colour.samples() * depth as usize / 8;
+        let mut encoder = png::Encoder::new(&mut bytes, width, (data.len() / row) as u32);
+        encoder.set_color(colour);
+        encoder.set_depth(depth);
+        encoder.write_header().unwrap().write_image_data(data).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn equal_channels_are_one_and_colours_are_no_labels() {
+        use BitDepth::{Eight, Sixteen};
+        for (colour, depth, data) in [
+            (ColorType::Rgb, Eight, &[7, 7, 7, 0, 0, 0][..]),
+            (ColorType::Rgba, Eight, &[7, 7, 7, 255, 0, 0, 0, 9]),
+            (ColorType::GrayscaleAlpha, Eight, &[7, 0, 0, 255]),
+            (ColorType::Rgb, Sixteen, &[0, 7, 0, 7, 0, 7, 0, 0, 0, 0, 0, 0]),
+        ] {
+            let map = decode_label_map(&png(2, colour, depth, data)).unwrap();
+            assert_eq!((map.width, map.height, map.values), (2, 1, vec![7, 0]), "{colour:?} {depth:?}");
+        }
+        let coloured = decode_label_map(&png(2, ColorType::Rgb, Eight, &[0, 0, 0, 128, 0, 0])).unwrap_err();
+        assert!(matches!(coloured, LabelMapError::Coloured { red: 128, green: 0, blue: 0, x: 1, y: 0 }), "{coloured}");
+        // A cut-out: what it shows lies in its transparency.
+        let cut_out = decode_label_map(&png(2, ColorType::Rgba, Eight, &[255, 255, 255, 0, 255, 255, 255, 255]));
+        assert!(matches!(cut_out, Err(LabelMapError::OnlyTransparency)));
+    }
+
+    #[test]
+    fn tiff_keeps_its_numbers_and_other_formats_their_grey_levels() {
+        use image::{DynamicImage, ImageFormat};
+        let mut deep = Cursor::new(Vec::new());
+        let mut encoder = tiff::encoder::TiffEncoder::new(&mut deep).unwrap();
+        encoder.write_image::<tiff::encoder::colortype::Gray16>(3, 1, &[300u16, 0, 2]).unwrap();
+        assert_eq!(decode_label_map(deep.get_ref()).unwrap().values, [300, 0, 2]);
+        let mut bytes = Cursor::new(Vec::new());
+        tiff::encoder::TiffEncoder::new(&mut bytes)
+            .unwrap()
+            .write_image::<tiff::encoder::colortype::Gray8>(2, 2, &[255u8, 0, 1, 2])
+            .unwrap();
+        assert_eq!(decode_label_map(bytes.get_ref()).unwrap().values, [255, 0, 1, 2]);
+        let grey = image::GrayImage::from_raw(2, 2, vec![255, 0, 1, 7]).unwrap();
+        for format in [ImageFormat::Bmp, ImageFormat::Gif] {
+            let mut bytes = Cursor::new(Vec::new());
+            DynamicImage::from(grey.clone()).to_rgb8().write_to(&mut bytes, format).unwrap();
+            assert_eq!(decode_label_map(bytes.get_ref()).unwrap().values, [255, 0, 1, 7], "{format:?}");
+        }
+        let mut bytes = Cursor::new(Vec::new());
+        image::RgbImage::from_pixel(8, 8, image::Rgb([255; 3])).write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        assert!(decode_label_map(bytes.get_ref()).unwrap().values.iter().all(|&value| value > 250));
+    }
+
+    /// A disc whose value is that of `shade` at its distance from the rim, in pixels, outside below 0.
+    fn disc(shade: impl Fn(f64, usize) -> u32) -> LabelMap {
+        let side = 96;
+        let value = |index: usize| {
+            let (x, y) = ((index % side) as f64 - 47.5, (index / side) as f64 - 47.5);
+            shade(30.0 - x.hypot(y), index)
+        };
+        LabelMap::from_values(side, side, (0..side * side).map(value).collect())
+    }
+
+    #[test]
+    fn grey_rims_are_cut_at_the_middle() {
+        let expected = disc(|depth, _| if depth > 0.0 { 255 } else { 0 });
+        let ramp = |width: f64, steps: f64| {
+            move |depth: f64, _| {
+                let share = (depth / width + 0.5).clamp(0.0, 1.0);
+                ((share * steps).round() / steps * 255.0) as u32
+            }
+        };
+        let noise = |index: usize| (index as u32 * 7919 / 13) % 3;
+        let noisy = disc(|depth, index| if depth > 0.0 { 255 - noise(index) } else { noise(index) });
+        assert_eq!(cut_grey_edges(&noisy), Some(expected.clone()));
+        // Drawn smoothly, resized, and by four samples a pixel.
+        for (width, steps) in [(1.0, 255.0), (3.0, 255.0), (1.0, 4.0)] {
+            let smooth = disc(ramp(width, steps));
+            let cut = cut_grey_edges(&smooth).unwrap_or_else(|| panic!("{width} {steps}"));
+            let wrong = cut.values.iter().zip(&expected.values).filter(|(a, b)| a != b).count();
+            assert!(wrong <= 40, "{width} {steps}: {wrong}");
+            let deep = smooth.map(|value| value * 257);
+            assert_eq!(cut_grey_edges(&deep), Some(cut.map(|value| value * 257)));
+        }
+    }
+
+    #[test]
+    fn classes_are_no_grey_rims() {
+        let banded = |inside: u32, rim: u32| {
+            disc(move |depth, _| match depth {
+                3.0.. => inside,
+                -3.0..3.0 => rim,
+                _ => 0,
+            })
+        };
+        // Two values; classes with a void rim; a trimap; regions of many numbers; classes of 0 to 20 with a void of 255; a ramp.
+        let maps = [
+            disc(|depth, _| if depth > 0.0 { 255 } else { 0 }),
+            banded(15, 255),
+            banded(1, 255),
+            banded(255, 128),
+            disc(|_, index| index as u32 % 96 / 8 * 21),
+            disc(|depth, index| if depth.abs() < 2.0 { 255 } else { (index as u32 % 96) / 5 + 1 }),
+            LabelMap::from_values(4, 1, vec![0, 1, 2, 255]),
+            disc(|_, index| index as u32 % 96 * 255 / 95),
+            disc(|_, index| (index as u32 / 96) * 650),
+            disc(|_, _| 0),
+        ];
+        for (number, map) in maps.iter().enumerate() {
+            assert_eq!(cut_grey_edges(map), None, "map {number}");
+        }
     }
 }

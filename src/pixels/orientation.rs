@@ -22,7 +22,7 @@ pub(super) fn upright<T: Copy>(image: Raster<T>, orientation: Orientation) -> Ra
     }
 }
 
-/// A `width` × `height` image whose pixel (x, y) is the pixel of `image` at `source(x, y)`.
+/// A `width` × `height` raster whose value at (x, y) is that of `image` at `source(x, y)`.
 fn gather<T: Copy>(
     image: &Raster<T>,
     width: usize,
@@ -37,6 +37,38 @@ fn gather<T: Copy>(
         }));
     }
     Raster { width, height, values }
+}
+
+/// The four EXIF orientations (tag 0x0112, values 5 to 8) by which a photograph is laid on its side: upright, its width is
+/// what its height was in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuarterTurn(Orientation);
+
+impl QuarterTurn {
+    /// A camera held upright, turned to the left: EXIF value 6.
+    pub const CLOCKWISE: QuarterTurn = QuarterTurn(Orientation::Rotate90);
+    /// A camera held upright, turned to the right: EXIF value 8.
+    pub const COUNTERCLOCKWISE: QuarterTurn = QuarterTurn(Orientation::Rotate270);
+
+    /// None for the other four values, which keep the sides, and for what is no EXIF value.
+    pub fn from_exif(value: u8) -> Option<QuarterTurn> {
+        (5..=8).contains(&value).then(|| Orientation::from_exif(value).map(QuarterTurn)).flatten()
+    }
+
+    /// Turns what was drawn on the picture as it lies in the file: `[height, width]` → `[width, height]`.
+    pub fn upright<T: Copy>(self, drawn: Raster<T>) -> Raster<T> {
+        upright(drawn, self.0)
+    }
+
+    /// The same of a point in continuous coordinates on a picture of `width` × `height` pixels in the file.
+    pub fn upright_point(self, [x, y]: [f64; 2], width: f64, height: f64) -> [f64; 2] {
+        match self.0 {
+            Orientation::Rotate90FlipH => [y, x],
+            Orientation::Rotate90 => [height - y, x],
+            Orientation::Rotate270FlipH => [height - y, width - x],
+            _ => [y, width - x],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +94,25 @@ mod tests {
             let result = upright(stored, Orientation::from_exif(exif).unwrap());
             assert_eq!((result.width, result.height), (3, 2), "EXIF value {exif}");
             assert_eq!(result.values, upright_values.map(|value| [value; 3]), "EXIF value {exif}");
+        }
+    }
+
+    #[test]
+    fn points_go_where_their_pixels_go() {
+        let (width, height) = (5usize, 3usize);
+        for exif in 1..=9 {
+            let Some(turn) = QuarterTurn::from_exif(exif) else {
+                assert!(!(5..=8).contains(&exif));
+                continue;
+            };
+            let numbered = Raster::from_values(width, height, (0..width * height).collect());
+            let turned = turn.upright(numbered);
+            assert_eq!((turned.width, turned.height), (height, width));
+            for (number, y) in (0..width * height).map(|number| (number, number / width)) {
+                let middle = [(number % width) as f64 + 0.5, y as f64 + 0.5];
+                let [x, y] = turn.upright_point(middle, width as f64, height as f64);
+                assert_eq!(turned.at(x as usize, y as usize), number, "EXIF value {exif}");
+            }
         }
     }
 }

@@ -13,12 +13,14 @@ pub struct Picture {
     pub outside: Option<Mask>,
     /// What a reader of the results should know of how the pixels were read: one sentence each.
     pub remarks: Vec<String>,
+    /// The EXIF orientation by which the pixels were turned upright: 1 where they lay so in the file.
+    pub orientation: u8,
 }
 
 impl From<RgbImage> for Picture {
     /// All of it has data.
     fn from(image: RgbImage) -> Picture {
-        Picture { image, outside: None, remarks: Vec::new() }
+        Picture { image, outside: None, remarks: Vec::new(), orientation: 1 }
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn segmented(path: &str, confidence: Option<f64>, foreground_area_px:
     let result = Measures {
         width: 10,
         height: 10,
+        orientation: None,
         bounding_box: None,
         foreground_area_px,
         confidence,

@@ -39,9 +39,6 @@ pub enum ResultsError {
 
     #[error("{}: line {line} is the second of the image {image}", path.display())]
     SecondLine { path: PathBuf, line: usize, image: String },
-
-    #[error("{}: is for the same image as {}; remove one", path.display(), other.display())]
-    TwoMasks { path: PathBuf, other: PathBuf },
 }
 
 impl ResultsError {

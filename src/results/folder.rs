@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ResultsError, SaveKinds, TableLine};
-use crate::dataset::truth::{files_below, image_key};
+use crate::dataset::truth::{FoundMaps, files_below, image_key, maps_below};
 use crate::files;
 use crate::output::Claim;
 use crate::segment::Label;
@@ -155,23 +155,21 @@ impl ResultsFolder {
         Ok(Some(lines))
     }
 
-    /// The masks by the images' keys; without a run's own folder of masks those in the folder itself, so that plain
+    /// The folder of masks and the masks in it; without a run's own folder of masks those in the folder itself, so that plain
     /// folders of masks can be read too.
-    pub fn find_masks(&self) -> Result<(PathBuf, BTreeMap<String, PathBuf>), ResultsError> {
+    pub fn find_masks(&self) -> Result<(PathBuf, FoundMaps), ResultsError> {
         let inner = self.masks_folder();
         let folder = if inner.is_dir() || self.table().is_file() { inner } else { self.root.clone() };
-        let mut masks: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for (key, path) in pictures_below(&folder)? {
-            if let Some(other) = masks.insert(key, path.clone()) {
-                return Err(ResultsError::TwoMasks { path, other });
-            }
-        }
-        Ok((folder, masks))
+        let none = FoundMaps { maps: Vec::new(), remark: None };
+        let found = if folder.is_dir() { maps_below(&folder)? } else { none };
+        Ok((folder, found))
     }
 
     /// The saliency maps by the images' keys; none where there are no such maps.
     pub fn find_saliency(&self) -> Result<BTreeMap<String, PathBuf>, ResultsError> {
-        Ok(pictures_below(&self.root.join(SALIENCY))?.into_iter().collect())
+        let folder = self.root.join(SALIENCY);
+        let files = if folder.is_dir() { files_below(&folder, &["png"])? } else { Vec::new() };
+        Ok(files.into_iter().map(|relative| (image_key(&relative), folder.join(&relative))).collect())
     }
 }
 
@@ -181,12 +179,6 @@ fn extended(output: &Path, extension: &str) -> PathBuf {
     name.push(".");
     name.push(extension);
     name.into()
-}
-
-/// The PNG files below a folder by their images' keys; none if it is not there.
-fn pictures_below(folder: &Path) -> Result<Vec<(String, PathBuf)>, ResultsError> {
-    let files = if folder.is_dir() { files_below(folder, "png")? } else { Vec::new() };
-    Ok(files.into_iter().map(|relative| (image_key(&relative), folder.join(&relative))).collect())
 }
 
 /// What `read` gives; none if the file is not there.

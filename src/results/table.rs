@@ -45,6 +45,9 @@ pub enum Status {
 pub struct Measures {
     pub width: usize,
     pub height: usize,
+    /// The EXIF orientation by which the image was turned upright, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<u8>,
     /// x, y, width, height around all foreground; null where there is no object.
     #[serde(rename = "box")]
     pub bounding_box: Option<[usize; 4]>,
@@ -95,6 +98,7 @@ pub struct TableLine {
     pub status: Status,
     pub width: Option<usize>,
     pub height: Option<usize>,
+    pub orientation: Option<u8>,
     /// x, y, width, height.
     #[serde(rename = "box")]
     pub bounding_box: Option<[f64; 4]>,
@@ -108,6 +112,7 @@ impl Measures {
         Measures {
             width: found.mask.width,
             height: found.mask.height,
+            orientation: None,
             bounding_box: found.bounding_box.map(|bounds| [bounds.x, bounds.y, bounds.width, bounds.height]),
             foreground_area_px: found.foreground_area_px,
             confidence: found.confidence,
@@ -177,6 +182,7 @@ mod tests {
         let measures = Measures {
             width: 9,
             height: 7,
+            orientation: Some(6),
             bounding_box: Some([1, 2, 3, 4]),
             foreground_area_px: 5,
             confidence: Some(0.75),
@@ -192,6 +198,7 @@ mod tests {
         assert_eq!((read.path.as_str(), read.is_done()), ("a/b.jpg", true));
         assert_eq!(read.key(), "a/b.jpg");
         assert_eq!((read.width, read.height, read.confidence), (Some(9), Some(7), Some(0.75)));
+        assert_eq!(read.orientation, Some(6));
         assert_eq!(read.bounding_box, Some([1.0, 2.0, 3.0, 4.0]));
         assert_eq!(read.objects, Some(Vec::new()));
         let skipped: TableLine = serde_json::from_str(r#"{"path":"c.jpg","status":"skipped"}"#).unwrap();

@@ -49,6 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nodes",
             "objective",
             "output",
+            "pixels",
             "refine",
             "segment",
             "train",

@@ -8,6 +8,7 @@ mod golden_gnn;
 mod golden_instances;
 mod golden_kless;
 mod golden_metrics;
+mod golden_odd_coco;
 mod golden_pixels;
 mod golden_superpixels;
 mod golden_vit;

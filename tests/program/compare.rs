@@ -101,6 +101,24 @@ fn what_cannot_be_compared_is_said_and_the_others_go_on() {
     let said: Value = serde_json::from_str(&expect(3, &compare(&data, &truth, "superpixel,pixel", &spectral))).unwrap();
     assert_eq!((said["skipped"].as_array().unwrap().len(), &row(&said, "pixel", "spectral")["images"]), (1, &2.into()));
 
+    // So is one whose ground truth cannot be read; that is told once for all backbones.
+    let damaged = folder.path().join("truth");
+    fs::create_dir(&damaged).unwrap();
+    for mask in fs::read_dir(&truth).unwrap().map(|entry| entry.unwrap().path()) {
+        fs::copy(&mask, damaged.join(mask.file_name().unwrap())).unwrap();
+    }
+    let image = fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| fs::read(path).unwrap() != b"no image")
+        .unwrap();
+    fs::write(damaged.join(image.with_extension("png").file_name().unwrap()), "no map").unwrap();
+    let output = run(&compare(&data, &damaged, "superpixel,pixel", &spectral));
+    let warnings = text(&output.stderr);
+    assert_eq!(warnings.matches("1 image cannot be scored, such as ").count(), 1, "{warnings}");
+    let table: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(row(&table, "pixel", "spectral")["images"], 1, "{table}");
+
     let absent = folder.path().join("absent");
     assert!(expect_error(2, &compare(&data, &absent, "superpixel", &spectral)).contains("--truth"));
     fs::create_dir(&absent).unwrap();

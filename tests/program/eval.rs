@@ -30,13 +30,13 @@ impl Scene {
     }
 
     /// An 8-bit grey PNG whose rows are given as digits, `v` meaning 255.
-    fn map(&self, name: &str, rows: &[&str]) -> &Self {
+    pub fn map(&self, name: &str, rows: &[&str]) -> &Self {
         let value = |digit: char| if digit == 'v' { 255 } else { digit.to_digit(10).unwrap() as u8 };
         let values: Vec<u8> = rows.iter().flat_map(|row| row.chars().map(value)).collect();
         self.png(name, rows[0].len(), png::BitDepth::Eight, &values)
     }
 
-    fn png(&self, name: &str, width: usize, depth: png::BitDepth, bytes: &[u8]) -> &Self {
+    pub fn png(&self, name: &str, width: usize, depth: png::BitDepth, bytes: &[u8]) -> &Self {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let height = bytes.len() / width / if depth == png::BitDepth::Sixteen { 2 } else { 1 };
@@ -48,7 +48,7 @@ impl Scene {
     }
 
     /// Runs `deepcut eval` in the folder; `arguments` are separated by spaces.
-    fn run(&self, arguments: &str) -> Output {
+    pub fn run(&self, arguments: &str) -> Output {
         let arguments: Vec<&str> = std::iter::once("eval").chain(arguments.split(' ')).collect();
         program(&arguments).current_dir(self.folder.path()).output().unwrap()
     }
@@ -422,8 +422,8 @@ fn what_cannot_be_scored_has_its_exit_code_and_names_the_file() {
         (4, "--pred bad --truth good --task objects", "a.png"),
         (4, "--pred pred --truth broken.json --task boxes", "broken.json"),
         (4, "--pred pred --truth broken.json --task parts", "broken.json"),
-        (4, "--pred pred --truth bare.json --task boxes", "annotation 0 has no bbox"),
-        (4, "--pred pred --truth bare.json --task objects", "annotation 0 has no segmentation"),
+        (4, "--pred pred --truth bare.json --task boxes", "the bbox is not four numbers"),
+        (4, "--pred pred --truth bare.json --task objects", "no segmentation: entry 0 of annotations"),
         (4, "--pred pred --truth twins.json --task boxes", "twins.json"),
         (4, "--pred pred --truth xml --task boxes", "a.xml"),
         (4, "--pred pred --truth corner --task boxes", "xmin"),

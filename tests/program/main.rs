@@ -1,5 +1,6 @@
 //! The program as a process, the public face beside it, and the whole way on real data.
 
+mod annotations;
 mod bad_input;
 mod cli;
 mod cluster;

@@ -1,24 +1,26 @@
 //! COCO's JSON: boxes, masks (polygons and runs) and key-points.
 //!
+//! Files are read as Python and COCO's own tools read them, and beyond: numbers may be texts, identifiers texts or numbers
+//! with a point, a crowd whatever is true, a polygon one list of numbers or a list of pairs. What has no meaning is left out
+//! and told with the annotation's id, and so is what was taken in another way than it stands there.
+//!
 //! Key-points may also come in the simple form that some animal data sets have: a list of \[x, y, visible\] per
 //! annotation instead of one flat list of numbers.
 
-use std::collections::BTreeMap;
+mod file;
+mod segment;
+mod values;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use serde::Deserialize;
-
-use super::{Annotated, Truth, TruthError, name_key, read_text};
+use super::notes::Notes;
+use super::{Annotated, Truth, TruthError, name_key, plain_path};
 use crate::dataset::ordinary_components;
 use crate::raster::{Mask, RunLengthMask, mask_from_polygons};
-
-/// The annotations of all of COCO's training images have 450 MiB.
-const MAX_MEBIBYTES: u64 = 4096;
-
-/// Remarks that are written out one by one; more of the same kind are only counted.
-const REMARKS: usize = 5;
-
-const WITHOUT_SEGMENTATION: &str = "has no segmentation of polygons or runs";
+use file::{Annotation, Category};
+use segment::{Segment, size_of_runs};
+use values::{Id, Object, Shape};
 
 /// A box as COCO has it, in continuous coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,10 +34,23 @@ pub struct CocoBox {
 /// The segments of one image: runs and polygons, not drawn yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CocoMasks {
-    width: usize,
-    height: usize,
-    objects: Vec<Segmentation>,
-    crowds: Vec<Segmentation>,
+    /// Of the image, where the file tells it.
+    size: Option<(usize, usize)>,
+    objects: Vec<Segment>,
+    crowds: Vec<Segment>,
+}
+
+/// The segments of one image, drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrawnMasks {
+    /// The union of the objects, 1 inside.
+    pub foreground: Mask,
+    /// The union of the crowds without the objects, 1 inside.
+    pub void: Mask,
+    /// Objects that are drawn.
+    pub objects: usize,
+    /// What cannot be drawn, and why: one sentence each.
+    pub left_out: Vec<String>,
 }
 
 /// An object or a crowd of one image.
@@ -50,15 +65,14 @@ pub struct CocoInstance {
 /// The objects and crowds of one image by themselves: runs and polygons, not drawn yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CocoInstances {
-    pub width: usize,
-    pub height: usize,
+    size: Option<(usize, usize)>,
     annotations: Vec<InstanceEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct InstanceEntry {
-    category_id: Option<u64>,
-    segmentation: Segmentation,
+    category: Option<Id>,
+    segment: Segment,
     area_px: Option<f64>,
     is_crowd: bool,
 }
@@ -72,140 +86,94 @@ pub struct KeyPoint {
     pub y: f64,
 }
 
-#[derive(Deserialize)]
-struct File {
-    images: Vec<ImageEntry>,
-    annotations: Vec<Annotation>,
-    #[serde(default)]
-    categories: Vec<Category>,
+/// What an annotation gave.
+enum Used {
+    Object,
+    Crowd,
+    /// Its category is needed and not in the file's list.
+    Homeless,
 }
 
-#[derive(Deserialize)]
-struct ImageEntry {
-    id: u64,
-    file_name: String,
-    width: Option<usize>,
-    height: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Category {
-    id: u64,
-    #[serde(default)]
-    keypoints: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    image_id: u64,
-    #[serde(default)]
-    category_id: Option<u64>,
-    #[serde(default)]
-    iscrowd: u8,
-    #[serde(default)]
-    area: Option<f64>,
-    #[serde(default)]
-    bbox: Option<Vec<f64>>,
-    #[serde(default)]
-    segmentation: Option<Segmentation>,
-    #[serde(default)]
-    keypoints: Option<KeyPoints>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-enum Segmentation {
-    Polygons(Vec<Vec<f64>>),
-    Runs { size: [usize; 2], counts: Counts },
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-enum Counts {
-    Lengths(Vec<u64>),
-    Compressed(String),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum KeyPoints {
-    /// x₀, y₀, visible₀, x₁, …
-    Flat(Vec<f64>),
-    Triples(Vec<[f64; 3]>),
-}
+/// What was noted while an annotation was read: sentences that are true of it.
+type Remarks = Vec<&'static str>;
 
 /// The boxes of every image; those of crowds are left out. Images without annotations have none.
 pub fn boxes(path: &Path) -> Result<Truth<Vec<CocoBox>>, TruthError> {
-    gather(path, |annotation, found: &mut Vec<CocoBox>, _| {
-        let numbers = annotation.bbox.as_deref().and_then(|numbers| <[f64; 4]>::try_from(numbers).ok());
+    gather(path, |annotation, found: &mut Vec<CocoBox>, _, _| {
+        let numbers = match &annotation.bbox {
+            Shape::Flat(numbers) => <[f64; 4]>::try_from(numbers.as_slice()).ok(),
+            _ => None,
+        };
         let [x, y, width, height] = numbers
+            .filter(|numbers| numbers.iter().all(|number| number.is_finite()))
             .filter(|[_, _, width, height]| *width >= 0.0 && *height >= 0.0)
-            .ok_or("has no bbox of four numbers x, y, width, height")?;
-        if annotation.iscrowd == 0 {
-            found.push(CocoBox { x, y, width, height });
+            .ok_or(
+                "left out, for the bbox is not four numbers x, y, width, height, of which the sides are not negative",
+            )?;
+        if annotation.iscrowd.is_true() {
+            return Ok(Used::Crowd);
         }
-        Ok(true)
+        found.push(CocoBox { x, y, width, height });
+        Ok(Used::Object)
     })
 }
 
 /// The masks of every image; crowds are kept apart from objects.
 pub fn masks(path: &Path) -> Result<Truth<CocoMasks>, TruthError> {
-    let gathered = gather(path, |annotation, found: &mut (Vec<Segmentation>, Vec<Segmentation>), _| {
-        let segmentation = annotation.segmentation.take().ok_or(WITHOUT_SEGMENTATION)?;
-        if annotation.iscrowd == 0 {
-            found.0.push(segmentation)
-        } else {
-            found.1.push(segmentation)
+    let gathered = gather(path, |annotation, found: &mut (Vec<Segment>, Vec<Segment>), _, remarks| {
+        let segment = Segment::read(annotation, remarks)?;
+        if annotation.iscrowd.is_true() {
+            found.1.push(segment);
+            return Ok(Used::Crowd);
         }
-        Ok(true)
+        found.0.push(segment);
+        Ok(Used::Object)
     })?;
-    sized(path, gathered, |(objects, crowds), width, height| CocoMasks { width, height, objects, crowds })
+    Ok(with_size(gathered, |(objects, crowds), size| CocoMasks { size, objects, crowds }))
 }
 
 /// The objects and crowds of every image one by one, by category and within it in the file's order. Images without
 /// annotations have none.
 pub fn instances(path: &Path) -> Result<Truth<CocoInstances>, TruthError> {
-    let gathered = gather(path, |annotation, found: &mut Vec<InstanceEntry>, _| {
+    let gathered = gather(path, |annotation, found: &mut Vec<InstanceEntry>, _, remarks| {
+        let (area_px, is_crowd) = (annotation.area.number(), annotation.iscrowd.is_true());
         found.push(InstanceEntry {
-            category_id: annotation.category_id,
-            segmentation: annotation.segmentation.take().ok_or(WITHOUT_SEGMENTATION)?,
-            area_px: annotation.area,
-            is_crowd: annotation.iscrowd > 0,
+            category: annotation.category_id.id(),
+            segment: Segment::read(annotation, remarks)?,
+            area_px: area_px.is_finite().then_some(area_px),
+            is_crowd,
         });
-        Ok(true)
+        Ok(if is_crowd { Used::Crowd } else { Used::Object })
     })?;
-    sized(path, gathered, |mut annotations, width, height| {
+    Ok(with_size(gathered, |mut annotations: Vec<InstanceEntry>, size| {
         // The order in which COCO's own tool goes through them, which decides between equal overlaps.
-        annotations.sort_by_key(|entry| entry.category_id);
-        CocoInstances { width, height, annotations }
-    })
+        annotations.sort_by(|a, b| a.category.cmp(&b.category));
+        CocoInstances { size, annotations }
+    }))
 }
 
 /// The labelled key-points of every image, all its annotations together. A point is named by its category's list, so
 /// categories may share names; an annotation of an unknown category has no names and is left out with a remark.
 pub fn key_points(path: &Path) -> Result<Truth<Vec<KeyPoint>>, TruthError> {
-    gather(path, |annotation, found: &mut Vec<KeyPoint>, category: Option<&Category>| {
-        let Some(category) = category else { return Ok(false) };
-        let triples = match annotation.keypoints.take() {
-            None => return Err("has no keypoints".into()),
-            Some(KeyPoints::Triples(triples)) => triples,
-            Some(KeyPoints::Flat(numbers)) if numbers.len() % 3 == 0 => numbers.as_chunks::<3>().0.to_vec(),
-            Some(KeyPoints::Flat(numbers)) => return Err(format!("has {} numbers as keypoints", numbers.len())),
+    gather(path, |annotation, found: &mut Vec<KeyPoint>, category: Option<&Category>, _| {
+        let Some(category) = category else { return Ok(Used::Homeless) };
+        let numbers = match &annotation.keypoints {
+            Shape::Flat(numbers) if numbers.len() % 3 == 0 => numbers.clone(),
+            Shape::Lists(parts) if parts.iter().all(|part| part.numbers.len() == 3) => {
+                parts.iter().flat_map(|part| part.numbers.iter().copied()).collect()
+            }
+            _ => return Err("left out, for the keypoints are not three numbers x, y, visible for each point"),
         };
-        if triples.len() > category.keypoints.len() {
-            return Err(format!(
-                "has {} keypoints, its category {} names {}",
-                triples.len(),
-                category.id,
-                category.keypoints.len()
-            ));
+        let (triples, names) = (numbers.as_chunks::<3>().0, &category.keypoints.0);
+        if triples.len() > names.len() {
+            return Err("left out, for there are more keypoints than the category names");
         }
-        for (name, [x, y, visible]) in category.keypoints.iter().zip(triples) {
-            if visible > 0.0 {
-                found.push(KeyPoint { name: name.clone(), x, y });
+        for (name, &[x, y, visible]) in names.iter().zip(triples) {
+            if visible > 0.0 && x.is_finite() && y.is_finite() {
+                found.push(KeyPoint { name: name.text().unwrap_or_default().to_string(), x, y });
             }
         }
-        Ok(true)
+        Ok(Used::Object)
     })
 }
 
@@ -215,79 +183,70 @@ impl CocoMasks {
         !self.objects.is_empty()
     }
 
-    /// Draws the union of the objects, and that of the crowds without the objects: (foreground, void), 1 inside. The
-    /// error says what is wrong.
-    pub fn draw(&self) -> Result<(Mask, Mask), String> {
-        let foreground = self.union(&self.objects)?;
-        let mut void = self.union(&self.crowds)?;
-        for (void, &inside) in void.values.iter_mut().zip(&foreground.values) {
-            *void &= 1 - inside;
-        }
-        Ok((foreground, void))
+    /// Width and height, from the image's entry or from the first runs.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        self.size.or_else(|| size_of_runs(self.objects.iter().chain(&self.crowds)))
     }
 
-    fn union(&self, parts: &[Segmentation]) -> Result<Mask, String> {
-        let &CocoMasks { width, height, .. } = self;
-        let mut union = mask_from_polygons(&[], width, height).map_err(|error| error.to_string())?;
-        for part in parts {
-            let mask = part.draw(width, height)?;
-            union.values.iter_mut().zip(mask.values).for_each(|(sum, inside)| *sum |= inside);
+    /// Draws everything, in `otherwise` (width, height) where the file does not tell the image's size. The error says what
+    /// is wrong with the size.
+    pub fn draw(&self, otherwise: (usize, usize)) -> Result<DrawnMasks, String> {
+        let (width, height) = self.size().unwrap_or(otherwise);
+        let empty = mask_from_polygons(&[], width, height).map_err(|error| error.to_string())?;
+        let mut drawn = DrawnMasks { foreground: empty.clone(), void: empty, objects: 0, left_out: Vec::new() };
+        for (segments, is_object) in [(&self.objects, true), (&self.crowds, false)] {
+            for segment in segments {
+                match segment.draw(width, height) {
+                    Ok(mask) => {
+                        let union = if is_object { &mut drawn.foreground } else { &mut drawn.void };
+                        union.values.iter_mut().zip(mask.values).for_each(|(sum, inside)| *sum |= inside);
+                        drawn.objects += usize::from(is_object);
+                    }
+                    Err(reason) => drawn.left_out.push(reason),
+                }
+            }
         }
-        Ok(union)
+        for (void, &inside) in drawn.void.values.iter_mut().zip(&drawn.foreground.values) {
+            *void &= 1 - inside;
+        }
+        Ok(drawn)
     }
 }
 
 impl CocoInstances {
-    /// Draws all of them. The error says what is wrong.
-    pub fn draw(&self) -> Result<Vec<CocoInstance>, String> {
-        let draw = |entry: &InstanceEntry| {
-            let mask = RunLengthMask::encode(&entry.segmentation.draw(self.width, self.height)?, |inside| inside > 0);
-            let area_px = entry.area_px.unwrap_or(mask.area_px() as f64);
-            Ok(CocoInstance { mask, area_px, is_crowd: entry.is_crowd })
-        };
-        self.annotations.iter().map(draw).collect()
+    /// Width and height, from the image's entry or from the first runs.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        self.size.or_else(|| size_of_runs(self.annotations.iter().map(|entry| &entry.segment)))
     }
-}
 
-impl Segmentation {
-    /// The mask of an image of this size, 1 inside.
-    fn draw(&self, width: usize, height: usize) -> Result<Mask, String> {
-        match self {
-            Segmentation::Polygons(polygons) => {
-                mask_from_polygons(polygons, width, height).map_err(|error| error.to_string())
+    /// Draws all of them, as [`CocoMasks::draw`] does, and says what cannot be drawn and why.
+    pub fn draw(&self, otherwise: (usize, usize)) -> (Vec<CocoInstance>, Vec<String>) {
+        let (width, height) = self.size().unwrap_or(otherwise);
+        let (mut drawn, mut left_out) = (Vec::new(), Vec::new());
+        for entry in &self.annotations {
+            match entry.segment.draw(width, height) {
+                Ok(mask) => {
+                    let mask = RunLengthMask::encode(&mask, |inside| inside > 0);
+                    let area_px = entry.area_px.unwrap_or(mask.area_px() as f64);
+                    drawn.push(CocoInstance { mask, area_px, is_crowd: entry.is_crowd });
+                }
+                Err(reason) => left_out.push(reason),
             }
-            Segmentation::Runs { size, .. } if *size != [height, width] => {
-                Err(format!("runs of {}x{} in an image of {width}x{height}", size[1], size[0]))
-            }
-            Segmentation::Runs { counts, .. } => match counts {
-                Counts::Lengths(lengths) => RunLengthMask::from_counts(width, height, lengths),
-                Counts::Compressed(text) => RunLengthMask::from_compressed(width, height, text),
-            }
-            .map(|mask| mask.decode())
-            .map_err(|error| error.to_string()),
         }
+        (drawn, left_out)
     }
 }
 
-/// Brings in the size of every image, without which nothing can be drawn.
-fn sized<C, T>(
-    path: &Path,
-    gathered: Truth<C>,
-    content: impl Fn(C, usize, usize) -> T,
-) -> Result<Truth<T>, TruthError> {
-    let sized = |image: Annotated<C>| {
-        let (width, height) = image
-            .size
-            .ok_or_else(|| TruthError::malformed(path, format!("the image {} has no width and height", image.key)))?;
-        Ok(Annotated {
-            key: image.key,
-            file: image.file,
-            size: image.size,
-            content: content(image.content, width, height),
-        })
+/// Brings in the size of every image.
+fn with_size<C, T>(gathered: Truth<C>, content: impl Fn(C, Option<(usize, usize)>) -> T) -> Truth<T> {
+    let sized = |Annotated { key, file, size, content: found }: Annotated<C>| Annotated {
+        key,
+        file,
+        size,
+        content: content(found, size),
     };
-    let images = gathered.images.into_iter().map(sized).collect::<Result<_, TruthError>>()?;
-    Ok(Truth { images, remarks: gathered.remarks })
+    let Truth { images, remarks, left_out } = gathered;
+    Truth { images: images.into_iter().map(sized).collect(), remarks, left_out }
 }
 
 /// The name without `.` and `..`, as [`name_key`] has it, but with its extension.
@@ -295,51 +254,118 @@ fn plain_name(name: &str) -> String {
     ordinary_components(Path::new(name)).filter_map(|part| part.to_str()).collect::<Vec<_>>().join("/")
 }
 
-/// Reads the file and calls `add` for every annotation of a known image, with its category where that is known; `add` says
-/// whether it could use the annotation.
-fn gather<T: Default>(
-    path: &Path,
-    mut add: impl FnMut(&mut Annotation, &mut T, Option<&Category>) -> Result<bool, String>,
-) -> Result<Truth<T>, TruthError> {
-    let text = read_text(path, MAX_MEBIBYTES)?;
-    let file: File = serde_json::from_str(&text)
-        .map_err(|error| TruthError::malformed(path, format!("it is no COCO annotation ({error})")))?;
-    let categories: BTreeMap<u64, &Category> = file.categories.iter().map(|category| (category.id, category)).collect();
-    let mut contents: BTreeMap<u64, T> = file.images.iter().map(|image| (image.id, T::default())).collect();
-    if contents.len() < file.images.len() {
-        return Err(TruthError::malformed(path, "two of its images have the same id"));
+impl Annotation {
+    /// What it is called in messages.
+    fn name(&self) -> String {
+        self.id.id().map_or("an annotation without id".to_string(), |id| format!("annotation {id}"))
     }
-    let (mut homeless, mut unknown_classes, mut unused) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, mut annotation) in file.annotations.into_iter().enumerate() {
-        let Some(content) = contents.get_mut(&annotation.image_id) else {
-            homeless.push(format!("annotation {number} (image id {})", annotation.image_id));
+}
+
+/// The images of a file, those of one file name together.
+struct Images<T> {
+    annotated: Vec<Annotated<T>>,
+    by_id: HashMap<Id, usize>,
+}
+
+fn list_images<T: Default>(entries: Vec<Object<file::ImageEntry>>, notes: &mut Notes) -> Images<T> {
+    let mut images = Images { annotated: Vec::with_capacity(entries.len()), by_id: HashMap::new() };
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    for (number, Object(entry)) in entries.into_iter().enumerate() {
+        let named = entry.as_ref().and_then(|entry| {
+            Some((entry.id.id()?, entry.file_name.text().or(entry.coco_url.text()).filter(|name| !name.is_empty())?))
+        });
+        let (Some((id, name)), Some(entry)) = (named, &entry) else {
+            notes.add("images left out, for they have no id or no file_name", || format!("entry {number} of images"));
             continue;
         };
-        let category = annotation.category_id.and_then(|id| categories.get(&id).copied());
-        let used = add(&mut annotation, content, category)
-            .map_err(|reason| TruthError::malformed(path, format!("annotation {number} {reason}")))?;
-        if category.is_none() && (!categories.is_empty() || !used) {
-            let class = annotation.category_id.map_or("none".to_string(), |id| id.to_string());
-            let list = if used { &mut unknown_classes } else { &mut unused };
-            list.push(format!("annotation {number} (category {class})"));
+        let address = name.contains("://").then(|| plain_path(name));
+        let name = address.as_deref().unwrap_or(name);
+        let file = plain_name(name);
+        let size = entry.width.length().zip(entry.height.length());
+        let place = *by_name.entry(file.clone()).or_insert(images.annotated.len());
+        match images.annotated.get_mut(place) {
+            Some(same) => {
+                notes.add("images that are listed more than once; their annotations are taken together", || file);
+                same.size = same.size.or(size);
+            }
+            None => {
+                let key = name_key(name);
+                images.annotated.push(Annotated { key, file: Some(file), size, content: T::default() });
+            }
+        }
+        if *images.by_id.entry(id.clone()).or_insert(place) != place {
+            notes.add("ids that several images have; their annotations belong to the first", || id.to_string());
         }
     }
-    let mut remarks = Vec::new();
-    let mut remark = |list: &[String], what: &str| {
-        if !list.is_empty() {
-            let more = if list.len() > REMARKS { format!(" and {} more", list.len() - REMARKS) } else { String::new() };
-            let some = list[..list.len().min(REMARKS)].join(", ");
-            remarks.push(format!("{}: {what}: {some}{more}", path.display()));
+    images
+}
+
+/// Reads the file and calls `add` for every annotation of a known image, with its category where that is known; `add` says
+/// what it was, or why it is left out. Without a single object that could be used there is nothing to compare with.
+fn gather<T: Default>(
+    path: &Path,
+    mut add: impl FnMut(&mut Annotation, &mut T, Option<&Category>, &mut Remarks) -> Result<Used, &'static str>,
+) -> Result<Truth<T>, TruthError> {
+    let file = file::read(path)?;
+    let mut notes = Notes::default();
+    let categories: BTreeMap<Id, Category> = file
+        .categories
+        .0
+        .into_iter()
+        .filter_map(|Object(category)| category.and_then(|it| Some((it.id.id()?, it))))
+        .collect();
+    let mut images: Images<T> = list_images(file.images.0, &mut notes);
+    let (count, mut objects, mut crowds) = (file.annotations.0.len(), 0, 0);
+    for (number, Object(annotation)) in file.annotations.0.into_iter().enumerate() {
+        let Some(mut annotation) = annotation else {
+            notes.add("left out, for they are no objects of JSON", || format!("entry {number} of annotations"));
+            continue;
+        };
+        let id = annotation.id.id();
+        let name =
+            || id.as_ref().map_or_else(|| format!("entry {number} of annotations"), |id| format!("annotation {id}"));
+        let place = annotation.image_id.id().and_then(|id| images.by_id.get(&id).copied());
+        let Some(image) = place.and_then(|place| images.annotated.get_mut(place)) else {
+            let image = annotation.image_id.id().map_or("none".to_string(), |id| id.to_string());
+            notes.add("left out, for their images are not in the file", || format!("{} (image id {image})", name()));
+            continue;
+        };
+        let class = annotation.category_id.id();
+        let category = class.as_ref().and_then(|id| categories.get(id));
+        let mut remarks = Remarks::new();
+        let used = add(&mut annotation, &mut image.content, category, &mut remarks);
+        remarks.into_iter().for_each(|remark| notes.add(remark, name));
+        let with_class =
+            || format!("{} (category {})", name(), class.as_ref().map_or("none".to_string(), Id::to_string));
+        match used {
+            Err(reason) => {
+                notes.add(reason, name);
+                continue;
+            }
+            Ok(Used::Homeless) => {
+                notes.add("left out, for their classes are not in the file's list of categories", with_class);
+                continue;
+            }
+            Ok(Used::Object) => objects += 1,
+            Ok(Used::Crowd) => crowds += 1,
         }
-    };
-    remark(&homeless, "left out, for their images are not in the file");
-    remark(&unknown_classes, "counted, though their classes are not in the file's list of categories");
-    remark(&unused, "left out, for their classes are not in the file's list of categories");
-    let annotated = |image: ImageEntry| Annotated {
-        key: name_key(&image.file_name),
-        file: Some(plain_name(&image.file_name)),
-        size: image.width.zip(image.height).filter(|&(width, height)| width > 0 && height > 0),
-        content: contents.remove(&image.id).unwrap_or_default(),
-    };
-    Truth::new(path, file.images.into_iter().map(annotated).collect(), remarks)
+        if category.is_none() && !categories.is_empty() {
+            notes.add("counted, though their classes are not in the file's list of categories", with_class);
+        }
+    }
+    if objects == 0 {
+        let reason = match (count, crowds) {
+            (0, _) => "it has no annotations".to_string(),
+            (_, 0) => format!("none of its annotations can be used ({})", notes.example().unwrap_or_default()),
+            _ if crowds == count => {
+                "all annotations are crowds, which count nowhere; iscrowd = 0 marks objects".to_string()
+            }
+            _ => format!(
+                "its annotations are crowds, which count nowhere, or left out ({})",
+                notes.example().unwrap_or_default()
+            ),
+        };
+        return Err(TruthError::NothingAnnotated { path: path.to_path_buf(), reason });
+    }
+    Ok(Truth::new(path, images.annotated, notes.remarks(path), Vec::new()))
 }

@@ -1,6 +1,8 @@
 //! Files of ground truth in folders, and the names of the images they belong to.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,13 @@ use ignore::WalkBuilder;
 use super::{Annotated, Truth, TruthError};
 use crate::dataset::ordinary_components;
 use crate::names;
+
+/// The extensions of files that label maps may be in, in lower case. Of two with one name the earlier is the map: PNG is what
+/// most are in, and JPEG, which keeps no numbers, what photographs are in.
+const MAP_EXTENSIONS: [&str; 7] = ["png", "tif", "tiff", "bmp", "gif", "jpg", "jpeg"];
+
+/// What the names of masks have behind the names of their images, in lower case.
+const MASK_SUFFIXES: [&str; 7] = ["_mask", "-mask", "_gt", "_segmentation", "_label", "_labels", "_seg"];
 
 /// The name of an image: its place within the collection without the extension, `/` between folders on every system and
 /// what is no text escaped as in [`names`].
@@ -22,9 +31,55 @@ pub fn name_key(name: &str) -> String {
     ordinary_components(&bare).filter_map(|part| part.to_str()).collect::<Vec<_>>().join("/")
 }
 
-/// The files below `root` with the given extension (in any case), relative to it, sorted by the parts of their paths.
+/// A path that may come from elsewhere, `/` between its parts: an address loses its scheme, its server and its query, `%20`
+/// stands for a space, and `\` divides folders as `/` does.
+pub fn plain_path(path: &str) -> String {
+    let path = match path.split_once("://") {
+        Some((scheme, rest)) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            let path = rest.split(['?', '#']).next().unwrap_or(rest);
+            path.split_once('/').map_or("", |(_, path)| path)
+        }
+        _ => path,
+    };
+    let path = percent_decoded(path).replace('\\', "/");
+    ordinary_components(Path::new(&path)).filter_map(|part| part.to_str()).collect::<Vec<_>>().join("/")
+}
+
+/// `%HH` as the byte that it stands for, where all of them together are UTF-8.
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digit = |place: usize| after.get(place).and_then(|&byte| char::from(byte).to_digit(16));
+        match (first, digit(0).zip(digit(1))) {
+            (b'%', Some((high, low))) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).map_or(text.into(), Cow::from)
+}
+
+/// The key of the image that a mask of this key is named after, as `a` of `a_mask`; none where the name does not end so.
+pub fn bare_key(key: &str) -> Option<&str> {
+    let end = |suffix: &str| key.len().checked_sub(suffix.len()).filter(|&end| key.is_char_boundary(end));
+    MASK_SUFFIXES.iter().find_map(|suffix| {
+        let (bare, found) = key.split_at(end(suffix)?);
+        (found.eq_ignore_ascii_case(suffix) && !bare.is_empty() && !bare.ends_with('/')).then_some(bare)
+    })
+}
+
+/// The files below `root` with one of the given extensions (in any case), relative to it, sorted by the parts of their paths.
 /// Hidden files and folders are passed over; ignore files do not count, and links are followed.
-pub fn files_below(root: &Path, extension: &str) -> Result<Vec<PathBuf>, TruthError> {
+pub fn files_below(root: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, TruthError> {
     let mut files = Vec::new();
     for entry in WalkBuilder::new(root).standard_filters(false).hidden(true).follow_links(true).build() {
         let entry = match entry {
@@ -36,8 +91,7 @@ pub fn files_below(root: &Path, extension: &str) -> Result<Vec<PathBuf>, TruthEr
                 return Err(TruthError::Unreadable { path: root.to_path_buf(), source });
             }
         };
-        let named_so = entry.path().extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
-        if named_so && entry.file_type().is_some_and(|kind| kind.is_file()) {
+        if rank(entry.path(), extensions).is_some() && entry.file_type().is_some_and(|kind| kind.is_file()) {
             files.extend(entry.path().strip_prefix(root).ok().map(Path::to_path_buf));
         }
     }
@@ -45,23 +99,72 @@ pub fn files_below(root: &Path, extension: &str) -> Result<Vec<PathBuf>, TruthEr
     Ok(files)
 }
 
-/// The PNG label maps below `root`, one per image of the same name.
+/// The place of a file's extension among `extensions`.
+fn rank(path: &Path, extensions: &[&str]) -> Option<usize> {
+    let found = path.extension()?;
+    extensions.iter().position(|extension| found.eq_ignore_ascii_case(extension))
+}
+
+/// The label maps below a folder.
+#[derive(Debug)]
+pub struct FoundMaps {
+    /// Each with the key of its image, sorted by it.
+    pub maps: Vec<(String, PathBuf)>,
+    /// On files that were taken for no map.
+    pub remark: Option<String>,
+}
+
+/// The label maps below `root`.
+///
+/// Of several files of one key only one is a map, and a JPEG file is none where a map in another format has its last name,
+/// as photographs have that lie beside their masks.
+pub fn maps_below(root: &Path) -> Result<FoundMaps, TruthError> {
+    let mut by_key: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut beside: Vec<PathBuf> = Vec::new();
+    let rank = |path: &Path| rank(path, &MAP_EXTENSIONS);
+    for relative in files_below(root, &MAP_EXTENSIONS)? {
+        match by_key.entry(image_key(&relative)) {
+            Entry::Vacant(place) => {
+                place.insert(relative);
+            }
+            Entry::Occupied(mut place) => {
+                let other = if rank(&relative) < rank(place.get()) { place.insert(relative) } else { relative };
+                beside.push(other);
+            }
+        }
+    }
+    let is_photograph = |path: &Path| rank(path) >= Some(MAP_EXTENSIONS.len() - 2);
+    let last = |key: &str| bare_key(key).unwrap_or(key).rsplit('/').next().map(str::to_string);
+    let masked: BTreeSet<Option<String>> =
+        by_key.iter().filter(|(_, path)| !is_photograph(path)).map(|(key, _)| last(key)).collect();
+    by_key.retain(|key, path| {
+        let is_beside = is_photograph(path) && masked.contains(&last(key));
+        beside.extend(is_beside.then(|| path.clone()));
+        !is_beside
+    });
+    let remark = beside.first().map(|first| {
+        format!(
+            "{}: left out, for a map of the same name is there: {}{}",
+            root.display(),
+            first.display(),
+            if beside.len() > 1 { format!(" and {} more", beside.len() - 1) } else { String::new() }
+        )
+    });
+    Ok(FoundMaps { maps: by_key.into_iter().map(|(key, relative)| (key, root.join(relative))).collect(), remark })
+}
+
+/// The label maps below `root`, one per image of the same name; see [`maps_below`].
 pub fn label_maps(root: &Path) -> Result<Truth<PathBuf>, TruthError> {
-    let files = files_below(root, "png")?;
-    let annotated = |relative: PathBuf| Annotated {
-        key: image_key(&relative),
-        file: None,
-        size: None,
-        content: root.join(relative),
-    };
-    Truth::new(root, files.into_iter().map(annotated).collect(), Vec::new())
+    let FoundMaps { maps, remark } = maps_below(root)?;
+    let annotated = |(key, path): (String, PathBuf)| Annotated { key, file: None, size: None, content: path };
+    Ok(Truth::new(root, maps.into_iter().map(annotated).collect(), remark.into_iter().collect(), Vec::new()))
 }
 
 /// The region maps below `root`: `ID_k.png` is what annotator k (a number) made of the image ID; ordered by k.
 pub fn region_maps(root: &Path) -> Result<Truth<Vec<PathBuf>>, TruthError> {
     let mut images: BTreeMap<String, Vec<(u32, PathBuf)>> = BTreeMap::new();
     let mut remarks = Vec::new();
-    for relative in files_below(root, "png")? {
+    for relative in files_below(root, &["png"])? {
         let key = image_key(&relative);
         let annotator = key.rsplit_once('_').and_then(|(image, number)| Some((image, number.parse::<u32>().ok()?)));
         match annotator {
@@ -78,5 +181,56 @@ pub fn region_maps(root: &Path) -> Result<Truth<Vec<PathBuf>>, TruthError> {
         maps.sort();
         Annotated { key, file: None, size: None, content: maps.into_iter().map(|(_, path)| path).collect() }
     };
-    Truth::new(root, images.into_iter().map(annotated).collect(), remarks)
+    Ok(Truth::new(root, images.into_iter().map(annotated).collect(), remarks, Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_elsewhere_are_plain() {
+        for (name, expected) in [
+            ("images\\a.b.jpg", "images/a.b.jpg"),
+            ("C:\\data\\a", "C:/data/a"),
+            ("https://host.example/data/a.jpg?x=1.5#y/z", "data/a.jpg"),
+            ("https://host.example", ""),
+            ("my%20images/%C3%A4.jpg", "my images/ä.jpg"),
+            ("100%.jpg", "100%.jpg"),
+            ("%ff.jpg", "%ff.jpg"),
+            ("/abs/./a.jpg", "abs/a.jpg"),
+        ] {
+            assert_eq!(plain_path(name), expected);
+        }
+    }
+
+    #[test]
+    fn masks_are_named_after_their_images() {
+        for (key, expected) in [
+            ("s/a_mask", Some("s/a")),
+            ("a_Segmentation", Some("a")),
+            ("a-mask", Some("a")),
+            ("a_labels", Some("a")),
+            ("mask", None),
+            ("s/_mask", None),
+            ("ä_g", None),
+        ] {
+            assert_eq!(bare_key(key), expected);
+        }
+    }
+
+    #[test]
+    fn photographs_beside_their_masks_are_no_maps() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["a.png", "a.jpg", "img/b.jpg", "b_mask.png", "c.JPG", "d.tif", "d.bmp", "e.gif", "f.txt"] {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let FoundMaps { maps, remark } = maps_below(root.path()).unwrap();
+        let names: Vec<String> =
+            maps.iter().map(|(_, path)| names::portable(path.strip_prefix(root.path()).unwrap())).collect();
+        assert_eq!(names, ["a.png", "b_mask.png", "c.JPG", "d.tif", "e.gif"]);
+        assert!(remark.unwrap().ends_with("a.jpg and 2 more"));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! | form | reader | what it knows |
 //! |---|---|---|
-//! | a folder of PNG label maps: masks, VOC class indices, DAVIS sequences | [`label_maps`] | where each image's map is |
+//! | a folder of label maps (PNG, TIFF, BMP, GIF, JPEG): masks, VOC class indices, DAVIS sequences | [`label_maps`] | where each image's map is |
 //! | a folder of BSDS-style region maps `ID_k.png` | [`region_maps`] | the maps of every annotator of each image |
 //! | a folder of Pascal VOC XML files | [`voc::boxes`] | boxes |
 //! | a table, CSV or alike | [`labels()`] | the class of each image |
@@ -10,16 +10,23 @@
 //!
 //! Maps are found here and decoded by whoever looks at their pixels. An image is named by its place within the
 //! collection without the extension, `/` between folders (see [`image_key`]); no two of a ground truth share a name.
+//!
+//! What can be read is read. An annotation, a box or a file that cannot is left out and told, in [`Truth::remarks`] or
+//! [`Truth::left_out`]; only a ground truth without anything to compare with is an error.
 
 pub mod coco;
 mod files;
 mod labels;
+mod notes;
 pub mod voc;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use files::{files_below, image_key, label_maps, name_key, region_maps};
+pub use files::{
+    FoundMaps, bare_key, files_below, image_key, label_maps, maps_below, name_key, plain_path, region_maps,
+};
 pub use labels::{Labels, labels};
 
 use crate::error::ErrorKind;
@@ -36,18 +43,28 @@ pub struct Annotated<T> {
     pub content: T,
 }
 
-/// A ground truth, and what in it could not be used: one sentence each.
+/// A ground truth, and what in it could not be used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truth<T> {
     /// Sorted by key.
     pub images: Vec<Annotated<T>>,
+    /// One sentence each.
     pub remarks: Vec<String>,
+    /// Files of single images that cannot be read.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file of a ground truth that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub path: PathBuf,
+    pub reason: String,
 }
 
 impl<T> Truth<T> {
-    /// Sorts `images` and refuses two of the same name. Of files that differ in their extensions all but the first keep
-    /// theirs in the name.
-    fn new(path: &Path, mut images: Vec<Annotated<T>>, remarks: Vec<String>) -> Result<Self, TruthError> {
+    /// Sorts `images`. Of files that differ in their extensions all but the first keep theirs in the name; of images that share
+    /// a name even so the first is kept.
+    fn new(path: &Path, mut images: Vec<Annotated<T>>, mut remarks: Vec<String>, left_out: Vec<LeftOut>) -> Self {
         images.sort_by(|a, b| (&a.key, &a.file).cmp(&(&b.key, &b.file)));
         for later in (1..images.len()).rev() {
             if images[later].key == images[later - 1].key
@@ -58,10 +75,17 @@ impl<T> Truth<T> {
             }
         }
         images.sort_by(|a, b| a.key.cmp(&b.key));
-        if let Some(pair) = images.windows(2).find(|pair| pair[0].key == pair[1].key) {
-            return Err(TruthError::SameName { path: path.to_path_buf(), key: pair[0].key.clone() });
+        let twice: BTreeSet<String> =
+            images.windows(2).filter(|pair| pair[0].key == pair[1].key).map(|pair| pair[0].key.clone()).collect();
+        images.dedup_by(|later, first| later.key == first.key);
+        if let Some(key) = twice.first() {
+            remarks.push(format!(
+                "{}: {} of its images are there more than once (such as {key}); the first annotation of each is used",
+                path.display(),
+                twice.len()
+            ));
         }
-        Ok(Self { images, remarks })
+        Self { images, remarks, left_out }
     }
 }
 
@@ -81,8 +105,8 @@ pub enum TruthError {
     #[error("{} has {problem}; name one of its columns with `label_column`: {columns}", path.display())]
     NoColumn { path: PathBuf, problem: String, columns: String },
 
-    #[error("two annotations in {} are for the same image, {key}; remove one", path.display())]
-    SameName { path: PathBuf, key: String },
+    #[error("{} has nothing to compare with: {reason}", path.display())]
+    NothingAnnotated { path: PathBuf, reason: String },
 }
 
 impl TruthError {
@@ -91,7 +115,7 @@ impl TruthError {
         match self {
             TruthError::NoColumn { .. } => ErrorKind::Usage,
             TruthError::Unreadable { .. } => ErrorKind::InputOutput,
-            TruthError::TooLarge { .. } | TruthError::Malformed { .. } | TruthError::SameName { .. } => {
+            TruthError::TooLarge { .. } | TruthError::Malformed { .. } | TruthError::NothingAnnotated { .. } => {
                 ErrorKind::Untrusted
             }
         }
@@ -100,11 +124,6 @@ impl TruthError {
     fn malformed(path: &Path, reason: impl ToString) -> Self {
         Self::Malformed { path: path.to_path_buf(), reason: reason.to_string() }
     }
-}
-
-/// The text of a file of at most `max_mebibytes`.
-fn read_text(path: &Path, max_mebibytes: u64) -> Result<String, TruthError> {
-    String::from_utf8(read_bytes(path, max_mebibytes)?).map_err(|_| TruthError::malformed(path, "it is no UTF-8 text"))
 }
 
 /// The bytes of a file of at most `max_mebibytes`.

@@ -264,7 +264,7 @@ mod tests {
         let truth = coco::masks(&path).unwrap();
         assert_eq!((truth.images.len(), truth.remarks.len()), (2, 0));
         assert_eq!((truth.images[0].key.as_str(), truth.images[0].size), ("a/b", Some((9, 6))));
-        assert_eq!(truth.images[0].content.draw().unwrap().0, images[0].objects[0].mask.decode());
+        assert_eq!(truth.images[0].content.draw((1, 1)).unwrap().foreground, images[0].objects[0].mask.decode());
         assert!(!truth.images[1].content.has_objects());
     }
 

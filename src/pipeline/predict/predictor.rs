@@ -185,6 +185,7 @@ impl Predictor<'_> {
         let list = self.request.save.annotations();
         let segmentation = method.segment_timed(&picture, picture.outside.as_ref(), list, &mut timings)?;
         let lists_objects = list || self.settings.objects.instances;
+        let orientation = (picture.orientation != 1).then_some(picture.orientation);
         let prediction = Prediction {
             path: String::new(),
             output: None,
@@ -192,7 +193,7 @@ impl Predictor<'_> {
             reason: None,
             warning: remark(&picture),
             content_hash: Some(content_hash),
-            result: Some(Measures::new(&segmentation, lists_objects)),
+            result: Some(Measures { orientation, ..Measures::new(&segmentation, lists_objects) }),
         }
         .of(&record);
         let drawn = results.draw(&record, &picture, &segmentation, &prediction, &earlier)?;

@@ -88,7 +88,7 @@ pub(super) fn decode_announced(
         None => image,
     };
     let outside = outside.map(|outside| upright(outside, orientation));
-    Ok(Picture { image: upright(image, orientation), outside, remarks })
+    Ok(Picture { image: upright(image, orientation), outside, remarks, orientation: orientation.to_exif() })
 }
 
 /// Whether red, green and blue of eight bits stay what they are.
