@@ -9,6 +9,8 @@ pub(super) enum Format {
     Bmp,
     Gif,
     Tiff,
+    #[cfg(feature = "avif")]
+    Avif,
 }
 
 /// What first bytes are known for.
@@ -44,7 +46,7 @@ const SIGNATURES: &[(usize, &[u8], Recognised)] = &[
     (0, b"FOVb", OtherPicture(RAW)),
     (0, b"\0MRM", OtherPicture(RAW)),
     (4, b"ftypcrx ", OtherPicture(RAW)),
-    (4, b"ftypavi", OtherPicture("an AVIF picture")),
+    (4, b"ftypavi", AVIF),
     (4, b"ftyphei", OtherPicture(HEIC)),
     (4, b"ftyphev", OtherPicture(HEIC)),
     (4, b"ftypmif1", OtherPicture(HEIC)),
@@ -65,6 +67,10 @@ const SIGNATURES: &[(usize, &[u8], Recognised)] = &[
     (0, b"%!PS", NoPicture("a PostScript document")),
 ];
 
+#[cfg(feature = "avif")]
+const AVIF: Recognised = Read(Format::Avif);
+#[cfg(not(feature = "avif"))]
+const AVIF: Recognised = OtherPicture("an AVIF picture (which a build with `--features avif` reads)");
 const RAW: &str = "a camera's raw picture";
 const HEIC: &str = "a HEIC picture";
 
@@ -78,7 +84,7 @@ pub(super) fn recognise(head: &[u8]) -> Option<Recognised> {
     }
     // Files of pictures name the kinds that they are compatible with.
     if matches!(head.get(4..12), Some(b"ftypmif1" | b"ftypmsf1")) && head.windows(4).any(|brand| brand == b"avif") {
-        return Some(OtherPicture("an AVIF picture"));
+        return Some(AVIF);
     }
     let begins = |&&(at, signature, _): &&(usize, &[u8], Recognised)| {
         head.get(at..).is_some_and(|rest| rest.starts_with(signature))
@@ -114,8 +120,8 @@ mod tests {
             (b"RIFF\x10\0\0\0WEBPVP8L", Some(Read(Format::WebP))),
             (b"MM\0+\0\x08\0\0", Some(Read(Format::Tiff))),
             (b"II*\0\x10\0\0\0CR\x02\0", Some(OtherPicture(RAW))),
-            (b"\0\0\0\x20ftypavif\0\0\0\0", Some(OtherPicture("an AVIF picture"))),
-            (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avif", Some(OtherPicture("an AVIF picture"))),
+            (b"\0\0\0\x20ftypavif\0\0\0\0", Some(AVIF)),
+            (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avif", Some(AVIF)),
             (b"\0\0\0\x18ftypheic\0\0\0\0", Some(OtherPicture(HEIC))),
             (b"\0\0\0\x18ftypisom\0\0\0\0", None),
             (b"%PDF-1.7", Some(NoPicture("a PDF document"))),
