@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is shared: format, lints with and without CUDA, the library alone,
+# Everything that must hold before a change is shared: format, lints with and without CUDA and AVIF, the library alone,
 # documentation, tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,7 @@ cargo clippy --all-targets -- -D warnings
 if [ "$(uname)" != Darwin ]; then # which has no CUDA
     cargo clippy --all-targets --features cuda -- -D warnings
 fi
+cargo clippy --lib --tests --features avif -- -D warnings
 cargo check --no-default-features # the library alone
 cargo check --no-default-features --features cli # the program without network
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
@@ -19,3 +20,4 @@ else
     echo "cargo-deny is not installed: licences were not checked"
 fi
 cargo test
+cargo test --lib --features avif avif

@@ -9,6 +9,8 @@ pub enum Format {
     Bmp,
     Gif,
     Tiff,
+    #[cfg(feature = "avif")]
+    Avif,
 }
 
 /// What first bytes are known for.
@@ -60,7 +62,10 @@ const SIGNATURES: &[(usize, &[u8], Recognised)] = &[
     (0, b"%!PS", NoPicture("a PostScript document")),
 ];
 
-const AVIF: Recognised = OtherPicture("an AVIF picture");
+#[cfg(feature = "avif")]
+const AVIF: Recognised = Read(Format::Avif);
+#[cfg(not(feature = "avif"))]
+const AVIF: Recognised = OtherPicture("an AVIF picture (read by builds with the feature avif)");
 const RAW: &str = "a camera's raw picture";
 const HEIC: &str = "a HEIC picture";
 

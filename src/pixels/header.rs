@@ -2,6 +2,8 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
+#[cfg(feature = "avif")]
+use super::avif;
 use super::decode::error::DecodeError;
 use super::settings::DecodeConfig;
 use super::tiff;
@@ -72,6 +74,11 @@ pub(super) fn declared(file: &mut (impl Read + Seek)) -> io::Result<Result<Decla
         Format::Bmp => bmp(&head),
         // The canvas in four channels, the first frame by itself, the result, opacity, and where there is no data.
         Format::Gif => two(&head, 6, u16::from_le_bytes).map(|size| of_size(size.map(u32::from), 4 + 4 + 3 + 2)),
+        #[cfg(feature = "avif")]
+        Format::Avif => match avif::container::read(file)? {
+            Ok(container) => Some(of_size([container.width, container.height], avif::BYTES_PER_PIXEL)),
+            Err(error) => return Ok(Err(error)),
+        },
         Format::Tiff => match tiff::directory::first(file) {
             Ok(directory) => match tiff::declared(&directory) {
                 Ok(size) => Some(size),

@@ -1,5 +1,7 @@
 //! From the bytes of a picture to pixels: decode under limits, orient, resize, normalise, convert to L\*a\*b\*.
 
+#[cfg(feature = "avif")]
+mod avif;
 mod decode;
 mod gif;
 mod header;

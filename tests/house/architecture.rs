@@ -98,6 +98,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli/"]),
     ("signal_hook", &["cli/"]),
     ("image", &["pixels/", "output/"]),
+    ("re_rav1d", &["pixels/avif/"]),
     ("tiff", &["pixels/"]),
     ("jpeg_decoder", &["pixels/"]),
     ("fast_image_resize", &["pixels/"]),

@@ -112,6 +112,21 @@ pub(super) fn tiff(
     Ok(Decoded { pixels: Pixels::Page(page), orientation, remarks })
 }
 
+#[cfg(feature = "avif")]
+pub(super) fn avif(
+    bytes: &[u8],
+    declared: &Declared,
+    settings: &DecodeConfig,
+    announce: impl FnOnce(u64),
+) -> Result<Decoded, DecodeError> {
+    let size = declared.size.ok_or(DecodeError::Truncated)?;
+    size.check(settings)?;
+    Budget::new(declared.size, settings).check(size.bytes())?;
+    announce(size.bytes());
+    let (page, orientation) = crate::pixels::avif::read(bytes)?;
+    Ok(Decoded { pixels: Pixels::Page(page), orientation, remarks: Vec::new() })
+}
+
 pub(super) fn jpeg(
     bytes: &[u8],
     declared: &Declared,
@@ -211,6 +226,8 @@ pub(super) fn common(
         Format::WebP => ImageFormat::WebP,
         Format::Bmp => ImageFormat::Bmp,
         Format::Gif => ImageFormat::Gif,
+        #[cfg(feature = "avif")]
+        Format::Avif => return Err(DecodeError::UnknownFormat),
         Format::Png | Format::Tiff => return Err(DecodeError::UnknownFormat),
     };
     let mut limits = Limits::default();
@@ -291,6 +308,8 @@ pub(super) fn container(bytes: &[u8], format: Format) -> Result<Container, Decod
                 container.remarks.push("its first frame covers a part of it; the rest is transparent".into());
             }
         }
+        #[cfg(feature = "avif")]
+        Format::Avif => {}
         Format::Bmp | Format::Jpeg | Format::Png | Format::Tiff => {}
     }
     Ok(container)

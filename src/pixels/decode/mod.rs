@@ -65,6 +65,8 @@ pub(super) fn decode_announced(
     let decoded = match declared.format {
         Format::Png => formats::png(bytes, &declared, settings, announce)?,
         Format::Tiff => formats::tiff(bytes, &declared, settings, announce)?,
+        #[cfg(feature = "avif")]
+        Format::Avif => formats::avif(bytes, &declared, settings, announce)?,
         Format::Jpeg => formats::jpeg(bytes, &declared, settings, announce)?,
         Format::WebP | Format::Bmp | Format::Gif => {
             formats::common(bytes, &declared, formats::container(bytes, declared.format)?, settings, announce)?

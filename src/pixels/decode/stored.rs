@@ -38,6 +38,8 @@ pub fn stored_samples(bytes: &[u8], settings: &DecodeConfig) -> Result<StoredSam
         }
         Format::Tiff => formats::tiff(bytes, &declared, settings, |_| ())?.pixels,
         Format::Jpeg => formats::jpeg(bytes, &declared, settings, |_| ())?.pixels,
+        #[cfg(feature = "avif")]
+        Format::Avif => formats::avif(bytes, &declared, settings, |_| ())?.pixels,
         Format::WebP | Format::Bmp | Format::Gif => {
             let container = formats::container(bytes, declared.format)?;
             formats::common(bytes, &declared, container, settings, |_| ())?.pixels
