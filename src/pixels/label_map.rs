@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder};
 
-use super::{DecodeConfig, DecodeError, StoredSamples, decode, stored_samples};
+use super::{DecodeConfig, DecodeError, StoredSamples, stored_samples};
 use crate::raster::{LabelMap, Raster};
 
 /// Larger maps are refused before memory is taken for them.
@@ -12,9 +12,6 @@ const MAX_AREA_PX: u64 = 1 << 29;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
-/// Little and big endian, each with offsets of 32 and of 64 bits.
-const TIFF: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
-
 /// How far the channels of a grey picture may be from each other where it was compressed with losses.
 const LOSSY_TOLERANCE: u32 = 8;
 
@@ -49,13 +46,13 @@ pub fn decode_label_map(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
     if bytes.starts_with(PNG) {
         return decode_png(bytes);
     }
-    if TIFF.iter().any(|magic| bytes.starts_with(magic)) {
-        return decode_tiff(bytes);
+    let StoredSamples { width, height, bands, values } = stored_samples(bytes, &DecodeConfig::default())?;
+    if bands < 3 {
+        // Of two the second is the opacity.
+        return Ok(LabelMap::from_values(width, height, values.into_iter().step_by(bands).collect()));
     }
-    let picture = decode(bytes, &DecodeConfig::default())?;
     let tolerance = if bytes.starts_with(JPEG) { LOSSY_TOLERANCE } else { 0 };
-    let pixels = picture.image.values.iter().map(|pixel| pixel.map(u32::from));
-    one_channel(picture.image.width, picture.image.height, tolerance, pixels)
+    one_channel(width, height, tolerance, values.chunks_exact(bands).map(|pixel| [pixel[0], pixel[1], pixel[2]]))
 }
 
 fn decode_png(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
@@ -100,15 +97,6 @@ fn decode_png(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
         return Err(LabelMapError::OnlyTransparency);
     }
     Ok(map)
-}
-
-/// What is stored in the first page; of two bands the first.
-fn decode_tiff(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
-    let StoredSamples { width, height, bands, values } = stored_samples(bytes, &DecodeConfig::default())?;
-    if bands < 3 {
-        return Ok(LabelMap::from_values(width, height, values.into_iter().step_by(bands).collect()));
-    }
-    one_channel(width, height, 0, values.chunks_exact(bands).map(|pixel| [pixel[0], pixel[1], pixel[2]]))
 }
 
 fn check_area(width: u32, height: u32) -> Result<(), LabelMapError> {

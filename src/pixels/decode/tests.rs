@@ -197,7 +197,7 @@ fn what_is_no_image_is_named() {
         (&b""[..], "empty"),
         (b"what is this", "known format"),
         (b"%PDF-1.7", "a PDF document, which is not read; convert it"),
-        (b"\0\0\0\x20ftypavif", "an AVIF picture, which is not read; convert it"),
+        (b"\0\0\0\x18ftypheic", "a HEIC picture, which is not read; convert it"),
         (b"II*\0tiff", "cut off"),
     ] {
         let message = decode(bytes, &DEFAULT).unwrap_err().to_string();
