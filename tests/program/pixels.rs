@@ -65,6 +65,43 @@ fn twelve_bits_in_sixteen_and_hidden_colours_change_no_foreground() {
 }
 
 #[test]
+fn nothing_is_found_where_there_is_no_data_and_the_line_of_the_image_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, segmented, trained, inferred] =
+        ["data", "segmented", "trained", "inferred"].map(|name| folder.path().join(name));
+    fs::create_dir(&data).unwrap();
+    // Cut off by a slanting line, at another place in every picture; one is whole.
+    let is_outside = |image: u32, x: u32, y: u32| image > 0 && x + y / 3 < 20 + 10 * image;
+    for image in 0..6 {
+        let shade = |x, y| if is_outside(image, x, y) { 0 } else { grey(x, y) };
+        let picture = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| image::Rgb([shade(x, y), shade(x, y), shade(x, y) / 2]));
+        picture.save(data.join(format!("{image}.png"))).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let output = program(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("of its pixels are without data"), "{}", text(&output.stderr));
+    };
+    let data_and = |out| ["--data", path_text(&data), "--out", path_text(out), "--backbone", "superpixel"];
+    run(&[&["segment", "--method", "spectral"], &data_and(&segmented)[..]].concat());
+    run(&[&["train", "--epochs", "20"], &data_and(&trained)[..]].concat());
+    let checkpoint = trained.join("best.safetensors");
+    run(&[&["infer", "--ckpt", path_text(&checkpoint)], &data_and(&inferred)[..4]].concat());
+    for out in [&segmented, &inferred] {
+        for (path, line) in predictions(out) {
+            let image: u32 = path.trim_end_matches(".png").parse().unwrap();
+            assert_eq!(line["warning"].is_string(), image > 0, "{line}");
+            let mask = image::open(out.join(format!("masks/{image}.png"))).unwrap().into_luma8();
+            let found = mask.enumerate_pixels().filter(|(.., value)| value.0[0] > 0);
+            let [outside, inside] = [true, false]
+                .map(|outside| found.clone().filter(|(x, y, _)| is_outside(image, *x, *y) == outside).count());
+            assert_eq!(outside, 0, "{image} in {}", out.display());
+            assert!(out != &segmented || inside > 1000, "{image}: {inside}");
+        }
+    }
+}
+
+#[test]
 fn flags_for_pixels_say_what_they_expect() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
