@@ -217,7 +217,7 @@ fn neighbours(pixels: usize, halves: bool) -> Vec<[(usize, f32); 2]> {
             return [(pixel, 1.0), (pixel, 0.0)];
         }
         let own = pixel / 2;
-        let beyond = if pixel % 2 == 0 { own.saturating_sub(1) } else { (own + 1).min(last) };
+        let beyond = if pixel.is_multiple_of(2) { own.saturating_sub(1) } else { (own + 1).min(last) };
         [(own, 0.75), (beyond, 0.25)]
     };
     (0..pixels).map(of).collect()
