@@ -1,6 +1,6 @@
-"""How pictures are read, held against tifffile and Pillow: 200 TIFFs of all layouts, types and compressions, made here.
+"""How pictures are read, held against tifffile, and against rasterio and Pillow where they can: 200 TIFFs of all layouts, types and compressions, made here.
 
-    pip install numpy pillow tifffile imagecodecs
+    pip install numpy pillow tifffile imagecodecs rasterio
     python scripts/compare_pixels.py [--program "cargo run --release --example decoded --"]
 
 Prints one line for each kind of file: how many, the largest mean difference of 255 after the same range, and how many were
@@ -13,12 +13,17 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy
 import tifffile
 from PIL import Image
+
+try:
+    import rasterio
+except ImportError:
+    rasterio = None
 
 TYPES = ["uint8", "uint16", "int16", "uint32", "float16", "float32", "float64"]
 COMPRESSIONS = [None, "lzw", "zlib", "packbits"]
@@ -81,6 +86,29 @@ def write(folder, count):
     return written
 
 
+def others_agree(path, samples, agreeing):
+    """Counts which other readers find the same samples in a file; those that cannot read it are passed over."""
+    readers = {"Pillow": lambda: numpy.asarray(Image.open(path))}
+    if rasterio is not None:
+        def by_rasterio():
+            with rasterio.open(path) as file:
+                return numpy.moveaxis(file.read(), 0, -1)
+        readers["rasterio"] = by_rasterio
+    for name, read in readers.items():
+        try:
+            found = read()
+        except Exception:
+            found = None
+        # Pillow makes 8 bits of colours of 16.
+        if found is None or found.dtype.itemsize < samples.dtype.itemsize:
+            agreeing[name, "does not read it as it is"] += 1
+            continue
+        same = found.size == samples.size and numpy.array_equal(found.reshape(samples.shape), samples)
+        if not same:
+            print(f"{name} finds other samples in {path.name}")
+        agreeing[name, "agrees" if same else "differs"] += 1
+
+
 def shown(samples, low, high):
     """The first three bands in eight bits."""
     bands = samples[..., :3] if samples.shape[-1] >= 3 else samples[..., :1].repeat(3, axis=-1)
@@ -92,7 +120,7 @@ def main():
     parser.add_argument("--program", default="cargo run --release --example decoded --")
     parser.add_argument("--count", type=int, default=200)
     arguments = parser.parse_args()
-    kinds = defaultdict(list)
+    kinds, agreeing = defaultdict(list), Counter()
     failed = False
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
@@ -104,6 +132,7 @@ def main():
             if found.ndim == 3 and found.shape[0] == samples.shape[-1] and found.shape[1:] == samples.shape[:2]:
                 found = numpy.moveaxis(found, 0, -1)
             assert numpy.array_equal(found.reshape(samples.shape), samples), name
+            others_agree(made / name, samples, agreeing)
             kinds[name.split("_")[1]].append((name, found.reshape(samples.shape)))
         for kind, files in kinds.items():
             low, high = {"uint8": (0, 255), "uint16": (0, 4095), "int16": (0, 2000), "uint32": (0, 100_000)}.get(kind, (0, 1))
@@ -124,6 +153,8 @@ def main():
             print(f"{kind:8} {len(files):4} files, mean difference at most {most:.4f} of 255, {len(refused)} refused")
             for line in refused:
                 print("   ", line)
+    for (reader, verdict), count in sorted(agreeing.items()):
+        print(f"{reader} {verdict}: {count}")
     sys.exit(1 if failed else 0)
 
 
