@@ -9,6 +9,7 @@ mod golden_instances;
 mod golden_kless;
 mod golden_metrics;
 mod golden_pixels;
+mod golden_regions;
 mod golden_superpixels;
 mod golden_vit;
 mod objectives;
