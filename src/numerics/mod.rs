@@ -1,6 +1,8 @@
 //! Numbers without a domain.
 
 pub mod bytes;
+pub mod expansion;
+pub mod max_flow;
 pub mod normalised_affinity;
 pub mod optimal_assignment;
 pub mod principal;

@@ -26,9 +26,15 @@ impl Golden {
         self.numbers(name, safetensors::Dtype::F64, f64::from_le_bytes)
     }
 
-    /// The values of a tensor of 64-bit integers, row-major.
+    /// The values of a tensor of 32-bit or 64-bit integers, row-major.
     pub fn integers(&self, name: &str) -> Vec<i64> {
-        self.numbers(name, safetensors::Dtype::I64, i64::from_le_bytes)
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        match tensors.tensor(name).unwrap_or_else(|error| panic!("{name}: {error}")).dtype() {
+            safetensors::Dtype::I32 => {
+                self.numbers(name, safetensors::Dtype::I32, |bytes| i32::from_le_bytes(bytes).into())
+            }
+            _ => self.numbers(name, safetensors::Dtype::I64, i64::from_le_bytes),
+        }
     }
 
     fn numbers<const N: usize, T>(&self, name: &str, dtype: safetensors::Dtype, number: fn([u8; N]) -> T) -> Vec<T> {
