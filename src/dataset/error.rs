@@ -26,11 +26,7 @@ pub enum DatasetError {
     )]
     NotAList { path: PathBuf, line: usize, reason: String },
 
-    #[error(
-        "{} lies in {}, which is given as well, so that images would be there twice; leave one of them out",
-        shown(path),
-        shown(within)
-    )]
+    #[error("{}, so that images would be there twice; leave one of them out", given_twice(path, within))]
     Twice { path: PathBuf, within: PathBuf },
 
     #[error("{place} of {} names no file: {entry}; put the path of an image there", shown(path))]
@@ -78,6 +74,13 @@ impl DatasetError {
             _ => Self::Unreadable { path, source },
         }
     }
+}
+
+fn given_twice(path: &Path, within: &Path) -> String {
+    if path == within {
+        return format!("{} is given twice", shown(path));
+    }
+    format!("{} lies in {}, which is given as well", shown(path), shown(within))
 }
 
 fn shown(path: &Path) -> String {
