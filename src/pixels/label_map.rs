@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder};
 
+use super::page::unpacked;
 use super::{DecodeConfig, DecodeError, StoredSamples, stored_samples};
 use crate::raster::{LabelMap, Raster};
 
@@ -80,7 +81,7 @@ fn decode_png(bytes: &[u8]) -> Result<LabelMap, LabelMapError> {
         ColorType::Indexed | ColorType::Grayscale => {
             let values = match depth {
                 BitDepth::Eight | BitDepth::Sixteen => (0..width * height).map(sample).collect(),
-                few => unpack(&packed, few as usize, width, frame.line_size),
+                few => unpacked(&packed, frame.line_size, width, few as usize).into_iter().map(u32::from).collect(),
             };
             return Ok(LabelMap::from_values(width, height, values));
         }
@@ -104,16 +105,6 @@ fn check_area(width: u32, height: u32) -> Result<(), LabelMapError> {
         true => Err(LabelMapError::TooLarge { width, height }),
         false => Ok(()),
     }
-}
-
-/// The values of rows in which several of `bits` bits share a byte; every row begins with a byte of its own.
-fn unpack(packed: &[u8], bits: usize, width: usize, line_bytes: usize) -> Vec<u32> {
-    let mut values = Vec::with_capacity(packed.len() / line_bytes.max(1) * width);
-    for row in packed.chunks_exact(line_bytes.max(1)) {
-        // The first pixel of a row lies in the highest bits of its first byte.
-        values.extend((0..width).map(|x| u32::from((row[x * bits / 8] << (x * bits % 8)) >> (8 - bits))));
-    }
-    values
 }
 
 /// The map of pixels whose red, green and blue are the same number, or differ by no more than `tolerance`.

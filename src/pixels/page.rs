@@ -123,3 +123,17 @@ impl Values {
         }
     }
 }
+
+/// Samples of fewer than eight bits, `row` of them in every `stride` bytes, the first in the highest bits.
+pub(super) fn unpacked(packed: &[u8], stride: usize, row: usize, bits: usize) -> Vec<u8> {
+    let mut values = Vec::with_capacity(packed.len() / stride.max(1) * row);
+    for line in packed.chunks_exact(stride.max(1)) {
+        values.extend((0..row).map(|index| {
+            let first = index * bits;
+            // A sample may begin in one byte and end in the next.
+            let pair = u16::from(line[first / 8]) << 8 | u16::from(line.get(first / 8 + 1).copied().unwrap_or(0));
+            ((pair << (first % 8)) >> (16 - bits)) as u8
+        }));
+    }
+    values
+}

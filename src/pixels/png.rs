@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::decode::error::DecodeError;
-use super::page::{Colour, Page, Values};
+use super::page::{Colour, Page, Values, unpacked};
 
 /// What follows the signature, and every chunk: length, name and checksum.
 const CHUNK_BYTES: usize = 12;
@@ -29,8 +29,9 @@ pub(super) struct Opened<'a> {
 impl<'a> Opened<'a> {
     /// Palettes are looked up and samples of fewer than eight bits are stretched if `looked_up`, else both are kept.
     pub fn new(bytes: &'a [u8], most: usize, looked_up: bool) -> Result<Opened<'a>, DecodeError> {
+        let Walk { lacks_end, has_wrong_pixels, has_wrong_others } = walk(bytes);
         let mut remarks = Vec::new();
-        let bytes = match missing_end(bytes) {
+        let bytes = match lacks_end {
             true => {
                 remarks.push("the end of the file is missing, but nothing of the picture");
                 Cow::Owned([bytes, &END].concat())
@@ -38,9 +39,10 @@ impl<'a> Opened<'a> {
             false => Cow::Borrowed(bytes),
         };
         let mut options = DecodeOptions::default();
-        if has_wrong_checksum(&bytes) {
+        // Checksums that are known to be right need not be computed again; of other wrong ones the decoder knows which matter.
+        options.set_ignore_crc(has_wrong_pixels || !has_wrong_others);
+        if has_wrong_pixels {
             // That of the compressed pixels as a whole tells whether they are as they were written.
-            options.set_ignore_crc(true);
             options.set_ignore_adler32(false);
             remarks.push("a checksum of its pixels is wrong; the one of all pixels is right");
         }
@@ -102,12 +104,6 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Samples of fewer than eight bits, whose rows begin with a byte each.
-fn unpacked(stored: &[u8], stride: usize, width: usize, bits: usize) -> Vec<u8> {
-    let row = |row: &[u8]| (0..width).map(|x| (row[x * bits / 8] << (x * bits % 8)) >> (8 - bits)).collect::<Vec<u8>>();
-    stored.chunks_exact(stride).flat_map(row).collect()
-}
-
 /// Names and contents of the chunks, without the last if it is cut off, and how many bytes they are.
 fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8], u32)> {
     let mut rest = bytes.get(SIGNATURE_BYTES..).unwrap_or_default();
@@ -121,30 +117,37 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8], u32)> {
     })
 }
 
-/// Whether all chunks are whole and there are pixels, but no chunk that ends the file.
-fn missing_end(bytes: &[u8]) -> bool {
-    let mut has_pixels = false;
-    let mut length = SIGNATURE_BYTES;
-    for (name, content, _) in chunks(bytes) {
-        match name {
-            b"IEND" => return false,
-            b"IDAT" => has_pixels = true,
-            _ => {}
-        }
-        length += CHUNK_BYTES + content.len();
-    }
-    has_pixels && length == bytes.len()
+/// What the chunks of a file tell before anything is decoded.
+#[derive(Default)]
+struct Walk {
+    /// All chunks are whole and there are pixels, but no chunk ends the file.
+    lacks_end: bool,
+    /// Pixels have another checksum than the file says.
+    has_wrong_pixels: bool,
+    /// Another chunk has.
+    has_wrong_others: bool,
 }
 
-/// Whether pixels have another checksum than the file says.
-fn has_wrong_checksum(bytes: &[u8]) -> bool {
-    let is_wrong = |name: &[u8; 4], content: &[u8], checksum| {
+fn walk(bytes: &[u8]) -> Walk {
+    let mut walk = Walk::default();
+    let (mut has_pixels, mut has_end, mut length) = (false, false, SIGNATURE_BYTES);
+    for (name, content, checksum) in chunks(bytes) {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(name);
         hasher.update(content);
-        hasher.finalize() != checksum
-    };
-    chunks(bytes).any(|(name, content, checksum)| name == b"IDAT" && is_wrong(name, content, checksum))
+        let is_wrong = hasher.finalize() != checksum;
+        match name {
+            b"IDAT" => {
+                has_pixels = true;
+                walk.has_wrong_pixels |= is_wrong;
+            }
+            _ => walk.has_wrong_others |= is_wrong,
+        }
+        has_end |= name == b"IEND";
+        length += CHUNK_BYTES + content.len();
+    }
+    walk.lacks_end = has_pixels && !has_end && length == bytes.len();
+    walk
 }
 
 fn failed(error: DecodingError) -> DecodeError {

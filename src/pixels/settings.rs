@@ -34,18 +34,20 @@ pub struct DecodeConfig {
 
 impl Default for DecodeConfig {
     fn default() -> Self {
-        Self {
-            max_megapixels: 100,
-            max_mebibytes: 512,
-            bands: None,
-            range: ValueRange::Auto,
-            alpha: AlphaUse::Composite,
-            nodata: NoData::Auto,
-        }
+        Self::DEFAULT
     }
 }
 
 impl DecodeConfig {
+    pub(in crate::pixels) const DEFAULT: Self = Self {
+        max_megapixels: 100,
+        max_mebibytes: 512,
+        bands: None,
+        range: ValueRange::Auto,
+        alpha: AlphaUse::Composite,
+        nodata: NoData::Auto,
+    };
+
     /// All that a picture follows from besides its bytes: not how large it may be.
     pub fn fingerprint(&self) -> serde_json::Value {
         let mut settings = serde_json::to_value(self).unwrap_or_default();

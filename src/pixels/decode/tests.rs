@@ -5,14 +5,7 @@ use tiff::encoder::{TiffEncoder, colortype};
 use super::*;
 use crate::pixels::settings::{Bands, NoData};
 
-pub(super) const DEFAULT: DecodeConfig = DecodeConfig {
-    max_megapixels: 100,
-    max_mebibytes: 512,
-    bands: None,
-    range: ValueRange::Auto,
-    alpha: AlphaUse::Composite,
-    nodata: NoData::Auto,
-};
+pub(super) const DEFAULT: DecodeConfig = DecodeConfig::DEFAULT;
 
 const WIDTH: u32 = 13;
 const HEIGHT: u32 = 9;

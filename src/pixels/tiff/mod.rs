@@ -14,7 +14,7 @@ use self::directory::Directory;
 use super::decode::error::DecodeError;
 use super::header::DeclaredSize;
 use super::jpeg;
-use super::page::{Alpha, Colour, Page, Values};
+use super::page::{Alpha, Colour, Page, Values, unpacked};
 
 /// More bands are no picture that can be looked at.
 const MOST_BANDS: u64 = 256;
@@ -165,7 +165,7 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
     let values = match result {
         DecodingResult::U8(values) if bits < 8 => {
             let stride = layout.row_stride.map_or(1, usize::from);
-            Values::U8(unpack(&values, stride, row, bits as usize))
+            Values::U8(unpacked(&values, stride, row, bits as usize))
         }
         DecodingResult::U8(values) => Values::U8(values),
         DecodingResult::U16(values) => Values::U16(values),
@@ -241,20 +241,6 @@ fn read_tiles<R: Read + Seek>(
         }
     }
     Ok(())
-}
-
-/// Samples of fewer than eight bits, whose rows begin with a byte each.
-fn unpack(packed: &[u8], stride: usize, row: usize, bits: usize) -> Vec<u8> {
-    let mut values = Vec::with_capacity(packed.len() / stride * row);
-    for line in packed.chunks_exact(stride) {
-        values.extend((0..row).map(|index| {
-            let first = index * bits;
-            // A sample may begin in one byte and end in the next.
-            let pair = u16::from(line[first / 8]) << 8 | u16::from(line.get(first / 8 + 1).copied().unwrap_or(0));
-            ((pair << (first % 8)) >> (16 - bits)) as u8
-        }));
-    }
-    values
 }
 
 /// Every strip or tile must be a whole JPEG of its own size: its decoder would fill up what is missing, and take memory for
