@@ -103,6 +103,11 @@ pub fn counted(count: u64, noun: &str) -> String {
     format!("{count} {}", plural(count, noun))
 }
 
+/// What follows a list that leaves out so many.
+pub fn and_more(left_out: usize) -> String {
+    if left_out > 0 { format!(" and {left_out} more") } else { String::new() }
+}
+
 /// `noun` as it stands after `count`.
 pub fn plural(count: u64, noun: &str) -> String {
     format!("{noun}{}", if count == 1 { "" } else { "s" })

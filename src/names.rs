@@ -70,6 +70,25 @@ pub fn in_sheet(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// The text with every `%HH` as the byte that it stands for; none where that is no UTF-8.
+pub fn percent_decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let digit = |place: usize| char::from(*after.get(place)?).to_digit(16);
+        match (first, digit(0).zip(digit(1))) {
+            (b'%', Some((high, low))) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// Which of `have` each of `wanted` is, where the same images are named by paths from different places: the equal one; for
 /// the others that with which it has the most last parts in common, if there is one such, if it is no equal of another, and
 /// if it has as many in common with no other of `wanted`. `/` and `\` both stand between parts, and capitals count.
@@ -104,7 +123,7 @@ fn with_slashes(name: &str) -> Cow<'_, str> {
 }
 
 /// The last parts of a path, as many as there are and down to the last one.
-fn tails(name: &str) -> impl Iterator<Item = &str> {
+pub fn tails(name: &str) -> impl Iterator<Item = &str> {
     let starts = std::iter::once(0).chain(name.match_indices('/').map(|(slash, _)| slash + 1));
     starts.map(|start| &name[start..]).filter(|tail| !tail.is_empty())
 }

@@ -196,7 +196,8 @@ fn next<I: Iterator>(queue: &Mutex<Queue<I>>, room: &Condvar, window: u64) -> Op
     Some((number, item))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex also where a thread that held it has panicked: whoever asks wants what there is.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::{io, iter};
 
 use ignore::{DirEntry, WalkBuilder};
@@ -12,6 +12,7 @@ use super::own_results::OwnResults;
 use super::passed_over::PassedOver;
 use super::{DatasetError, Found, has_image_name};
 use crate::files;
+use crate::parallel::lock;
 
 /// What decides along a walk which files and folders it goes into.
 struct Filter {
@@ -26,7 +27,7 @@ impl Filter {
         if entry.depth() == 0 {
             return true;
         }
-        let mut passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed_over = lock(&self.passed_over);
         if is_hidden(entry) {
             passed_over.add_hidden(&entry.file_name().to_string_lossy(), self.respect_ignore);
             return false;
@@ -65,17 +66,14 @@ pub(super) fn walk(
         .standard_filters(false)
         .follow_links(true)
         .sort_by_file_name(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()))
-        .filter_entry(move |entry| filter.lock().unwrap_or_else(PoisonError::into_inner).lets_through(entry))
+        .filter_entry(move |entry| lock(&filter).lets_through(entry))
         .build()
         .filter_map(move |entry| match entry {
             Ok(entry) => found(&root, entry, &passed_over),
             Err(error) => walk_error(&root, error).map(Err),
         })
         // After the walk, which only then knows all of them.
-        .chain(iter::from_fn(move || {
-            let mut passed_over = troubles.lock().unwrap_or_else(PoisonError::into_inner);
-            passed_over.troubles.pop_front().map(Err)
-        }))
+        .chain(iter::from_fn(move || lock(&troubles).troubles.pop_front().map(Err)))
 }
 
 /// The entry, if it is an image: by its name, and any other file by its first bytes.
@@ -91,7 +89,7 @@ fn found(root: &Path, entry: DirEntry, passed_over: &Mutex<PassedOver>) -> Optio
     }
     if !named_so {
         let is_picture = if kind.is_file() { files::is_picture(entry.path()) } else { Ok(false) };
-        let mut passed_over = passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed_over = lock(passed_over);
         match is_picture {
             Ok(true) => {}
             Ok(false) => {

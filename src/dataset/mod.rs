@@ -18,7 +18,7 @@ pub mod truth;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::{fs, io, iter};
 
 use burn_dataset::Dataset;
@@ -28,6 +28,7 @@ pub use sample::{SampleConfig, TooManyBad};
 pub use sources::Sources;
 
 use crate::files;
+use crate::parallel::lock;
 use list::ImageList;
 use passed_over::PassedOver;
 use places::Places;
@@ -151,7 +152,7 @@ impl Collection {
     ///
     /// An error concerns one file or folder and never ends the iteration.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
-        *self.lock_passed_over() = PassedOver::default();
+        *lock(&self.passed_over) = PassedOver::default();
         let (passed_over, respect_ignore) = (Arc::clone(&self.passed_over), self.respect_ignore);
         self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
             let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match source {
@@ -172,7 +173,7 @@ impl Collection {
     /// What is worth telling once the search for [`Collection::records`] that began last is over: what it passed over and
     /// why, and how lists were read; a sentence each.
     pub fn remarks(&self) -> Vec<String> {
-        let passed_over = self.lock_passed_over();
+        let passed_over = lock(&self.passed_over);
         let lists = self.opened.iter().filter_map(|(_, source)| match source {
             Source::List(list) => list.remark(),
             _ => None,
@@ -182,14 +183,10 @@ impl Collection {
 
     /// What was found instead of images, where there were none.
     pub fn instead_of_images(&self) -> String {
-        self.lock_passed_over().others().unwrap_or_else(|| match self.opened.as_slice() {
+        lock(&self.passed_over).others().unwrap_or_else(|| match self.opened.as_slice() {
             [(_, Source::List(_))] => "the list names none".into(),
             _ => "there is no file at all".into(),
         })
-    }
-
-    fn lock_passed_over(&self) -> MutexGuard<'_, PassedOver> {
-        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> &[Record] {

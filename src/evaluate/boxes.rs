@@ -2,7 +2,7 @@
 
 use super::predictions::{self, ForegroundValues, PredictedBox};
 use super::table::Table;
-use super::{Compared, EvaluateError, Frame, Notes, Pair, Run, Size, is_json, read_mask, wrong_kind};
+use super::{Compared, EvaluateError, Notes, Pair, Run, Size, is_json, read_mask, wrong_kind};
 use crate::dataset::truth::{self, Annotated, Truth};
 use crate::metrics::{BoundingBox, CORLOC_THRESHOLD, mean};
 use crate::pixels::QuarterTurn;
@@ -14,8 +14,8 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let pairs = run.matched(predictions, truth)?;
     let foreground = run.predicted_foreground.clone();
     let (mut located, mut table) = (Vec::new(), Table::new(&["image", "iou", "located"]));
-    let frame = run.frames();
-    let locate = |pair: &Pair<_, _>| locate(pair, &foreground, &frame);
+    let turn = run.turns();
+    let locate = |pair: &Pair<_, _>| locate(pair, &foreground, &turn);
     run.compare(&pairs, locate, |pair, iou| {
         let is_located = f64::from(u8::from(iou > CORLOC_THRESHOLD));
         table.push(&pair.key, &[Some(iou), Some(is_located)]);
@@ -68,7 +68,7 @@ fn in_continuous_coordinates<B>(truth: Truth<Vec<B>>, turned: fn(&B) -> Bounding
 fn locate(
     pair: &Pair<PredictedBox, Vec<BoundingBox>>,
     foreground: &ForegroundValues,
-    frame: impl Fn(&str, Size, Size) -> Result<Frame, EvaluateError>,
+    turn: impl Fn(&str, Size, Size) -> Result<Option<QuarterTurn>, EvaluateError>,
 ) -> Result<Compared<f64>, EvaluateError> {
     let mut notes = Notes::default();
     let (found, width, height) = match &pair.prediction {
@@ -82,7 +82,7 @@ fn locate(
     };
     notes.empty = found.is_none();
     let size = pair.truth.size.unwrap_or((width, height));
-    let turn = frame(&pair.key, size, (width, height))?.known(size, (width, height))?;
+    let turn = turn(&pair.key, size, (width, height))?;
     notes.turned = turn.is_some();
     let (true_width, true_height) = if turn.is_some() { (size.1, size.0) } else { size };
     notes.resized = (true_width, true_height) != (width, height) && width > 0 && height > 0;

@@ -19,7 +19,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let predictions = predictions::objects(run)?;
     let pairs = run.matched(predictions, truth.images)?;
     let (mut scores, mut table) = (InstanceScores::default(), Table::new(&["image", "objects", "predicted", "found"]));
-    let (listing, frame) = (run.folder.table(), run.frames());
+    let (listing, turn) = (run.folder.table(), run.turns());
     let compare = |pair: &Pair<PredictedObjects, CocoInstances>| {
         let broken = |reason| EvaluateError::BrokenMasks { path: listing.clone(), image: pair.key.clone(), reason };
         let PredictedObjects { listed, size } = &pair.prediction;
@@ -34,7 +34,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
             return Err(EvaluateError::NothingDrawn { reason: left_out.join("; ") });
         }
         let mut notes = Notes { empty: predicted.is_empty(), left_out, ..Notes::default() };
-        let turn = frame(&pair.key, (width, height), size)?.known((width, height), size)?;
+        let turn = turn(&pair.key, (width, height), size)?;
         if let Some(turn) = turn {
             notes.turned = true;
             (width, height) = (height, width);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Pair;
 use crate::dataset::truth::{Annotated, bare_key, plain_path};
-use crate::names::tail_matches;
+use crate::names::{tail_matches, tails};
 
 /// Pairs in the predictions' order, and the rest.
 pub struct Matches<P, T> {
@@ -147,11 +147,6 @@ fn named_alike<'a>(
         is_alone(index)
             && (ends.contains(key) || names.contains(last_part(key)) || tails(key).any(|end| whole.contains(end)))
     })
-}
-
-/// The ends of a path in whole names, the longest, itself, first.
-fn tails(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::once(path).chain(path.match_indices('/').map(|(place, _)| &path[place + 1..]))
 }
 
 /// For every key the one place that has it; none where several have.

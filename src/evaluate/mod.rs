@@ -25,6 +25,7 @@ use crate::dataset::truth::{Annotated, LeftOut, Truth};
 use crate::event::{Event, Observer, Phase, counted};
 use crate::output::write_atomically;
 use crate::parallel::thread_pool;
+use crate::pixels::QuarterTurn;
 use crate::results::ResultsFolder;
 
 use maps::{Frame, Size, in_size, read_map, read_mask};
@@ -359,6 +360,12 @@ impl<'a> Run<'a> {
     fn frames(&self) -> impl Fn(&str, Size, Size) -> Result<Frame, EvaluateError> + Sync + use<> {
         let orientations = self.orientations.clone();
         move |key, truth, prediction| Frame::of(truth, prediction, orientations.get(key).copied())
+    }
+
+    /// The same for those who need the turn, and can score nothing where it is not known.
+    fn turns(&self) -> impl Fn(&str, Size, Size) -> Result<Option<QuarterTurn>, EvaluateError> + Sync + use<> {
+        let frame = self.frames();
+        move |key, truth, prediction| frame(key, truth, prediction)?.known(truth, prediction)
     }
 
     /// Notes a score, if there is one, and what it means here.

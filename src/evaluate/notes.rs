@@ -1,7 +1,7 @@
 //! What is to be known of the images that were compared, besides their scores.
 
 use super::EvaluateSummary;
-use crate::event::counted;
+use crate::event::{and_more, counted};
 
 /// Annotations that are written out; more are only counted.
 const SHOWN: usize = 5;
@@ -80,8 +80,7 @@ impl NotedImages {
             ));
         }
         if !self.left_out.is_empty() {
-            let more = self.left_out_count - self.left_out.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = and_more(self.left_out_count - self.left_out.len());
             summary.remarks.push(format!("left out: {}{more}", self.left_out.join(", ")));
         }
     }

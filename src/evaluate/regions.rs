@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::table::Table;
-use super::{Compared, EvaluateError, Frame, Notes, Pair, Run, Size, in_size, predictions, read_map, wrong_kind};
+use super::{Compared, EvaluateError, Notes, Pair, Run, Size, in_size, predictions, read_map, wrong_kind};
 use crate::dataset::truth;
 use crate::metrics::{RegionScores, mean, region_scores};
+use crate::pixels::QuarterTurn;
 
 pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let path = run.truth();
@@ -22,8 +23,8 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let pairs = run.matched(predictions, truth.images)?;
     let mut table = Table::new(&["image", "iou", "accuracy", "segments", "annotators"]);
     let (mut ious, mut accuracies) = (Vec::new(), Vec::new());
-    let frame = run.frames();
-    let score = |pair: &Pair<_, _>| score(pair, &frame);
+    let turn = run.turns();
+    let score = |pair: &Pair<_, _>| score(pair, &turn);
     run.compare(&pairs, score, |pair, RegionScores { iou, accuracy, segment_count }| {
         let counts = [segment_count, pair.truth.content.len()].map(|count| Some(count as f64));
         table.push(&pair.key, &[Some(iou), Some(accuracy), counts[0], counts[1]]);
@@ -45,7 +46,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
 
 fn score(
     pair: &Pair<PathBuf, Vec<PathBuf>>,
-    frame: impl Fn(&str, Size, Size) -> Result<Frame, EvaluateError>,
+    turn: impl Fn(&str, Size, Size) -> Result<Option<QuarterTurn>, EvaluateError>,
 ) -> Result<Compared<RegionScores>, EvaluateError> {
     let mut annotations = pair.truth.content.iter().map(|path| read_map(path)).collect::<Result<Vec<_>, _>>()?;
     // There is at least one: images come from the names of their annotations.
@@ -56,7 +57,7 @@ fn score(
     }
     let prediction = read_map(&pair.prediction)?;
     let size = (prediction.width, prediction.height);
-    let turn = frame(&pair.key, drawn, size)?.known(drawn, size)?;
+    let turn = turn(&pair.key, drawn, size)?;
     let (mut width, mut height) = drawn;
     if let Some(turn) = turn {
         (width, height) = (height, width);

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::EvaluateSummary;
-use crate::event::{Event, Observer, counted};
+use crate::event::{Event, Observer, and_more, counted};
 use crate::names;
 
 /// Names that a warning writes out; the summary has them all.
@@ -62,7 +62,7 @@ pub fn some_of(list: &[String]) -> String {
     let shown = list[..list.len().min(SHOWN)].join(", ");
     match list.len().saturating_sub(SHOWN) {
         0 => shown,
-        more => format!("{shown} and {more} more (--json lists all)"),
+        more => format!("{shown}{} (--json lists all)", and_more(more)),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::ops::{Deref, Range};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::MethodError;
 use crate::features::{BatchExtractor, Prepared};
-use crate::parallel::ThreadsError;
+use crate::parallel::{ThreadsError, lock};
 use crate::raster::RgbImage;
 use crate::tensor::{self, Device, Tensor};
 
@@ -100,7 +100,7 @@ impl Batches<'_> {
 fn serve(requests: &Mutex<Receiver<Request>>, images: usize, compute: impl Fn(&[Prepared]) -> Tensor<2>) {
     loop {
         let batch: Vec<Request> = {
-            let requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+            let requests = lock(requests);
             let Ok(first) = requests.recv() else { return };
             std::iter::once(first).chain(requests.try_iter()).take(images).collect()
         };

@@ -14,6 +14,8 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::parallel::lock;
+
 /// Bounds of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -130,7 +132,7 @@ impl Cache {
     }
 
     fn reserve(&self, size: u64) -> io::Result<bool> {
-        let mut space = self.space.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut space = lock(&self.space);
         while space.used_bytes + size > self.limit_bytes {
             let Some((folder, _)) = space.foreign.pop() else { return Ok(false) };
             space.used_bytes -= remove_entries(&folder)?.min(space.used_bytes);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::OutputError;
@@ -13,6 +13,7 @@ use super::claim::{Claim, check};
 use crate::event::{Event, Observer};
 use crate::files::{TemporaryFile, says_absent, sync_folder};
 use crate::manifest::{self, Made, Manifest};
+use crate::parallel::lock;
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";
@@ -73,7 +74,7 @@ impl OutputFolder {
             }
         }
         fs::create_dir_all(&temporary).map_err(|source| OutputError::CreateFolder { path: root.into(), source })?;
-        let lock = lock(root, &own.join(LOCK), wait, observer)?;
+        let lock = lock_file(root, &own.join(LOCK), wait, observer)?;
         // Whoever left something here is dead: the lock is ours.
         clear(&temporary).map_err(|source| OutputError::write(&temporary, source))?;
         // The run that was waited for may have changed everything.
@@ -103,7 +104,7 @@ impl OutputFolder {
 
     /// Whether runs have claimed this path, or a folder above it.
     pub fn owns(&self, path: &Path) -> bool {
-        let manifest = held(&self.manifest);
+        let manifest = lock(&self.manifest);
         self.names_of(path).any(|name| manifest.get(&name).is_some())
     }
 
@@ -137,7 +138,7 @@ impl OutputFolder {
             Ok(()) => {
                 self.renamed_in(path.parent().unwrap_or(&self.root)).map_err(failed)?;
                 let name = self.names_of(path).next().unwrap_or_default();
-                let mut manifest = held(&self.manifest);
+                let mut manifest = lock(&self.manifest);
                 if manifest.forget(&name) { self.keep(&manifest) } else { Ok(()) }
             }
             Err(source) if !says_absent(&source) => Err(failed(source)),
@@ -149,7 +150,7 @@ impl OutputFolder {
     pub fn remove_outdated(&self, name: &str) -> Result<bool, OutputError> {
         let claims = [Claim::file(name)];
         // A copy: nothing is held while the disk is read.
-        let manifest = held(&self.manifest).clone();
+        let manifest = lock(&self.manifest).clone();
         match check(&self.root, Some(&manifest), &claims) {
             Ok(()) => self.remove(&self.root.join(name)).map(|()| true),
             Err(OutputError::Foreign { .. } | OutputError::Changed { .. }) => Ok(false),
@@ -160,7 +161,7 @@ impl OutputFolder {
     /// Creates a folder below a claimed name, with those above it; links are not followed.
     pub fn create_folder(&self, folder: &Path) -> Result<(), OutputError> {
         if !self.kept.load(Ordering::Acquire) {
-            self.keep(&held(&self.manifest))?;
+            self.keep(&lock(&self.manifest))?;
         }
         let mut path = self.root.clone();
         let inside = folder.strip_prefix(&self.root).unwrap_or(Path::new(""));
@@ -191,18 +192,18 @@ impl OutputFolder {
     /// Makes everything that was written and removed durable.
     pub fn sync(&self) -> Result<(), OutputError> {
         self.sync_folders()?;
-        let manifest = held(&self.manifest);
+        let manifest = lock(&self.manifest);
         if self.outdated.load(Ordering::Acquire) { self.keep(&manifest) } else { Ok(()) }
     }
 
     fn sync_folders(&self) -> Result<(), OutputError> {
-        let folders = std::mem::take(&mut held(&self.unsynced).folders);
+        let folders = std::mem::take(&mut lock(&self.unsynced).folders);
         folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|source| OutputError::write(folder, source)))
     }
 
     /// Says what a finished run wrote of every image, or that what is here is of no finished run.
     pub fn set_images(&self, kinds: Option<BTreeSet<String>>) -> Result<(), OutputError> {
-        let mut manifest = held(&self.manifest);
+        let mut manifest = lock(&self.manifest);
         if manifest.images() == kinds.as_ref() {
             return Ok(());
         }
@@ -213,7 +214,7 @@ impl OutputFolder {
     /// Notes that names in `folder` have changed; once a second all such folders are synced.
     fn renamed_in(&self, folder: &Path) -> io::Result<()> {
         let due = {
-            let mut unsynced = held(&self.unsynced);
+            let mut unsynced = lock(&self.unsynced);
             unsynced.folders.insert(folder.to_path_buf());
             if unsynced.last_sync.elapsed() < SYNC_INTERVAL {
                 return Ok(());
@@ -291,7 +292,7 @@ impl PendingFile<'_> {
         let failed = |source| OutputError::write(&self.target, source);
         self.temporary.sync().map_err(failed)?;
         let name = folder.names_of(&self.target).next().unwrap_or_default();
-        let mut manifest = held(&folder.manifest);
+        let mut manifest = lock(&folder.manifest);
         let mut content = None;
         if let Some(Made::File(_)) = manifest.get(&name) {
             let hash = self.temporary.hash().map_err(failed)?;
@@ -305,7 +306,7 @@ impl PendingFile<'_> {
         drop(manifest);
         self.temporary.rename(&self.target).map_err(failed)?;
         if let Some(content) = content {
-            held(&folder.manifest).settle(&name, &content);
+            lock(&folder.manifest).settle(&name, &content);
             folder.outdated.store(true, Ordering::Release);
         }
         folder.renamed(&self.target)
@@ -327,7 +328,7 @@ fn read_manifest(root: &Path) -> Result<Option<Manifest>, OutputError> {
 }
 
 /// Locks the file `path` for this process, which lets it go when it ends, however it ends.
-fn lock(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observer) -> Result<File, OutputError> {
+fn lock_file(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observer) -> Result<File, OutputError> {
     let failed = |source| OutputError::write(path, source);
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
     let (began, mut told) = (Instant::now(), false);
@@ -372,8 +373,4 @@ fn lock(root: &Path, path: &Path, wait: Option<Duration>, observer: &dyn Observe
         .and_then(|()| write!(file, "{}", std::process::id()))
         .map_err(failed)?;
     Ok(file)
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LoadError;
 use crate::event::{Observer, SkippedFile};
+use crate::parallel::lock;
 
 /// Why an image is left out that could be used when the run began.
 pub const CHANGED: &str = "the file has changed since the run began";
@@ -119,7 +120,7 @@ impl Gone<'_> {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, SkippedFile>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.found)
     }
 }
 

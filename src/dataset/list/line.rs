@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::dataset::has_image_name;
+use crate::names::percent_decoded;
 
 /// The file that a line names.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,21 +119,7 @@ fn of_url(text: &str) -> Option<String> {
         Some(rest) => &rest[rest.find('/')?..],
         None => rest,
     };
-    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
-    while let Some((&first, after)) = rest.split_first() {
-        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    let path = String::from_utf8(bytes).ok()?;
+    let path = percent_decoded(path)?;
     // `/C:/…` is `C:/…`.
     let drive = path.strip_prefix('/').filter(|rest| cfg!(windows) && rest.get(1..2) == Some(":"));
     Some(drive.map(str::to_string).unwrap_or(path))

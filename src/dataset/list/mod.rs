@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::{DatasetError, Found, ordinary_components};
 use crate::event::counted;
+use crate::files;
 use forms::Outcome;
 
 /// The entries of a list, sorted by the components of their relative paths, each image once.
@@ -126,7 +127,7 @@ struct Folder {
 impl Folder {
     fn of(list: &Path) -> Self {
         let given = list.parent().unwrap_or(Path::new("")).to_path_buf();
-        let nonempty = if given.as_os_str().is_empty() { Path::new(".") } else { &given };
+        let nonempty = files::parent(list);
         let spellings = [std::path::absolute(nonempty).map(|path| without_dots(&path)), nonempty.canonicalize()];
         Self { absolute: spellings.into_iter().flatten().collect(), given }
     }

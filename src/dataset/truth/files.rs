@@ -1,6 +1,5 @@
 //! Files of ground truth in folders, and the names of the images they belong to.
 
-use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,6 +9,7 @@ use ignore::WalkBuilder;
 
 use super::{Annotated, Truth, TruthError};
 use crate::dataset::ordinary_components;
+use crate::event::and_more;
 use crate::names;
 
 /// The extensions of files that label maps may be in, in lower case. Of two with one name the earlier is the map: PNG is what
@@ -41,31 +41,8 @@ pub fn plain_path(path: &str) -> String {
         }
         _ => path,
     };
-    let path = percent_decoded(path).replace('\\', "/");
+    let path = names::percent_decoded(path).unwrap_or_else(|| path.to_string()).replace('\\', "/");
     ordinary_components(Path::new(&path)).filter_map(|part| part.to_str()).collect::<Vec<_>>().join("/")
-}
-
-/// `%HH` as the byte that it stands for, where all of them together are UTF-8.
-fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return text.into();
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let digit = |place: usize| after.get(place).and_then(|&byte| char::from(byte).to_digit(16));
-        match (first, digit(0).zip(digit(1))) {
-            (b'%', Some((high, low))) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).map_or(text.into(), Cow::from)
 }
 
 /// The key of the image that a mask of this key is named after, as `a` of `a_mask`; none where the name does not end so.
@@ -147,7 +124,7 @@ pub fn maps_below(root: &Path) -> Result<FoundMaps, TruthError> {
             "{}: left out, for a map of the same name is there: {}{}",
             root.display(),
             first.display(),
-            if beside.len() > 1 { format!(" and {} more", beside.len() - 1) } else { String::new() }
+            and_more(beside.len() - 1)
         )
     });
     Ok(FoundMaps { maps: by_key.into_iter().map(|(key, relative)| (key, root.join(relative))).collect(), remark })

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::event::and_more;
+
 /// Names that are written out for one reason; more are only counted.
 const SHOWN: usize = 5;
 
@@ -33,7 +35,7 @@ impl Notes {
     /// One sentence for each reason.
     pub fn remarks(self, path: &Path) -> Vec<String> {
         let remark = |(what, (count, named)): (String, (usize, Vec<String>))| {
-            let more = if count > named.len() { format!(" and {} more", count - named.len()) } else { String::new() };
+            let more = and_more(count - named.len());
             format!("{}: {what}: {}{more}", path.display(), named.join(", "))
         };
         self.about.into_iter().map(remark).collect()

@@ -1,7 +1,8 @@
 //! The frozen transformer: image batch in, descriptors or class tokens out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::parallel::lock;
 use crate::tensor::{Device, Tensor, into_vec, is_cpu, supports_bfloat};
 
 use super::arithmetic::{Bfloat, Single};
@@ -207,7 +208,7 @@ impl Vit {
     }
 
     fn places(&self, grid: Grid) -> Arc<Places> {
-        let mut last = self.last_places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last_places);
         if let Some((last_grid, places)) = &*last
             && *last_grid == grid
         {

@@ -4,7 +4,7 @@ mod index;
 
 pub use index::image_names;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::config::{Purpose, Settings};
 use crate::dataset::{self, Record, Sources};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::{Backbone, BatchExtractor, Extractor, Prepared, is_whole_matrix};
+use crate::files;
 use crate::method::{Machine, Model, ModelOptions, installed_weights, open_backbone};
 use crate::nodes::Layout;
 use crate::numerics::bytes::floats_from_bytes;
@@ -188,7 +189,7 @@ pub fn features(
         Claim::working(&beside(".partial")),
         Claim::working(&beside(".partial.jsonl")),
     ];
-    let root = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let root = files::parent(out);
     let folder = OutputFolder::open(root, "features", &claims, request.wait, observer)?;
     let [target, working, journal] = [name, &beside(".partial"), &beside(".partial.jsonl")].map(|name| root.join(name));
     // What a trained network no longer sees is in no fingerprint.

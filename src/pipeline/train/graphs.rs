@@ -41,7 +41,6 @@ pub(super) struct CachedGraphs<'a, I> {
     pub images: Vec<TrainingImage>,
     pub cache: &'a Cache,
     pub graphs: &'a Graphs<'a>,
-    pub limits: &'a DecodeConfig,
     pub gone: Gone<'a>,
 }
 
@@ -94,8 +93,9 @@ impl<I: ImageItem> CachedGraphs<'_, I> {
         let item = self.items.get(number);
         let path = item.as_ref().and_then(|item| item.path()).map_or_else(|| number.to_string().into(), PathBuf::from);
         let read = || {
-            let content = item.ok_or("the dataset has no such item any more")?.content(self.limits)?;
-            if content.hash == expected { content.decode(self.limits) } else { Err(CHANGED.to_string()) }
+            let pixels = self.graphs.pixels;
+            let content = item.ok_or("the dataset has no such item any more")?.content(pixels)?;
+            if content.hash == expected { content.decode(pixels) } else { Err(CHANGED.to_string()) }
         };
         match read() {
             Ok(image) => Ok(Some(image)),

@@ -355,7 +355,7 @@ impl<'a> Training<'a> {
         let Prepared { images, mut skipped, collection_hash, fingerprint } = prepared;
         let all = skipped.len() + images.iter().filter(|image| image.index.is_some()).count();
         let gone = Gone::new(settings.data.most_bad(all).saturating_sub(skipped.len()), self.observer);
-        let set = CachedGraphs { items, images, cache, graphs, limits: &settings.pixels, gone };
+        let set = CachedGraphs { items, images, cache, graphs, gone };
         let recipe = Recipe {
             resolved: &self.resolved,
             backbone: &self.backbone,
