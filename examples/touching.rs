@@ -112,7 +112,7 @@ fn scenes(folder: &Path) -> Result<Vec<Scene>, Box<dyn Error>> {
             area_px: found.area_px,
             is_crowd: found.is_crowd,
         };
-        let image = ImageContent::read(&path, &limits)?.decode(&limits)?.into_value().image;
+        let image = ImageContent::read(&path, None, &limits)?.decode(&limits)?.into_value().image;
         let truth = annotated.content.draw((image.width, image.height)).0.into_iter().map(instance).collect();
         scenes.push(Scene { image, truth });
     }

@@ -10,7 +10,7 @@ use deepcut::pipeline::{self, ClusterRequest, ClusterSummary, LayOut, PipelineEr
 
 use super::pixels::PixelArguments;
 use super::settings::{ResizeOverrides, name, resize_overrides};
-use super::{Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted, respect_ignore};
+use super::{Done, MachineArguments, Reporter, SearchArguments, TalkArguments, WaitArguments, counted};
 
 /// Group a collection of images without saying into how many groups
 ///
@@ -24,9 +24,8 @@ pub struct ClusterArguments {
     /// JSON), or one image; may be repeated
     #[arg(long, value_name = "PATH", required_unless_present = "features")]
     data: Vec<PathBuf>,
-    /// Leave out what .gitignore and .ignore files in folders exclude; .deepcutignore files always count
-    #[arg(long, requires = "data")]
-    respect_ignore: bool,
+    #[command(flatten)]
+    search: SearchArguments,
     /// Where the results go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -124,10 +123,10 @@ impl ClusterArguments {
             setting("cluster.epochs", self.epochs.map(|value| value.to_string())),
             setting("cluster.seed", self.seed.map(|value| value.to_string())),
             setting("data.max_bad", self.max_bad.map(|share| format!("{share:?}"))),
-            respect_ignore(self.respect_ignore),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let flags = flags.into_iter().flatten().chain(resize).chain(self.pixels.overrides());
+        let flags =
+            flags.into_iter().flatten().chain(resize).chain(self.search.overrides()).chain(self.pixels.overrides());
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
         let known = |settings: &config::Settings| match (&self.ckpt, &self.features) {
             (None, None) => pipeline::known_settings(settings, self.weights.as_deref()),

@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 20] = [
+const FLAGS: [(&str, &str); 21] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -27,6 +27,7 @@ const FLAGS: [(&str, &str); 20] = [
     ("`pixels.nodata` = \"none\"", "--nodata none"),
     ("`pixels.nodata`", "--nodata"),
     ("unless `data.respect_ignore` is set", "without --respect-ignore"),
+    ("`data.frames` = \"all\"", "--frames all"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
@@ -97,7 +98,7 @@ fn method(error: &MethodError) -> String {
             error.to_string().replace("training writes one", "`deepcut train` writes one")
         }
         MethodError::FixedByTraining { key } => format!(
-            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.…, pixels.…, data.max_bad and data.respect_ignore can be set for inference, and --precision"
+            "--set {key}: a trained network fixes this; only refine.…, objects.…, output.…, pixels.…, data.max_bad, data.respect_ignore and data.frames can be set for inference, and --precision"
         ),
         MethodError::WeightsNeeded { backbone } => format!(
             "the {backbone} backbone needs weights; fetch them with `deepcut backbone pull`, give them with --weights FILE or install them with `deepcut backbone install FILE`"

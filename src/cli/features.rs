@@ -86,10 +86,9 @@ impl FeaturesArguments {
         let flags = [
             self.backbone.as_ref().map(|backbone| format!("backbone={backbone}")),
             self.max_bad.map(|share| format!("data.max_bad={share:?}")),
-            self.data.overrides(),
         ];
         let resize = self.resize.iter().flat_map(|resize| resize.0.clone());
-        let pixels = self.pixels.overrides().chain(self.alpha.overrides());
+        let pixels = self.pixels.overrides().chain(self.alpha.overrides()).chain(self.data.overrides());
         let flags = flags.into_iter().flatten().chain(resize).chain(pixels);
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(flags).collect();
         let known = |settings: &config::Settings| pipeline::known_settings(settings, self.weights.as_deref());

@@ -87,9 +87,20 @@ struct DataArguments {
     /// JSON), or one image; may be repeated
     #[arg(long, value_name = "PATH", required = true)]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    search: SearchArguments,
+}
+
+/// What of the given images is taken.
+#[derive(Debug, Clone, Args)]
+struct SearchArguments {
     /// Leave out what .gitignore and .ignore files in folders exclude; .deepcutignore files always count
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     respect_ignore: bool,
+    /// Of files with several frames (animated GIF, WebP, PNG) or pages (TIFF), the first or all, each as an image of its own
+    /// [default: first]
+    #[arg(long, value_parser = ["first", "all"], value_name = "WHICH", visible_alias = "page", requires = "data")]
+    frames: Option<String>,
 }
 
 impl DataArguments {
@@ -97,14 +108,17 @@ impl DataArguments {
         self.data.clone().into()
     }
 
-    /// The setting that the flag stands for.
-    fn overrides(&self) -> Option<String> {
-        respect_ignore(self.respect_ignore)
+    /// The settings that the flags stand for.
+    fn overrides(&self) -> impl Iterator<Item = String> {
+        self.search.overrides()
     }
 }
 
-fn respect_ignore(flag: bool) -> Option<String> {
-    flag.then(|| "data.respect_ignore=true".to_string())
+impl SearchArguments {
+    fn overrides(&self) -> impl Iterator<Item = String> {
+        let respect_ignore = self.respect_ignore.then(|| "data.respect_ignore=true".to_string());
+        respect_ignore.into_iter().chain(self.frames.iter().map(|which| format!("data.frames={which}")))
+    }
 }
 
 /// What a run does while another one writes to the same folder.

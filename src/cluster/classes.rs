@@ -175,6 +175,7 @@ mod tests {
         let image = |&(name, cluster): &(&str, u32)| ClusteredImage {
             name: name.to_string(),
             file: None,
+            frame: None,
             cluster,
             confidence: 1.0,
             place: [0.0; 2],

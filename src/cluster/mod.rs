@@ -46,6 +46,8 @@ pub struct ClusteredImage {
     pub name: String,
     /// The file, where there is one.
     pub file: Option<PathBuf>,
+    /// Which of the file's frames or pages it is, counted from 0, if it is one of several.
+    pub frame: Option<u32>,
     pub cluster: u32,
     /// See [`Membership::confidence`].
     pub confidence: f64,

@@ -104,7 +104,7 @@ fn found(root: &Path, entry: DirEntry, passed_over: &Mutex<PassedOver>) -> Optio
     }
     let path = entry.into_path();
     let relative = path.strip_prefix(root).ok()?.to_path_buf();
-    Some(Ok(Found { path, relative }))
+    Some(Ok(Found::file(path, relative)))
 }
 
 /// Whether a file or folder is hidden, as its system hides some.

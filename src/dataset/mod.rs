@@ -24,11 +24,12 @@ use std::{fs, io, iter};
 use burn_dataset::Dataset;
 
 pub use error::DatasetError;
-pub use sample::{SampleConfig, TooManyBad};
+pub use sample::{FrameUse, SampleConfig, TooManyBad};
 pub use sources::Sources;
 
 use crate::files;
 use crate::parallel::lock;
+use crate::pixels::{DecodeConfig, ImageContent, ImageItem};
 use list::ImageList;
 use passed_over::PassedOver;
 use places::Places;
@@ -43,6 +44,8 @@ pub const IMAGE_EXTENSIONS: [&str; 12] =
 pub struct Record {
     /// Where the image is read from.
     pub path: PathBuf,
+    /// Which of the file's frames or pages it is, counted from 0; none for the first of a file that is taken as one image.
+    pub frame: Option<u32>,
     /// The image's place within the collection: at least one component, all of them ordinary names, so that it stays
     /// below any folder it is joined to. No two images of a collection have one.
     pub relative: PathBuf,
@@ -51,11 +54,28 @@ pub struct Record {
     pub output: PathBuf,
 }
 
+impl ImageItem for Record {
+    fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String> {
+        ImageContent::read(&self.path, self.frame, limits)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
 /// An image as it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Found {
     path: PathBuf,
     relative: PathBuf,
+    frame: Option<u32>,
+}
+
+impl Found {
+    fn file(path: PathBuf, relative: PathBuf) -> Found {
+        Found { path, relative, frame: None }
+    }
 }
 
 /// A collection of images that exists; see [`open`].
@@ -68,6 +88,7 @@ pub struct Collection {
     /// With the folders below which their images have their places, where there are several.
     opened: Vec<(Option<OsString>, Source)>,
     respect_ignore: bool,
+    frames: FrameUse,
     /// The usable records, once somebody asks by number.
     index: OnceLock<Vec<Record>>,
     /// What the last search passed over.
@@ -84,11 +105,11 @@ enum Source {
 /// Opens the collection at `path`: a folder, which is searched with its sub-folders; an image; or any other file, which must
 /// list images in one of the forms of [`Collection::records`].
 pub fn open(path: &Path) -> Result<Collection, DatasetError> {
-    open_sources(&path.into(), false)
+    open_sources(&path.into(), &SampleConfig::default())
 }
 
-/// Opens the collection of all images of all sources; `respect_ignore` is [`SampleConfig::respect_ignore`].
-pub fn open_sources(sources: &Sources, respect_ignore: bool) -> Result<Collection, DatasetError> {
+/// Opens the collection of all images of all sources, of which `settings` may leave some out.
+pub fn open_sources(sources: &Sources, settings: &SampleConfig) -> Result<Collection, DatasetError> {
     if let Some((outer, inner)) = sources.nested() {
         return Err(DatasetError::Twice { path: inner.to_path_buf(), within: outer.to_path_buf() });
     }
@@ -96,7 +117,8 @@ pub fn open_sources(sources: &Sources, respect_ignore: bool) -> Result<Collectio
     Ok(Collection {
         sources: sources.clone(),
         opened: sources.prefixes().into_iter().zip(opened).collect(),
-        respect_ignore,
+        respect_ignore: settings.respect_ignore,
+        frames: settings.frames,
         index: OnceLock::new(),
         passed_over: Arc::default(),
     })
@@ -114,7 +136,7 @@ fn open_source(path: &Path) -> Result<Source, DatasetError> {
     if has_image_name(path) || (metadata.is_file() && files::is_picture(path).map_err(reading)?) {
         let relative = ordinary_components(path).next_back().map(PathBuf::from);
         let relative = relative.ok_or_else(|| reading(io::ErrorKind::InvalidFilename.into()))?;
-        return Ok(Source::Image(Found { path: path.to_path_buf(), relative }));
+        return Ok(Source::Image(Found::file(path.to_path_buf(), relative)));
     }
     Ok(Source::List(Arc::new(list::read(path)?)))
 }
@@ -150,10 +172,13 @@ impl Collection {
     /// shows when they are read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before
     /// their extension.
     ///
+    /// Where all frames are taken ([`SampleConfig::frames`]), a file with several stands for a folder with its name, in which they
+    /// are called 000001, 000002, ….
+    ///
     /// An error concerns one file or folder and never ends the iteration.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
         *lock(&self.passed_over) = PassedOver::default();
-        let (passed_over, respect_ignore) = (Arc::clone(&self.passed_over), self.respect_ignore);
+        let (passed_over, respect_ignore, frames) = (Arc::clone(&self.passed_over), self.respect_ignore, self.frames);
         self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
             let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match source {
                 Source::Folder(root) => Box::new(discovery::walk(&root, respect_ignore, Arc::clone(&passed_over))),
@@ -162,11 +187,13 @@ impl Collection {
             };
             let mut places = Places::default();
             let prefix = prefix.map(PathBuf::from).unwrap_or_default();
-            let mut record = move |found: Found| {
-                let Record { path, relative, output } = places.record(found.path, found.relative);
-                Record { path, relative: prefix.join(relative), output: prefix.join(output) }
+            let record = move |found: Found| {
+                let mut record = places.record(found);
+                record.relative = prefix.join(record.relative);
+                record.output = prefix.join(record.output);
+                record
             };
-            found.map(move |found| found.map(&mut record))
+            found.flat_map(move |found| frames.of(found)).scan(record, |record, found| Some(found.map(record)))
         })
     }
 

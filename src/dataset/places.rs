@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Record, ordinary_components};
+use super::{Found, Record, ordinary_components};
 
 /// What results add to an image's place: a folder of the collection with such a name could stand where a file is to go.
 const RESULT_EXTENSIONS: [&str; 4] = ["png", "jpg", "txt", "xml"];
@@ -40,7 +40,8 @@ enum Taken {
 }
 
 impl Places {
-    pub(super) fn record(&mut self, path: PathBuf, relative: PathBuf) -> Record {
+    pub(super) fn record(&mut self, found: Found) -> Record {
+        let Found { path, relative, frame } = found;
         let mut parts: Vec<&OsStr> = ordinary_components(&relative).collect();
         let file = Path::new(parts.pop().unwrap_or_default());
         let common = self.folders.iter().zip(&parts).take_while(|(folder, part)| folder.name == **part).count();
@@ -52,7 +53,7 @@ impl Places {
         let name = file.as_os_str();
         let last = take(self.innermost(), name, [file.file_stem().unwrap_or(name), name], Taken::Files);
         let output = self.folders.iter().map(|folder| &folder.output).chain([&last]).collect();
-        Record { path, relative, output }
+        Record { path, frame, relative, output }
     }
 
     fn innermost(&mut self) -> &mut Vec<Taken> {
@@ -123,6 +124,7 @@ fn compare_with_prefix(name: &OsStr, stem: &OsStr) -> Ordering {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -132,7 +134,7 @@ mod tests {
         paths.sort();
         let mut places = Places::default();
         let place = |path: PathBuf| {
-            let output = places.record(path.clone(), path.clone()).output;
+            let output = places.record(Found::file(path.clone(), path.clone())).output;
             let remembered = places.taken.len() + places.folders.iter().map(|folder| folder.taken.len()).sum::<usize>();
             assert!(remembered <= 6, "{remembered}");
             format!("{} {}", path.display(), output.display())

@@ -8,10 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetError, Record};
+use super::{DatasetError, Found, Record};
 use crate::event::{Event, Observer, SkippedFile};
 use crate::numerics::random;
 use crate::numerics::range::{InvalidSetting, within};
+use crate::pixels::count_frames;
 
 /// Which images of a collection are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,11 +26,44 @@ pub struct SampleConfig {
     pub max_bad: f64,
     /// Leave out what `.gitignore` and `.ignore` files inside a folder exclude; `.deepcutignore` files always count.
     pub respect_ignore: bool,
+    /// Which pictures are taken of a file with several: of an animation (GIF, WebP, PNG), of a TIFF with pages.
+    pub frames: FrameUse,
+}
+
+/// Which pictures are taken of a file with several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrameUse {
+    /// The first frame or page, as that of one image
+    First,
+    /// Every frame and every page, each as an image of its own; frames as they are shown, over what earlier ones have left
+    All,
+}
+
+impl FrameUse {
+    /// The images of a file. One whose frames cannot be counted is an image, for whoever reads it to say why it is none.
+    pub(super) fn of(self, found: Result<Found, DatasetError>) -> impl Iterator<Item = Result<Found, DatasetError>> {
+        let count = match &found {
+            Ok(found) if self == FrameUse::All => count_frames(&found.path).unwrap_or(1),
+            _ => 1,
+        };
+        let (file, frames) = match found {
+            Ok(file) if count > 1 => (None, Some(file)),
+            other => (Some(other), None),
+        };
+        let frames = frames.into_iter().flat_map(move |file| {
+            (0..count).map(move |frame| {
+                let relative = file.relative.join(format!("{:06}", frame + 1));
+                Ok(Found { path: file.path.clone(), relative, frame: Some(frame) })
+            })
+        });
+        file.into_iter().chain(frames)
+    }
 }
 
 impl Default for SampleConfig {
     fn default() -> Self {
-        SampleConfig { max_images: 20_000, max_bad: 0.5, respect_ignore: false }
+        SampleConfig { max_images: 20_000, max_bad: 0.5, respect_ignore: false, frames: FrameUse::First }
     }
 }
 

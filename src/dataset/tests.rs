@@ -50,7 +50,9 @@ fn folders_are_walked_in_order_and_what_is_left_out_is_counted() {
     write(&root, ".ignore", "out\n");
     write(&root, "a/.ignore", "!out\n*.webp\n");
     write(&root, "a/.deepcutignore", "skipped.*\n");
-    let collection = open_sources(&root.as_path().into(), true).unwrap();
+    let collection =
+        open_sources(&root.as_path().into(), &SampleConfig { respect_ignore: true, ..SampleConfig::default() })
+            .unwrap();
     let expected = [
         "Z.jpg",
         "a/10.png",
@@ -304,7 +306,7 @@ fn several_sources_are_one_collection_with_places_below_their_names() {
     }
     write(root, "list.txt", "z/in/a.jpg\n");
     let sources: Sources = ["z/in", "y/in", "list.txt", "one.jpg"].map(|name| root.join(name)).to_vec().into();
-    let collection = open_sources(&sources, false).unwrap();
+    let collection = open_sources(&sources, &SampleConfig::default()).unwrap();
     let relative = ["in/a.jpg", "in/a.png", "in-2/a.jpg", "list/z/in/a.jpg", "one/one.jpg"];
     assert_eq!(listing(&collection, root), relative);
     let outputs: Vec<_> = collection.records().map(|record| record.unwrap().output).collect();
@@ -313,7 +315,7 @@ fn several_sources_are_one_collection_with_places_below_their_names() {
     assert_eq!(sources.path_of(Path::new("in-2/b.jpg")), root.join("y/in/b.jpg"));
     for [outer, inner] in [["z", "z/in"], ["z/in", "z/../z/in"], ["z", "z/in/a.jpg"]] {
         let sources: Sources = vec![root.join(inner), root.join(outer)].into();
-        let message = open_sources(&sources, false).unwrap_err().to_string();
+        let message = open_sources(&sources, &SampleConfig::default()).unwrap_err().to_string();
         assert!(message.contains("there twice"), "{message}");
     }
 }

@@ -27,7 +27,7 @@ pub enum MethodError {
     #[error("{name} has more clusters than masks have values; train again")]
     TooManyClusters { name: String },
     #[error(
-        "a trained network fixes {key}; only refine.…, objects.…, output.…, pixels.…, data.max_bad and data.respect_ignore can be set for inference"
+        "a trained network fixes {key}; only refine.…, objects.…, output.…, pixels.…, data.max_bad, data.respect_ignore and data.frames can be set for inference"
     )]
     FixedByTraining { key: String },
     #[error("the {backbone} backbone needs weights; give them or install them")]

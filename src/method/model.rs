@@ -48,7 +48,8 @@ pub struct ModelOptions {
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The settings that a network does not depend on.
-const ADJUSTABLE: [&str; 6] = ["refine.", "objects.", "output.", "pixels.", "data.max_bad", "data.respect_ignore"];
+const ADJUSTABLE: [&str; 7] =
+    ["refine.", "objects.", "output.", "pixels.", "data.max_bad", "data.respect_ignore", "data.frames"];
 
 impl Model {
     /// Opens a checkpoint that [`crate::train`] or the program wrote, with installed weights where its backbone needs any.

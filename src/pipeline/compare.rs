@@ -121,7 +121,7 @@ pub fn compare(
     observer: &dyn Observer,
 ) -> Result<CompareSummary, PipelineError> {
     let settings = &settings_of(None)?;
-    let collection = dataset::open_sources(&request.data, settings.data.respect_ignore)?;
+    let collection = dataset::open_sources(&request.data, &settings.data)?;
     let annotated = annotated_names(&request.truth)?;
     let name = |key: &str| key.rsplit('/').next().unwrap_or(key).to_string();
     let has_truth = |record: &Record| annotated.contains(&name(&image_key(&record.relative)));

@@ -36,7 +36,7 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
 fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
     let (header, method) = (model.header(), model.method());
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
-    let collection = dataset::open_sources(&request.predict.data, settings.data.respect_ignore)?;
+    let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
     let parts = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
     let clusters = header.objects.network.clusters;
     let verdict = header.verdict().map_or(String::new(), |verdict| format!("; {}", verdict.sentence));

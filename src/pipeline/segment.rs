@@ -26,7 +26,7 @@ pub fn segment(
     request: &SegmentRequest,
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
-    let collection = dataset::open_sources(&request.predict.data, settings.data.respect_ignore)?;
+    let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
     let (weights, out) = (request.weights.as_deref(), &request.predict.out);
     let precision = Fixed::of(&settings, Purpose::Segment, weights, request.machine, out, &collection)?;
     let method = PerImage::with_weights(settings, weights, &precision.machine)?;

@@ -50,10 +50,11 @@ impl DeclaredSize {
     }
 }
 
-/// Reads the header of a picture, a few hundred bytes; of a JPEG the markers up to its frame's, of a TIFF its first directory.
+/// Reads the header of a picture, a few hundred bytes; of a JPEG the markers up to its frame's, of a TIFF the directories up to
+/// that of the page, counted from 0.
 ///
 /// The error inside is that of bytes which are no picture.
-pub(super) fn declared(file: &mut (impl Read + Seek)) -> io::Result<Result<Declared, DecodeError>> {
+pub(super) fn declared(file: &mut (impl Read + Seek), page: u32) -> io::Result<Result<Declared, DecodeError>> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
@@ -79,7 +80,7 @@ pub(super) fn declared(file: &mut (impl Read + Seek)) -> io::Result<Result<Decla
             Ok(container) => Some(of_size([container.width, container.height], avif::BYTES_PER_PIXEL)),
             Err(error) => return Ok(Err(error)),
         },
-        Format::Tiff => match tiff::directory::first(file) {
+        Format::Tiff => match tiff::directory::page(file, page) {
             Ok(directory) => match tiff::declared(&directory) {
                 Ok(size) => Some(size),
                 Err(error) => return Ok(Err(error)),

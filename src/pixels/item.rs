@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::decode::decode_announced;
 use super::header;
 use super::{DecodeConfig, Picture};
-use crate::dataset::Record;
 use crate::files;
 use crate::files::Format;
 use crate::parallel::{Held, MemoryBudget, Reservation};
@@ -30,9 +29,11 @@ const WORKING_BYTES_PER_PIXEL: u64 = 12;
 /// What an image is made of, not yet decoded.
 #[derive(Debug)]
 pub struct ImageContent {
-    /// blake3 of the file's bytes, or of an image's size and pixels.
+    /// blake3 of the file's bytes; of one of its frames that of this hash and the frame's number; of an image in memory that of
+    /// its size and pixels.
     pub hash: blake3::Hash,
     source: Source,
+    frame: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -43,16 +44,22 @@ enum Source {
 }
 
 impl ImageContent {
-    /// Reads a file; the error is the reason for which it is left out.
+    /// Reads a file for its first picture, or for the frame or page of a number, counted from 0; the error is the reason for which
+    /// it is left out.
     ///
     /// Only ordinary files are opened. Of what is no image, or none within the limits, only the header is read. Where many
     /// images are read at a time, waits for room in the process's [`MemoryBudget`] for the file and for what decoding it
     /// takes, so that decoding need not wait.
-    pub fn read(path: &Path, limits: &DecodeConfig) -> Result<ImageContent, String> {
+    pub fn read(path: &Path, frame: Option<u32>, limits: &DecodeConfig) -> Result<ImageContent, String> {
+        Self::read_file(path, frame, limits).map_err(|reason| of_frame(frame, reason))
+    }
+
+    fn read_file(path: &Path, frame: Option<u32>, limits: &DecodeConfig) -> Result<ImageContent, String> {
         let unreadable = |error: std::io::Error| format!("cannot read it: {error}");
         let mut file = files::open_ordinary(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        let declared = header::declared(&mut file).map_err(unreadable)?.map_err(|error| error.to_string())?;
+        let declared =
+            header::declared(&mut file, frame.unwrap_or(0)).map_err(unreadable)?.map_err(|error| error.to_string())?;
         let limit = limits.max_mebibytes.saturating_mul(1 << 20);
         let too_large = |length: u64| {
             format!("the file has {} MiB, more than pixels.max_mebibytes = {}", length >> 20, limits.max_mebibytes)
@@ -75,7 +82,11 @@ impl ImageContent {
         })?;
         // It may have grown meanwhile.
         reservation.grow((bytes.len() as u64).saturating_sub(length));
-        Ok(ImageContent { hash: blake3::hash(&bytes), source: Source::File(bytes, reservation) })
+        let mut hash = blake3::hash(&bytes);
+        if let Some(frame) = frame {
+            hash = blake3::Hasher::new().update(hash.as_bytes()).update(&frame.to_le_bytes()).finalize();
+        }
+        Ok(ImageContent { hash, source: Source::File(bytes, reservation), frame })
     }
 
     /// The image, with the memory that it takes; the error is the reason for which it is left out.
@@ -84,7 +95,8 @@ impl ImageContent {
             Source::File(bytes, mut reservation) => {
                 let of_file = bytes.len() as u64;
                 let announce = |needed: u64| reservation.grow((of_file + needed).saturating_sub(reservation.bytes()));
-                let picture = decode_announced(&bytes, limits, announce).map_err(|error| error.to_string())?;
+                let picture = decode_announced(&bytes, self.frame, limits, announce)
+                    .map_err(|error| of_frame(self.frame, error.to_string()))?;
                 drop(bytes);
                 let working = WORKING_BYTES_PER_PIXEL * picture.image.values.len() as u64;
                 reservation.resize(working.min(reservation.bytes()));
@@ -95,19 +107,17 @@ impl ImageContent {
     }
 }
 
-impl ImageItem for Record {
-    fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String> {
-        ImageContent::read(&self.path, limits)
-    }
-
-    fn path(&self) -> Option<&Path> {
-        Some(&self.path)
+/// What is said of a frame, by its number counted from 1.
+fn of_frame(frame: Option<u32>, reason: String) -> String {
+    match frame {
+        Some(frame) => format!("frame {}: {reason}", u64::from(frame) + 1),
+        None => reason,
     }
 }
 
 impl ImageItem for PathBuf {
     fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String> {
-        ImageContent::read(self, limits)
+        ImageContent::read(self, None, limits)
     }
 
     fn path(&self) -> Option<&Path> {
@@ -122,6 +132,6 @@ impl ImageItem for RgbImage {
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(self.width as u64).to_le_bytes()).update(self.values.as_flattened());
-        Ok(ImageContent { hash: hasher.finalize(), source: Source::Image(self.clone()) })
+        Ok(ImageContent { hash: hasher.finalize(), source: Source::Image(self.clone()), frame: None })
     }
 }

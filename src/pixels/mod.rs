@@ -3,6 +3,7 @@
 #[cfg(feature = "avif")]
 mod avif;
 mod decode;
+mod frames;
 mod gif;
 mod header;
 mod item;
@@ -19,6 +20,7 @@ mod tiff;
 
 pub use decode::error::DecodeError;
 pub use decode::{StoredSamples, decode, stored_samples};
+pub use frames::count_frames;
 pub use item::{ImageContent, ImageItem};
 pub use lab::lab_from_rgb;
 pub use label_map::{LabelMapError, cut_grey_edges, decode_label_map};

@@ -7,6 +7,7 @@ use image::metadata::Orientation;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::decode::error::DecodeError;
+use super::frames::SEVERAL_FRAMES;
 use super::page::{Colour, Page, Values, unpacked};
 
 /// What follows the signature, and every chunk: length, name and checksum.
@@ -56,7 +57,7 @@ impl<'a> Opened<'a> {
         let stored_bytes = reader.output_buffer_size().ok_or(DecodeError::MoreThanDeclared)?;
         let info = reader.info();
         if info.animation_control.as_ref().is_some_and(|animation| animation.num_frames > 1) {
-            remarks.push("it has several frames, of which the first is taken");
+            remarks.push(SEVERAL_FRAMES);
         }
         Ok(Opened { width: info.width, height: info.height, colour, depth, stored_bytes, reader, remarks })
     }

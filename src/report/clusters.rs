@@ -376,6 +376,7 @@ mod tests {
         let image = |&(cluster, confidence): &(u32, f64)| ClusteredImage {
             name: "a".into(),
             file: None,
+            frame: None,
             cluster,
             confidence,
             place: [0.0; 2],

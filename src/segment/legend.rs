@@ -9,6 +9,8 @@ pub struct Legend {
     objects: u8,
     parts: u8,
     background_parts: u8,
+    /// The clusters are regions that together cover the image.
+    of_regions: bool,
 }
 
 /// One mask value.
@@ -26,6 +28,8 @@ pub enum Role {
     Background,
     /// A cluster of the foreground.
     Object,
+    /// One of the regions into which a whole image is divided.
+    Region,
     /// A part of an object.
     Part,
     BackgroundPart,
@@ -33,7 +37,7 @@ pub enum Role {
 
 impl Role {
     pub fn is_foreground(self) -> bool {
-        matches!(self, Role::Object | Role::Part)
+        matches!(self, Role::Object | Role::Part | Role::Region)
     }
 }
 
@@ -48,7 +52,14 @@ impl Legend {
             objects: objects as u8,
             parts: parts as u8,
             background_parts: background_parts as u8,
+            of_regions: false,
         })
+    }
+
+    /// Legend of images that are divided into regions of up to `labels` kinds as a whole: 1, 2, … are regions, and 0 is where
+    /// an image has no data. None if masks of 8 bits have too few values.
+    pub fn regions(labels: usize) -> Option<Legend> {
+        Legend::new(labels, 0, 0).map(|legend| Legend { of_regions: true, ..legend })
     }
 
     /// How probable the most probable cluster of background is in every node, or of each object: rows of the values that
@@ -114,7 +125,9 @@ impl Legend {
     pub fn named(&self) -> Vec<Label> {
         let label = |value: u8| {
             let (name, role) = match value {
+                0 if self.of_regions => ("no data".to_string(), Role::Background),
                 0 => ("background".to_string(), Role::Background),
+                _ if self.of_regions => (format!("region {value}"), Role::Region),
                 _ if value <= self.objects && self.objects == 1 => ("object".to_string(), Role::Object),
                 _ if value <= self.objects => (format!("cluster {value}"), Role::Object),
                 _ if value <= self.objects + self.parts => (format!("part {}", value - self.objects), Role::Part),
@@ -152,6 +165,12 @@ mod tests {
                 assert_eq!(named[usize::from(labels.of_background_part(part))].role, Role::BackgroundPart);
             });
         }
+        let regions = Legend::regions(2).unwrap().named();
+        assert_eq!(
+            regions.iter().map(|label| label.name.as_str()).collect::<Vec<_>>(),
+            ["no data", "region 1", "region 2"]
+        );
+        assert!(regions[1].role.is_foreground() && !regions[0].role.is_foreground());
         assert_eq!(Legend::new(200, 0, 56), None);
         assert!(Legend::new(200, 0, 55).is_some());
     }

@@ -9,8 +9,8 @@ const FOUNDATIONS: [&str; 9] =
 
 /// For every other room, the rooms it may use besides itself and the foundations.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("dataset", &[]),
-    ("pixels", &["dataset"]),
+    ("pixels", &[]),
+    ("dataset", &["pixels"]),
     ("nodes", &[]),
     ("weights", &[]),
     ("features", &["nodes", "pixels", "weights"]),

@@ -66,6 +66,55 @@ fn every_image_of_a_folder_is_found_whatever_its_name_and_the_rest_is_counted() 
 }
 
 #[test]
+fn every_frame_is_an_image_where_all_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    picture(&data.join("a.png"));
+    let frames = |moved: u32| {
+        let picture = image::open(data.join("a.png")).unwrap().into_rgb8();
+        image::RgbImage::from_fn(80, 60, |x, y| *picture.get_pixel((x + moved) % 80, y))
+    };
+    let mut animation = image::codecs::gif::GifEncoder::new(fs::File::create(data.join("b.gif")).unwrap());
+    for moved in [0, 15, 30] {
+        let frame = image::DynamicImage::from(frames(moved)).into_rgba8();
+        animation.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(animation);
+    let out = folder.path().join("out");
+    let (said, found) = segment(0, &[&data], &out, &[]);
+    assert_eq!(found, ["a.png", "b.gif"]);
+    assert!(said.contains("several frames, of which the first is taken; --frames all takes every one"), "{said}");
+
+    let out = folder.path().join("all");
+    let (said, found) = segment(0, &[&data], &out, &["--frames", "all"]);
+    assert_eq!(found, ["a.png", "b.gif/000001", "b.gif/000002", "b.gif/000003"]);
+    assert!(!said.contains("several frames"), "{said}");
+    let mask = |name: &str| fs::read(out.join("masks").join(name)).unwrap();
+    // The disc moves by half of itself between the frames.
+    assert_ne!(mask("b.gif/000001.png"), mask("b.gif/000002.png"));
+    let lines = predictions(&out);
+    let boxes: Vec<u64> =
+        (1..=3).map(|frame| lines[&format!("b.gif/00000{frame}")]["box"][0].as_u64().unwrap()).collect();
+    assert!(boxes[0] > boxes[1] && boxes[1] > boxes[2], "{boxes:?}");
+    let (said, _) = segment(0, &[&data], &out, &["--frames", "all"]);
+    assert!(said.contains("4 already done"), "{said}");
+
+    // Cut off within its last frame, it has a frame that cannot be used.
+    let bytes = fs::read(data.join("b.gif")).unwrap();
+    fs::write(data.join("b.gif"), &bytes[..bytes.len() - 20]).unwrap();
+    let (said, found) = segment(3, &[&data], &folder.path().join("cut"), &["--page", "all"]);
+    assert_eq!(found.len(), 4);
+    assert!(said.contains("b.gif: frame 3: the file is cut off"), "{said}");
+
+    let clusters = folder.path().join("clusters");
+    let further = ["--frames", "all", "--backbone", "superpixel", "--link"];
+    let arguments = ["cluster", "--data", path_text(&data), "--out", path_text(&clusters)];
+    let said = expect(3, &[&arguments[..], &further].concat());
+    assert!(said.contains("2 frames of files with several are not laid out"), "{said}");
+    assert!(fs::read_to_string(clusters.join("assignments.csv")).unwrap().contains("b.gif/000002,"));
+}
+
+#[test]
 fn a_folder_without_images_says_what_is_there_instead() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

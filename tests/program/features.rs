@@ -43,7 +43,7 @@ fn images(data: &Path) -> Vec<(String, RgbImage)> {
     let image = |(name, width, height): (&str, u32, u32)| {
         write_png(&data.join(name), width, height, disc);
         let limits = DecodeConfig::default();
-        let image = ImageContent::read(&data.join(name), &limits).unwrap().decode(&limits).unwrap();
+        let image = ImageContent::read(&data.join(name), None, &limits).unwrap().decode(&limits).unwrap();
         (name.to_string(), image.image.clone())
     };
     shapes.map(image).to_vec()

@@ -89,7 +89,7 @@ fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
     }
     let mut taken: BTreeSet<PathBuf> = kept.iter().map(|entry| entry.relative.clone()).collect();
     let mut last = (PathBuf::new(), 1);
-    for Found { path, relative } in others {
+    for Found { path, relative, .. } in others {
         // They come place by place.
         if last.0 != relative {
             last = (relative.clone(), 1);
@@ -99,7 +99,7 @@ fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
             last.1 = number;
             place
         });
-        kept.push(Found { path, relative: free.unwrap_or(relative) });
+        kept.push(Found::file(path, free.unwrap_or(relative)));
     }
     kept.sort_by(|a, b| a.relative.cmp(&b.relative));
     kept
@@ -144,7 +144,7 @@ impl Folder {
         let relative: PathBuf = ordinary_components(&inside.unwrap_or(plain)).collect();
         relative.file_name()?;
         let entry: PathBuf = entry.components().filter(|component| *component != Component::CurDir).collect();
-        Some(Found { path: self.given.join(entry), relative })
+        Some(Found::file(self.given.join(entry), relative))
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
             ("/", "", None),
             ("a/..", "", None),
         ] {
-            let expected = relative.map(|relative| Found { path: path.into(), relative: relative.into() });
+            let expected = relative.map(|relative| Found::file(path.into(), relative.into()));
             assert_eq!(folder.found(Path::new(entry)), expected, "{entry}");
         }
     }

@@ -19,7 +19,7 @@ use crate::cluster::{
 };
 use crate::config::{Purpose, SampleConfig, Settings, with_overrides};
 use crate::dataset::{self, Collection, Sources};
-use crate::event::{Event, Observer, Plan};
+use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::files;
 use crate::method::{installed_weights, open_backbone};
@@ -99,7 +99,7 @@ pub fn cluster(
     let pool = thread_pool(request.machine.threads)?;
     let device = request.machine.open()?;
     let device_name = tensor::name(&device);
-    let open = |data: &Sources| dataset::open_sources(data, config.data.respect_ignore);
+    let open = |data: &Sources| dataset::open_sources(data, &config.data);
     let collection = request.data.as_ref().map(open).transpose()?;
     if collection.is_none() && (request.features.is_none() || request.lay_out.is_some()) {
         return Err(ClusterRunError::NoImages.into());
@@ -327,9 +327,10 @@ impl Run<'_> {
         let places = self.pool.install(|| cluster::map(&scaled, seed));
         let placed = images.into_iter().zip(memberships).zip(places);
         placed
-            .map(|((GatheredImage { name, file }, Membership { cluster, confidence }), place)| ClusteredImage {
+            .map(|((GatheredImage { name, file, frame }, Membership { cluster, confidence }), place)| ClusteredImage {
                 name,
                 file,
+                frame,
                 cluster,
                 confidence,
                 place,
@@ -398,8 +399,15 @@ impl Run<'_> {
     ) -> Result<ClusterResult, PipelineError> {
         let ClusterResult { summary, images, curve } = &result;
         if let Some(kind) = self.request.lay_out {
+            // What is no file by itself cannot be linked.
+            let frames = images.iter().filter(|image| image.frame.is_some()).count();
+            if frames > 0 {
+                let said = format!("{} of files with several are not laid out", counted(frames as u64, "frame"));
+                self.observer.observe(Event::Warning(said));
+            }
             let files = images
                 .iter()
+                .filter(|image| image.frame.is_none())
                 .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
             kind.lay_out(out, files)?;
         }

@@ -35,9 +35,10 @@ pub fn write(
         skipped: &summary.skipped,
     };
     let picture = |index: usize| {
-        let file = images[index].file.as_deref()?;
+        let ClusteredImage { file, frame, .. } = &images[index];
+        let file = file.as_deref()?;
         let picture = || -> Result<Vec<u8>, String> {
-            let picture = ImageContent::read(file, &config.pixels)?.decode(&config.pixels)?;
+            let picture = ImageContent::read(file, *frame, &config.pixels)?.decode(&config.pixels)?;
             thumbnail(&picture, THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
         };
         match picture() {

@@ -29,6 +29,14 @@ pub struct GatheredImage {
     /// Relative to the collection, `/` between folders.
     pub name: String,
     pub file: Option<PathBuf>,
+    pub frame: Option<u32>,
+}
+
+impl From<Record> for GatheredImage {
+    fn from(record: Record) -> GatheredImage {
+        let Record { path, frame, relative, .. } = record;
+        GatheredImage { name: portable(&relative), file: Some(path), frame }
+    }
 }
 
 /// From images to vectors.
@@ -82,9 +90,8 @@ pub fn of_images(
     let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
     let records = collection.records().map(|record| record.map_err(SkippedFile::from));
     let outcome = image_loop.run(&ImageVectors(backbone), records, None, |computed| {
-        let Record { path, relative, .. } = computed.item;
         gathered.values.extend(floats_from_bytes(&computed.bytes));
-        gathered.images.push(GatheredImage { name: portable(&relative), file: Some(path) });
+        gathered.images.push(computed.item.into());
         Ok(())
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
@@ -113,7 +120,7 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     };
     let file = read_vectors(path)?;
     let count = file.values.len() / file.width;
-    let named = |name| GatheredImage { name, file: None };
+    let named = |name| GatheredImage { name, file: None, frame: None };
     let images: Vec<GatheredImage> = match (collection, image_names(path, count)) {
         (None, Some(names)) => names.into_iter().map(named).collect(),
         (None, None) => (0..count).map(|row| named(row.to_string())).collect(),
@@ -121,8 +128,8 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
             // In one order, but for images that could not be used and have no row.
             let mut names = names.into_iter().peekable();
             let image = |record: Record| {
-                let name = names.next_if_eq(&portable(&record.relative))?;
-                Some(GatheredImage { name, file: Some(record.path) })
+                names.next_if_eq(&portable(&record.relative))?;
+                Some(GatheredImage::from(record))
             };
             collection.records().flatten().filter_map(image).collect()
         }
@@ -130,11 +137,7 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
             // A file that is left out would shift all rows after it: here no error may be passed over but that of what is
             // no file at all, and had no row.
             let records = collection.records().filter(|record| !matches!(record, Err(DatasetError::NoFile { .. })));
-            let records = records.map(|record| {
-                let record = record?;
-                Ok(GatheredImage { name: portable(&record.relative), file: Some(record.path) })
-            });
-            records.collect::<Result<_, PipelineError>>()?
+            records.map(|record| Ok(record?.into())).collect::<Result<_, PipelineError>>()?
         }
     };
     if images.len() != count {

@@ -167,7 +167,7 @@ pub fn features(
     let no_matrix = || PipelineError::NoMatrix { path: out.clone() };
     let format = MatrixFormat::of(out).ok_or_else(no_matrix)?;
     let name = out.file_name().and_then(|name| name.to_str()).ok_or_else(no_matrix)?;
-    let collection = dataset::open_sources(data, settings.data.respect_ignore)?;
+    let collection = dataset::open_sources(data, &settings.data)?;
     let source = Source::open(settings, request)?;
     let (backbone, device, limits) = source.parts();
     let extractor = backbone.extractor.as_ref();

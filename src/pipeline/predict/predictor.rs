@@ -15,7 +15,7 @@ use crate::parallel::{Semaphore, parallel_map, workers};
 use crate::pipeline::images::{Remarks, remark};
 use crate::pipeline::precision::Fixed;
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
-use crate::pixels::ImageContent;
+use crate::pixels::ImageItem;
 use crate::report::MaskReport;
 use crate::results::{Earlier, Measures, Prediction, Results, ResultsFolder, Status};
 
@@ -151,7 +151,7 @@ impl Predictor<'_> {
                 return Ok(Some(skipped(portable(&place), error.path(), error.to_string())));
             }
         };
-        let content = match ImageContent::read(&record.path, &self.settings.pixels) {
+        let content = match record.content(&self.settings.pixels) {
             Ok(content) => content,
             Err(reason) => return Ok(Some(skipped_image(record, reason))),
         };

@@ -5,7 +5,7 @@ use crate::dataset::Record;
 use crate::event::{Event, Observer};
 use crate::output;
 use crate::pipeline::PipelineError;
-use crate::pixels::ImageContent;
+use crate::pixels::ImageItem;
 use crate::report::MaskReport;
 use crate::results::{self, Prediction, Results, ResultsFolder};
 
@@ -58,7 +58,7 @@ impl<'a> Collected<'a> {
 
 /// A small overlay from the image and its mask on disk; the error is the reason why there is none.
 fn thumbnail(folder: &ResultsFolder, record: &Record, config: &Settings) -> Result<Vec<u8>, String> {
-    let image = ImageContent::read(&record.path, &config.pixels)?.decode(&config.pixels)?;
+    let image = record.content(&config.pixels)?.decode(&config.pixels)?;
     let mask = output::read_mask(&folder.mask(&record.output)).map_err(|error| error.to_string())?;
     let overlay = output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX);
     output::thumbnail(&overlay, output::THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())

@@ -84,7 +84,7 @@ pub fn train(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<TrainSummary, PipelineError> {
-    let collection = dataset::open_sources(&request.data, settings.data.respect_ignore)?;
+    let collection = dataset::open_sources(&request.data, &settings.data)?;
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let weights = request.weights.as_deref();
     let precision = Fixed::of(&settings, Purpose::Train, weights, request.machine, &out, &collection)?;

@@ -9,6 +9,7 @@ use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::error::DecodeError;
 use super::{Decoded, Pixels};
 use crate::files::Format;
+use crate::pixels::frames::SEVERAL_FRAMES;
 use crate::pixels::header::{Declared, DeclaredSize};
 use crate::pixels::page::Page;
 use crate::pixels::settings::DecodeConfig;
@@ -19,7 +20,7 @@ use crate::raster::Raster;
 const SLACK_BYTES: u64 = 16 << 20;
 
 /// How much memory a picture may take.
-struct Budget<'a> {
+pub(super) struct Budget<'a> {
     settings: &'a DecodeConfig,
     /// By the settings.
     most: u64,
@@ -28,21 +29,21 @@ struct Budget<'a> {
 }
 
 impl<'a> Budget<'a> {
-    fn new(size: Option<DeclaredSize>, settings: &'a DecodeConfig) -> Self {
+    pub fn new(size: Option<DeclaredSize>, settings: &'a DecodeConfig) -> Self {
         let explained = size.map_or(u64::MAX, |size| size.bytes().saturating_add(SLACK_BYTES));
         Self { settings, most: settings.max_mebibytes.saturating_mul(1 << 20), explained }
     }
 
-    fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.most.min(self.explained)
     }
 
-    fn check(&self, needed: u64) -> Result<(), DecodeError> {
+    pub fn check(&self, needed: u64) -> Result<(), DecodeError> {
         if needed > self.most { Err(DecodeError::too_much_memory(self.settings)) } else { Ok(()) }
     }
 
     /// What an error means whose decoder knows of one limit only.
-    fn explain(&self, error: DecodeError) -> DecodeError {
+    pub fn explain(&self, error: DecodeError) -> DecodeError {
         match error {
             DecodeError::TooMuchMemory { .. } if self.explained < self.most => DecodeError::MoreThanDeclared,
             DecodeError::MoreThanDeclared if self.most <= self.explained => DecodeError::too_much_memory(self.settings),
@@ -50,7 +51,7 @@ impl<'a> Budget<'a> {
         }
     }
 
-    fn sides(&self, width: u32, height: u32) -> Result<(usize, usize), DecodeError> {
+    pub fn sides(&self, width: u32, height: u32) -> Result<(usize, usize), DecodeError> {
         let side = |side: u32| usize::try_from(side).map_err(|_| DecodeError::too_much_memory(self.settings));
         Ok((side(width)?, side(height)?))
     }
@@ -95,6 +96,7 @@ pub(super) fn png(
 pub(super) fn tiff(
     bytes: &[u8],
     declared: &Declared,
+    page: Option<u32>,
     settings: &DecodeConfig,
     announce: impl FnOnce(u64),
 ) -> Result<Decoded, DecodeError> {
@@ -103,11 +105,13 @@ pub(super) fn tiff(
     size.check(settings)?;
     budget.check(size.bytes())?;
     announce(size.bytes());
-    let tiff::FirstPage { page, orientation, pages } = tiff::read(bytes, budget.bytes())?;
     let mut remarks = Vec::new();
-    if pages > 1 {
-        remarks.push("it has several pages, of which the first is taken".to_string());
+    if page.is_none() && tiff::has_several_pages(bytes) {
+        remarks.push(
+            "it has several pages, of which the first is taken; `data.frames` = \"all\" takes every one".to_string(),
+        );
     }
+    let (page, orientation) = tiff::read(bytes, page.unwrap_or(0), budget.bytes())?;
     let orientation = Orientation::from_exif(orientation).unwrap_or(Orientation::NoTransforms);
     Ok(Decoded { pixels: Pixels::Page(page), orientation, remarks })
 }
@@ -277,13 +281,12 @@ pub(super) fn common(
 pub(super) struct Container {
     /// Bytes per pixel that the decoder takes without counting them.
     uncounted_bytes: u64,
-    lossless: bool,
+    pub lossless: bool,
     remarks: Vec<String>,
 }
 
 /// Finds cut-off files by their container where the decoder is silent about them, too.
 pub(super) fn container(bytes: &[u8], format: Format) -> Result<Container, DecodeError> {
-    const SEVERAL_FRAMES: &str = "it has several frames, of which the first is taken";
     let mut container = Container { uncounted_bytes: 0, lossless: true, remarks: Vec::new() };
     match format {
         Format::WebP => {
@@ -300,8 +303,9 @@ pub(super) fn container(bytes: &[u8], format: Format) -> Result<Container, Decod
             }
         }
         Format::Gif => {
-            let structure = gif::structure(bytes);
-            if structure.has_several_frames {
+            // Of bytes in memory none is unreadable.
+            let structure = gif::structure(&mut Cursor::new(bytes), 2).unwrap_or_default();
+            if structure.frames > 1 {
                 container.remarks.push(SEVERAL_FRAMES.into());
             }
             if structure.is_covered_in_part {

@@ -2,6 +2,7 @@
 //! values from black to white, opacity, and where there is no data.
 
 mod alpha;
+mod animation;
 mod bands;
 mod colour;
 mod edges;
@@ -51,24 +52,29 @@ enum Pixels {
 ///
 /// A file that is cut off is an error, never a picture with a grey end.
 pub fn decode(bytes: &[u8], settings: &DecodeConfig) -> Result<Picture, DecodeError> {
-    decode_announced(bytes, settings, |_| ())
+    decode_announced(bytes, None, settings, |_| ())
 }
 
-/// The same; `announce` is told how many bytes it will take besides the file's own before they are taken.
+/// The same, of one of several frames or pages if its number is given, counted from 0; `announce` is told how many bytes it
+/// will take besides the file's own before they are taken.
 pub(super) fn decode_announced(
     bytes: &[u8],
+    frame: Option<u32>,
     settings: &DecodeConfig,
     announce: impl FnOnce(u64),
 ) -> Result<Picture, DecodeError> {
-    let header = header::declared(&mut Cursor::new(bytes));
+    let header = header::declared(&mut Cursor::new(bytes), frame.unwrap_or(0));
     let declared = header.map_err(|source| DecodeError::Broken { reason: source.to_string() })??;
-    let decoded = match declared.format {
-        Format::Png => formats::png(bytes, &declared, settings, announce)?,
-        Format::Tiff => formats::tiff(bytes, &declared, settings, announce)?,
+    let decoded = match (declared.format, frame) {
+        (Format::Tiff, _) => formats::tiff(bytes, &declared, frame, settings, announce)?,
+        (Format::Gif | Format::WebP | Format::Png, Some(frame)) => {
+            animation::frame(bytes, &declared, frame, settings, announce)?
+        }
+        (Format::Png, None) => formats::png(bytes, &declared, settings, announce)?,
         #[cfg(feature = "avif")]
-        Format::Avif => formats::avif(bytes, &declared, settings, announce)?,
-        Format::Jpeg => formats::jpeg(bytes, &declared, settings, announce)?,
-        Format::WebP | Format::Bmp | Format::Gif => {
+        (Format::Avif, _) => formats::avif(bytes, &declared, settings, announce)?,
+        (Format::Jpeg, _) => formats::jpeg(bytes, &declared, settings, announce)?,
+        (Format::WebP | Format::Bmp | Format::Gif, _) => {
             formats::common(bytes, &declared, formats::container(bytes, declared.format)?, settings, announce)?
         }
     };

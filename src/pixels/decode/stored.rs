@@ -24,7 +24,7 @@ pub struct StoredSamples {
 
 /// Reads the samples of a picture of any format that is read, within the same limits as [`decode`](super::decode()).
 pub fn stored_samples(bytes: &[u8], settings: &DecodeConfig) -> Result<StoredSamples, DecodeError> {
-    let header = header::declared(&mut Cursor::new(bytes));
+    let header = header::declared(&mut Cursor::new(bytes), 0);
     let declared = header.map_err(|source| DecodeError::Broken { reason: source.to_string() })??;
     declared.size.map_or(Ok(()), |size| size.check(settings))?;
     let most = settings.max_mebibytes.saturating_mul(1 << 20);
@@ -36,7 +36,7 @@ pub fn stored_samples(bytes: &[u8], settings: &DecodeConfig) -> Result<StoredSam
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             Pixels::Page(Opened::new(bytes, most, false)?.read()?)
         }
-        Format::Tiff => formats::tiff(bytes, &declared, settings, |_| ())?.pixels,
+        Format::Tiff => formats::tiff(bytes, &declared, None, settings, |_| ())?.pixels,
         Format::Jpeg => formats::jpeg(bytes, &declared, settings, |_| ())?.pixels,
         #[cfg(feature = "avif")]
         Format::Avif => formats::avif(bytes, &declared, settings, |_| ())?.pixels,

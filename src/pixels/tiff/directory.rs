@@ -1,14 +1,16 @@
-//! The first directory of a TIFF, for what has to be known before its pixels are read.
+//! The directories of a TIFF, for what has to be known before pixels are read.
 //!
 //! Source: TIFF revision 6.0, section 2; BigTIFF as in its design by Adobe's successors (libtiff). Counts and offsets are not
 //! trusted: what does not lie within the file is missing.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::iter;
 
 /// No picture needs more entries.
 const MOST_ENTRIES: u64 = 4096;
-/// So many pages are counted.
-const MOST_PAGES: usize = 64;
+/// No file needs more directories.
+const MOST_DIRECTORIES: usize = 1 << 20;
 
 pub(in crate::pixels) const NEW_SUBFILE_TYPE: u16 = 254;
 pub(in crate::pixels) const WIDTH: u16 = 256;
@@ -30,6 +32,8 @@ pub(in crate::pixels) const DNG_VERSION: u16 = 50706;
 #[derive(Debug, Clone)]
 pub(in crate::pixels) struct Directory {
     numbers: Vec<(u16, Number)>,
+    /// Where it stands in the file.
+    at: u64,
     next: u64,
     order: Order,
 }
@@ -63,6 +67,12 @@ impl Directory {
         self.place(tag).map(|number| number.value)
     }
 
+    /// Where the file says where its first directory is, and what stands there if this is to be it.
+    pub fn as_first(&self) -> (u64, Vec<u8>) {
+        let (at, bytes) = if self.order.big { (8, 8) } else { (4, 4) };
+        (at, self.stored(self.at, bytes))
+    }
+
     pub fn place(&self, tag: u16) -> Option<Number> {
         // Of entries with the same tag the last counts.
         self.numbers.iter().rev().find(|(known, _)| *known == tag).map(|(_, number)| *number)
@@ -91,19 +101,37 @@ pub(in crate::pixels) fn first(file: &mut (impl Read + Seek)) -> io::Result<Dire
     read(file, at, order)
 }
 
-/// Number of pictures in the file that are neither smaller copies of others nor masks, up to some limit.
-pub(in crate::pixels) fn count_pages(file: &mut (impl Read + Seek), first: &Directory) -> usize {
-    let mut seen = vec![first.next];
-    let mut pages = 1;
-    while let Some(&at) = seen.last().filter(|&&at| at != 0 && seen.len() <= MOST_PAGES) {
-        let Ok(directory) = read(file, at, first.order) else { break };
-        pages += usize::from(directory.number(NEW_SUBFILE_TYPE).unwrap_or(0) & 0b101 == 0);
-        if seen.contains(&directory.next) {
-            break;
+/// The directories of pictures that are neither smaller copies of others nor masks, in order; the first is one in any case.
+///
+/// The chain ends where it says so, or comes to a directory for the second time; where it cannot be followed, with an error.
+pub(in crate::pixels) fn pages<R: Read + Seek>(
+    file: &mut R,
+) -> io::Result<impl Iterator<Item = io::Result<Directory>> + use<'_, R>> {
+    let first = first(file)?;
+    let (order, mut next, mut seen) = (first.order, first.next, HashSet::from([first.at]));
+    let others = iter::from_fn(move || {
+        if next == 0 || !seen.insert(next) {
+            return None;
         }
-        seen.push(directory.next);
+        if seen.len() > MOST_DIRECTORIES {
+            next = 0;
+            return Some(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let directory = read(file, next, order);
+        next = directory.as_ref().map_or(0, |directory| directory.next);
+        Some(directory)
+    });
+    let is_page = |directory: &Directory| directory.number(NEW_SUBFILE_TYPE).unwrap_or(0) & 0b101 == 0;
+    let others = others.filter(move |directory| directory.as_ref().map_or(true, is_page));
+    Ok(iter::once(Ok(first)).chain(others))
+}
+
+/// The directory of a page, counted from 0.
+pub(in crate::pixels) fn page(file: &mut (impl Read + Seek), number: u32) -> io::Result<Directory> {
+    match number {
+        0 => first(file),
+        _ => pages(file)?.nth(number as usize).unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
     }
-    pages
 }
 
 fn read(file: &mut (impl Read + Seek), at: u64, order: Order) -> io::Result<Directory> {
@@ -148,7 +176,7 @@ fn read(file: &mut (impl Read + Seek), at: u64, order: Order) -> io::Result<Dire
         };
         numbers.push((tag as u16, number));
     }
-    Ok(Directory { numbers, next: order.number(next), order })
+    Ok(Directory { numbers, at, next: order.number(next), order })
 }
 
 /// Whether the first of several values has to be known: no other is looked for elsewhere in the file.

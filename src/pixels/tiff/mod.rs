@@ -102,20 +102,16 @@ fn chunks(directory: &Directory, size: &DeclaredSize) -> Option<u64> {
     across.checked_mul(down)?.checked_mul(planes)
 }
 
-/// The first page, its EXIF orientation, and how many pages there are.
-pub(super) struct FirstPage {
-    pub page: Page,
-    pub orientation: u8,
-    pub pages: usize,
+/// Whether there are pages after the first.
+pub(super) fn has_several_pages(bytes: &[u8]) -> bool {
+    directory::pages(&mut Cursor::new(bytes)).is_ok_and(|mut pages| matches!(pages.nth(1), Some(Ok(_))))
 }
 
-/// Reads the first page, with at most `most` bytes of memory for its samples.
-pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
-    let mut file = Cursor::new(bytes);
-    let directory = directory::first(&mut file).map_err(cut_off)?;
+/// Reads a page, counted from 0, with at most `most` bytes of memory for its samples; and its EXIF orientation.
+pub(super) fn read(bytes: &[u8], page: u32, most: u64) -> Result<(Page, u8), DecodeError> {
+    let directory = directory::page(&mut Cursor::new(bytes), page).map_err(cut_off)?;
     let size = declared(&directory)?;
     check_pieces(&directory, &size)?;
-    let pages = directory::count_pages(&mut file, &directory);
     let photometric = directory.number(directory::PHOTOMETRIC).unwrap_or(u64::MAX);
     if photometric > YCBCR {
         return Err(unsupported(match photometric {
@@ -131,8 +127,8 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
     limits.decoding_buffer_size = usize_most;
     limits.intermediate_buffer_size = usize_most;
     limits.ifd_value_size = Limits::default().ifd_value_size;
-    let as_brightness = AsBrightness::new(bytes, &directory);
-    let mut decoder = Decoder::new(as_brightness).map_err(failed)?.with_limits(limits.clone());
+    let file = Overlaid::new(bytes, &directory);
+    let mut decoder = Decoder::new(file).map_err(failed)?.with_limits(limits.clone());
     if decoder.dimensions().map_err(failed)? != (size.width, size.height) {
         return Err(broken("its directory says two sizes"));
     }
@@ -208,7 +204,7 @@ pub(super) fn read(bytes: &[u8], most: u64) -> Result<FirstPage, DecodeError> {
     if page.values.len() < needed {
         return Err(DecodeError::Truncated);
     }
-    Ok(FirstPage { page, orientation: directory.number(directory::ORIENTATION).map_or(1, |value| value as u8), pages })
+    Ok((page, directory.number(directory::ORIENTATION).map_or(1, |value| value as u8)))
 }
 
 /// Reads tile after tile, each at once and whole. The decoder's own way takes the last tiles of all planes but the first for
@@ -299,37 +295,38 @@ fn nodata<R: Read + Seek>(decoder: &mut Decoder<R>) -> Option<f64> {
     text.trim_end_matches('\0').trim().parse().ok()
 }
 
-/// A TIFF in which samples are said to be brightness.
-struct AsBrightness<'a> {
+/// A TIFF whose first directory is another, and in which samples are said to be brightness.
+struct Overlaid<'a> {
     file: Cursor<&'a [u8]>,
-    /// Where the tag's value stands, and what is read there instead.
-    at: u64,
-    value: Vec<u8>,
+    /// What is read instead, and where.
+    patches: Vec<(u64, Vec<u8>)>,
 }
 
-impl<'a> AsBrightness<'a> {
+impl<'a> Overlaid<'a> {
     fn new(bytes: &'a [u8], directory: &Directory) -> Self {
         let place = directory.place(directory::PHOTOMETRIC);
-        let value = place.map(|number| directory.stored(BLACK_IS_ZERO, number.bytes)).unwrap_or_default();
-        Self { file: Cursor::new(bytes), at: place.map_or(0, |number| number.at), value }
+        let brightness = place.map(|number| (number.at, directory.stored(BLACK_IS_ZERO, number.bytes)));
+        Self { file: Cursor::new(bytes), patches: brightness.into_iter().chain([directory.as_first()]).collect() }
     }
 }
 
-impl Read for AsBrightness<'_> {
+impl Read for Overlaid<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let start = self.file.position();
         let count = self.file.read(buffer)?;
-        for (offset, byte) in self.value.iter().enumerate() {
-            let at = (self.at + offset as u64).checked_sub(start).and_then(|at| usize::try_from(at).ok());
-            if let Some(place) = at.and_then(|at| buffer[..count].get_mut(at)) {
-                *place = *byte;
+        for (at, value) in &self.patches {
+            for (at, byte) in (*at..).zip(value) {
+                let place = at.checked_sub(start).and_then(|place| usize::try_from(place).ok());
+                if let Some(place) = place.and_then(|place| buffer[..count].get_mut(place)) {
+                    *place = *byte;
+                }
             }
         }
         Ok(count)
     }
 }
 
-impl Seek for AsBrightness<'_> {
+impl Seek for Overlaid<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
     }

@@ -1,5 +1,5 @@
 use ::tiff::TiffResult;
-use ::tiff::encoder::{Compression, Predictor, TiffEncoder, colortype};
+use ::tiff::encoder::{Compression, Predictor, TiffEncoder, TiffKind, colortype};
 
 use super::directory::*;
 use super::*;
@@ -95,7 +95,7 @@ fn entries(width: u64, height: u64, bits: &[u64], photometric: u64) -> Entries {
 }
 
 fn samples(bytes: &[u8]) -> Values {
-    read(bytes, 1 << 20).unwrap().page.values
+    read(bytes, 0, 1 << 20).unwrap().0.values
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn every_compression_and_type_gives_the_samples_that_were_written() {
         let bytes = written(kind, predictor, |encoder| encoder.write_image::<colortype::Gray16>(10, 6, &wide));
         assert_eq!(samples(&bytes), Values::U16(wide.clone()), "{number}");
         let bytes = written(kind, predictor, |encoder| encoder.write_image::<colortype::GrayI16>(10, 6, &signed));
-        let page = read(&bytes, 1 << 20).unwrap().page;
+        let page = read(&bytes, 0, 1 << 20).unwrap().0;
         assert_eq!(page.values, Values::F32(signed.iter().map(|&value| f32::from(value)).collect()), "{number}");
         assert_eq!(page.full_range(), (-32768.0, 32767.0));
         let bytes = written(kind, predictor, |encoder| encoder.write_image::<colortype::Gray32>(10, 6, &large));
@@ -252,9 +252,7 @@ fn many_bands_and_pages_are_said_and_turned_ones_turned() {
     let bands = Some(crate::pixels::Bands::Three([5, 4, 1]));
     let chosen = decode(&bytes, &DecodeConfig { bands, ..DecodeConfig::default() }).unwrap();
     assert_eq!(chosen.image.values, [[5, 4, 1], [10, 9, 6]]);
-    // A smaller copy is no page.
-    let first = directory::first(&mut Cursor::new(&bytes)).unwrap();
-    assert_eq!(count_pages(&mut Cursor::new(&bytes), &first), 3);
+    assert_eq!(directory::pages(&mut Cursor::new(&bytes)).unwrap().count(), 3);
 }
 
 #[test]
@@ -368,4 +366,47 @@ fn damage_never_panics() {
             }
         }
     }
+}
+
+#[test]
+fn every_page_is_read_as_what_it_is() {
+    for big in [false, true] {
+        let pages = |encoder: &mut dyn FnMut(u32)| (0..3).for_each(encoder);
+        let mut bytes = Vec::new();
+        let file = Cursor::new(&mut bytes);
+        fn write<K: TiffKind>(encoder: &mut TiffEncoder<Cursor<&mut Vec<u8>>, K>, page: u32) {
+            match page {
+                0 => encoder.write_image::<colortype::Gray8>(2, 1, &[1, 2]),
+                1 => encoder.write_image::<colortype::RGB16>(1, 1, &[300, 400, 500]),
+                _ => encoder.write_image::<colortype::CMYK8>(1, 2, &[0, 255, 0, 0, 0, 0, 0, 128]),
+            }
+            .unwrap();
+        }
+        if big {
+            let mut encoder = TiffEncoder::new_big(file).unwrap();
+            pages(&mut |page| write(&mut encoder, page));
+        } else {
+            let mut encoder = TiffEncoder::new(file).unwrap();
+            pages(&mut |page| write(&mut encoder, page));
+        }
+        assert_eq!(directory::pages(&mut Cursor::new(&bytes)).unwrap().count(), 3);
+        assert!(has_several_pages(&bytes));
+        let page = |number| read(&bytes, number, 1 << 20).map(|(page, _)| (page.width, page.height, page.values));
+        assert_eq!(page(0).unwrap(), (2, 1, Values::U8(vec![1, 2])));
+        assert_eq!(page(1).unwrap(), (1, 1, Values::U16(vec![300, 400, 500])));
+        assert_eq!(page(2).unwrap(), (1, 2, Values::U8(vec![0, 255, 0, 0, 0, 0, 0, 128])));
+        assert!(matches!(page(3), Err(DecodeError::Truncated)));
+    }
+    // A chain that comes back to where it was ends there.
+    let mut entries = entries(1, 1, &[8], BLACK_IS_ZERO);
+    entries.push((NEW_SUBFILE_TYPE, LONG, vec![0]));
+    let mut looped = PLAIN.file(entries.clone(), &[vec![7]], 2);
+    let first = looped[4..8].to_vec();
+    let end = looped.len() - 4;
+    looped[end..].copy_from_slice(&first);
+    assert_eq!(directory::pages(&mut Cursor::new(&looped)).unwrap().count(), 2);
+    // One that leads out of the file has a page that is missed.
+    looped[end..].copy_from_slice(&[0, 0, 1, 0]);
+    let pages: Vec<bool> = directory::pages(&mut Cursor::new(&looped)).unwrap().map(|page| page.is_ok()).collect();
+    assert_eq!(pages, [true, true, false]);
 }
