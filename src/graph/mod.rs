@@ -6,6 +6,7 @@
 mod batch;
 mod device;
 mod propagation;
+mod proximity;
 mod storage;
 mod subgraph;
 mod symmetric;
@@ -14,6 +15,7 @@ mod tiles;
 pub use batch::Batch;
 pub use device::DeviceGraphs;
 pub use propagation::MOST_FORMED_NODES;
+pub use proximity::{Proximity, deviation};
 pub use storage::GraphBytesError;
 pub use subgraph::centre;
 pub use symmetric::SymmetricMatrix;

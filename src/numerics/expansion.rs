@@ -31,6 +31,24 @@ impl PottsEnergy {
         PottsEnergy { costs, labels, edges, weights, topology }
     }
 
+    /// The energy of real costs and weights in integers that keep their ratios: the largest becomes 2²⁰. What is no number
+    /// or infinite counts as the largest.
+    ///
+    /// # Shapes
+    /// As [`PottsEnergy::new`].
+    ///
+    /// # Panics
+    /// If an edge leads to a node that is not there.
+    pub fn of_reals(costs: &[f64], labels: usize, edges: Vec<(u32, u32)>, weights: &[f64]) -> PottsEnergy {
+        const LARGEST: f64 = (1 << 20) as f64;
+        let finite = costs.iter().chain(weights).copied().filter(|value| value.is_finite());
+        let largest = finite.fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let scale = if largest > 0.0 { LARGEST / largest } else { 1.0 };
+        let whole = |&value: &f64| if value.is_finite() { (value * scale).round() as i64 } else { LARGEST as i64 };
+        let costs = costs.iter().map(whole).collect();
+        PottsEnergy::new(costs, labels, edges, weights.iter().map(whole).collect())
+    }
+
     /// What a labelling costs.
     ///
     /// # Shapes
@@ -101,5 +119,22 @@ impl PottsEnergy {
 
     fn cost(&self, node: usize, label: usize) -> i64 {
         self.costs[node * self.labels + label]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_dear_and_nothing_is_free_of_trouble() {
+        // The middle of three nodes wants to differ, but not for so much.
+        let costs = [0.0, f64::INFINITY, 1.0, 0.5, 0.0, f64::NAN];
+        let energy = |weight: f64| PottsEnergy::of_reals(&costs, 2, vec![(0, 1), (1, 2)], &[weight; 2]);
+        assert_eq!(energy(0.2).expanded(vec![0; 3], |_| ()), [0, 1, 0]);
+        assert_eq!(energy(0.3).expanded(vec![0; 3], |_| ()), [0, 0, 0]);
+        assert_eq!(energy(0.0).expanded(vec![1; 3], |_| ()), [0, 1, 0]);
+        assert_eq!(energy(1e9).expanded(vec![1, 0, 1], |_| ()), [0, 0, 0]);
+        assert!(PottsEnergy::of_reals(&[], 3, Vec::new(), &[]).expanded(Vec::new(), |_| ()).is_empty());
     }
 }
