@@ -9,7 +9,6 @@ mod classes;
 mod components;
 mod correlation;
 mod error;
-mod k_means;
 mod map;
 mod model;
 mod neighbours;
@@ -26,6 +25,7 @@ pub use classes::{ClassScores, Classes};
 pub use error::ClusterError;
 pub use map::map;
 pub use model::{ClusterHeader, ClusterModel, Fitted, Membership, Provenance};
+use reliance::agreement;
 pub use reliance::{Doubt, Reliance};
 pub use settings::{ClusterConfig, ClusterNetwork, Method, Propagation};
 pub use sweep::{AlphaSweep, StableRange, SweepPoint, alpha_sweep};
@@ -117,17 +117,19 @@ fn group(
         Method::Spectral => {
             let most = settings.most_clusters().unwrap_or(vectors.count());
             let (found, eigenvalues) = spectral::spectral(vectors, most, settings.restarts, settings.seed)?;
-            let restart_agreement = found.agreement;
-            (found.clusters, FitDetails { eigenvalues, restart_agreement, ..FitDetails::default() })
+            let restart_agreement = agreement(&found.starts, found.kept);
+            let mut starts = found.starts;
+            (starts.swap_remove(found.kept), FitDetails { eigenvalues, restart_agreement, ..FitDetails::default() })
         }
         Method::Kmeans => {
             let clusters = settings.clusters.ok_or(ClusterError::NumberNeeded)?;
             if clusters > vectors.count() {
                 return Err(ClusterError::TooFew { clusters, count: vectors.count() });
             }
-            let found = k_means::k_means(vectors, clusters, settings.restarts, settings.seed);
-            let (objective, restart_agreement) = (Some(found.squared_distances), found.agreement);
-            (found.clusters, FitDetails { objective, restart_agreement, ..FitDetails::default() })
+            let found = vectors.k_means(clusters, settings.restarts, settings.seed);
+            let (objective, restart_agreement) = (Some(found.squared_distances), agreement(&found.starts, found.kept));
+            let mut starts = found.starts;
+            (starts.swap_remove(found.kept), FitDetails { objective, restart_agreement, ..FitDetails::default() })
         }
     };
     let (clusters, sizes) = numbered_by_size(&clusters);

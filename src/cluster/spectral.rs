@@ -2,8 +2,9 @@
 
 use faer::{Mat, Side};
 
+use super::ClusterError;
 use super::vectors::Vectors;
-use super::{ClusterError, k_means};
+use crate::numerics::k_means::Found;
 use crate::numerics::normalised_affinity::normalise;
 
 /// Most vectors: the eigenvalues of a dense N×N matrix cost N³ operations.
@@ -24,7 +25,7 @@ pub(super) fn spectral(
     most: usize,
     restarts: usize,
     seed: u64,
-) -> Result<(k_means::Found, Vec<f64>), ClusterError> {
+) -> Result<(Found, Vec<f64>), ClusterError> {
     let count = vectors.count();
     if count > MOST_VECTORS {
         return Err(ClusterError::TooManyForSpectral { most: MOST_VECTORS, count });
@@ -40,7 +41,7 @@ pub(super) fn spectral(
         embedding.extend(place.into_iter().map(|value| (value / length) as f32));
     }
     let embedding = Vectors::new(embedding, clusters)?;
-    Ok((k_means::k_means(&embedding, clusters, restarts, seed), eigenvalues))
+    Ok((embedding.k_means(clusters, restarts, seed), eigenvalues))
 }
 
 /// The K ≥ 2 after which the eigenvalues, ascending, leave the largest gap; 1 where there is none.
@@ -83,7 +84,8 @@ mod tests {
     #[test]
     fn orthogonal_groups_have_an_eigenvalue_of_zero_each() {
         let vectors = Vectors::new(vec![1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 3.0, 1.0, 0.0], 2).unwrap();
-        let (k_means::Found { clusters, .. }, eigenvalues) = spectral(&vectors, 4, 2, 0).unwrap();
+        let (found, eigenvalues) = spectral(&vectors, 4, 2, 0).unwrap();
+        let clusters = &found.starts[found.kept];
         for (value, expected) in eigenvalues.iter().zip([0.0, 0.0, 1.0, 1.0, 1.0]) {
             assert!((value - expected).abs() < 1e-12, "{eigenvalues:?}");
         }

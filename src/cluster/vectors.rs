@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ClusterError;
+use crate::numerics::k_means::{Found, Rows, k_means};
 use crate::tensor;
 
 /// How vectors are scaled before their inner products are taken.
@@ -96,6 +97,11 @@ impl Vectors {
         let gathered = tensor::from_vec(gathered, [rows.len(), self.width], &device);
         let centres = tensor::from_slice(centres, [centres.len() / self.width, self.width], &device);
         tensor::into_vec(gathered.matmul(centres.transpose()))
+    }
+
+    /// See [`k_means`].
+    pub(super) fn k_means(&self, clusters: usize, restarts: usize, seed: u64) -> Found {
+        k_means(Rows::new(&self.values, self.width), clusters, restarts, seed)
     }
 
     /// max(F Fᵀ), which by Cauchy–Schwarz is the largest squared length.

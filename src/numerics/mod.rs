@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod expansion;
+pub mod k_means;
 pub mod max_flow;
 pub mod normalised_affinity;
 pub mod optimal_assignment;

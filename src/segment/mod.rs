@@ -4,6 +4,7 @@
 mod dense;
 mod legend;
 mod per_image;
+pub mod regions;
 mod shared;
 mod spectral;
 mod touching;
