@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 21] = [
+const FLAGS: [(&str, &str); 22] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -22,6 +22,7 @@ const FLAGS: [(&str, &str); 21] = [
     ("`threads`", "--threads"),
     ("give it as `weights`", "give it with --weights FILE"),
     ("`data.max_bad`", "--max-bad"),
+    ("`regions.lambda`", "--set regions.lambda=…"),
     ("`pixels.bands`", "--bands"),
     ("`pixels.range`", "--range"),
     ("`pixels.nodata` = \"none\"", "--nodata none"),

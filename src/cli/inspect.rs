@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deepcut::pipeline::{self, CheckpointDescription, PositionShares, Restarts, TrainedStage};
+use deepcut::pipeline::{self, CheckpointDescription, CodeBookDescription, PositionShares, Restarts, TrainedStage};
 
 use super::{Done, say};
 
@@ -19,6 +19,11 @@ pub struct InspectArguments {
 }
 
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<Done> {
+    if let Some(description) = pipeline::describe_code_book(&arguments.checkpoint) {
+        let text = if arguments.json { serde_json::to_string(&description)? } else { of_code_book(&description) };
+        say(&text)?;
+        return Ok(Done { skipped: false });
+    }
     let description = pipeline::describe_checkpoint(&arguments.checkpoint)?;
     if arguments.json {
         say(&serde_json::to_string(&description)?)?;
@@ -26,6 +31,25 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<Done> {
         say(&table(&description))?;
     }
     Ok(Done { skipped: false })
+}
+
+fn of_code_book(description: &CodeBookDescription) -> String {
+    let header = &description.header;
+    let mut rows = vec![
+        ("file", description.path.display().to_string()),
+        ("blake3", description.blake3.clone()),
+        ("backbone", header.backbone.clone()),
+    ];
+    rows.extend(header.backbone_hash.clone().map(|hash| ("weights blake3", hash)));
+    rows.extend([
+        ("kinds of regions", header.labels.to_string()),
+        ("images", header.images.to_string()),
+        ("patches", header.patches.to_string()),
+        ("channels", format!("{} of {} by features, 3 by colours", header.components, header.width)),
+        ("seed", header.seed.to_string()),
+        ("collection blake3", header.collection_hash.clone()),
+    ]);
+    rows.into_iter().map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
 }
 
 fn table(description: &CheckpointDescription) -> String {

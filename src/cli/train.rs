@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deepcut::pipeline::{self, StageSummary, TrainRequest, TrainSummary};
+use deepcut::pipeline::{self, RegionsSummary, StageSummary, TrainRequest, TrainSummary};
 
 use super::settings::SettingsArguments;
 use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
@@ -21,6 +21,12 @@ pub struct TrainArguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     settings: SettingsArguments,
+    /// Instead of a network for objects learn one code book of K kinds of regions (2 to 255), by which `deepcut infer` divides
+    /// whole images [default without a number: 32]
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "32",
+        value_parser = clap::value_parser!(u8).range(2..),
+        conflicts_with_all = ["epochs", "objective", "clusters", "parts", "background_parts"])]
+    regions: Option<u8>,
     /// Passes over the collection, in every round [default: 60]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -41,8 +47,9 @@ pub struct TrainArguments {
 pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("train.epochs={epochs}"));
     let max_bad = arguments.max_bad.map(|share| format!("data.max_bad={share:?}"));
-    let config =
-        arguments.settings.resolve("train", epochs.into_iter().chain(max_bad).chain(arguments.data.overrides()))?;
+    let regions = arguments.regions.map(|labels| format!("regions.labels={labels}"));
+    let flags = epochs.into_iter().chain(max_bad).chain(regions).chain(arguments.data.overrides());
+    let config = arguments.settings.resolve("train", flags)?;
     let request = TrainRequest {
         data: arguments.data.sources(),
         out: arguments.out.clone(),
@@ -52,9 +59,29 @@ pub fn run(arguments: &TrainArguments) -> anyhow::Result<Done> {
         wait: arguments.wait.duration(),
     };
     let reporter = Reporter::new(&arguments.talk);
+    if config.regions.labels > 0 {
+        let summary = pipeline::train_regions(config, &request, &reporter)?;
+        reporter.result(&regions_sentence(&summary), &summary)?;
+        return Ok(Done { skipped: !summary.skipped.is_empty() });
+    }
     let summary = pipeline::train(config, &request, &reporter)?;
     reporter.result(&sentence(&summary), &summary)?;
     Ok(Done { skipped: !summary.skipped.is_empty() })
+}
+
+/// The last line of a run that learned a code book.
+fn regions_sentence(summary: &RegionsSummary) -> String {
+    let skipped = match summary.skipped.len() {
+        0 => String::new(),
+        count => format!(", {} skipped", counted(count as u64, "image")),
+    };
+    let verb = if summary.already_finished { "had learned" } else { "learned" };
+    let RegionsSummary { images, patches, labels, checkpoint, .. } = summary;
+    format!(
+        "{verb} {labels} kinds of regions from {patches} patches of {}{skipped}; checkpoint: {}",
+        counted(*images as u64, "image"),
+        checkpoint.display()
+    )
 }
 
 /// The last line of a run.

@@ -21,6 +21,7 @@ pub use crate::objective::{ObjectiveConfig, ObjectiveKind};
 pub use crate::output::{CacheConfig, OutputConfig};
 pub use crate::pixels::{AlphaUse, Bands, DecodeConfig, NoData, ValueRange};
 pub use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
+pub use crate::segment::regions::RegionsConfig;
 pub use crate::segment::{PartsConfig, PerImageConfig};
 pub use crate::train::TrainConfig;
 
@@ -43,6 +44,7 @@ pub struct Settings {
     pub train: TrainConfig,
     pub segment: PerImageConfig,
     pub parts: PartsConfig,
+    pub regions: RegionsConfig,
     pub cluster: ClusterConfig,
     pub refine: RefineConfig,
     pub teaching: TeachingConfig,
@@ -79,6 +81,7 @@ impl Settings {
         {
             return Err(ConfigError::TooManyLabels);
         }
+        self.regions.validate().map_err(in_room("regions"))?;
         self.objects.validate().map_err(in_room("objects"))?;
         self.teaching.validate().map_err(in_room("teaching"))?;
         self.refine.validate().map_err(in_room("refine.bilateral"))

@@ -13,6 +13,7 @@ mod model;
 mod per_image;
 mod precision;
 pub mod recipe;
+mod regions;
 mod shared;
 mod timings;
 
@@ -23,10 +24,12 @@ pub use machine::Machine;
 pub use model::{Model, ModelOptions, read_checkpoint};
 pub use per_image::PerImage;
 pub use precision::{COMPARED_IMAGES, LEAST_IMAGES, OpenPrecision, PrecisionChoice};
+pub use regions::{RegionMethod, RegionModel, read_code_book};
 pub use shared::SharedMethod;
 pub use timings::{StepMilliseconds, Timings};
 
 pub(crate) use batches::{images_per_batch, waiting_threads, with_batches};
+pub(crate) use regions::mean_colours;
 
 use crate::raster::{Mask, RgbImage};
 use crate::refine::{ObjectsConfig, RefineConfig};

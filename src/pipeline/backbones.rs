@@ -94,13 +94,23 @@ fn published(name: &str) -> Result<&'static Published, PipelineError> {
     Ok(weights::named(name).ok_or_else(unknown)?)
 }
 
+/// Patches along a side of an image that is divided into regions.
+const REGION_PATCHES: usize = 32;
+
 /// The settings (`key=value`) that a run with `settings` has for its weights where the user says nothing: those of the
 /// published backbone that they are of, if they are of one. `weights` is a path, a name, or none for the installed ones.
 pub fn known_settings(settings: &Settings, weights: Option<&Path>) -> Vec<String> {
     if settings.backbone.entry().is_some_and(|backbone| !backbone.needs_weights()) {
         return Vec::new();
     }
-    published_weights(weights).map(published_settings).unwrap_or_default()
+    let published = published_weights(weights);
+    let mut known = published.map(published_settings).unwrap_or_default();
+    if settings.regions.labels > 0 {
+        // Regions are smaller than objects: as many patches as GraPL has, on the usual patch of 16 pixels.
+        let patch = published.map_or(16, |published| published.patch);
+        known.push(format!("vit.input_side={}", REGION_PATCHES * patch));
+    }
+    known
 }
 
 /// What is known of weights.

@@ -21,6 +21,11 @@ pub(super) trait OfImage: Sync {
     /// Computes it from an image.
     fn compute(&self, picture: &Picture) -> Vec<u8>;
 
+    /// Whether it can be computed of whole batches.
+    fn in_batches(&self) -> bool {
+        true
+    }
+
     /// Computes it of a whole batch on a device, one row for every image.
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2>;
 
@@ -107,7 +112,7 @@ impl ImageLoop<'_> {
         total: Option<u64>,
         consume: impl FnMut(Computed<I>) -> Result<(), PipelineError>,
     ) -> Result<Outcome, PipelineError> {
-        let Some(extractor) = self.extractor.batches() else {
+        let Some(extractor) = self.extractor.batches().filter(|_| kind.in_batches()) else {
             return self.run_with(&|picture, _permit| Ok(kind.compute(&picture)), 0, kind, items, total, consume);
         };
         let images = images_per_batch(extractor, self.device);

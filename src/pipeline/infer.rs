@@ -6,7 +6,8 @@ use super::PipelineError;
 use super::predict::{PredictRequest, PredictSummary, Predictor};
 use crate::dataset;
 use crate::event::{Event, Observer, Plan};
-use crate::method::{Machine, Model, ModelOptions};
+use crate::method::{Machine, MethodError, Model, ModelOptions, RegionModel};
+use crate::segment::regions::RegionCheckpoint;
 use crate::tensor;
 
 /// What to segment with a trained network.
@@ -28,8 +29,42 @@ pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictS
         overrides: request.overrides.clone(),
         machine: request.machine,
     };
-    let model = Model::open_with(&request.checkpoint, &options)?;
-    infer_with(&model, request, observer)
+    match Model::open_with(&request.checkpoint, &options) {
+        Ok(model) => infer_with(&model, request, observer),
+        Err(MethodError::Checkpoint { source, .. }) if RegionCheckpoint::is_meant_by(&source) => {
+            infer_regions(&RegionModel::open_with(&request.checkpoint, &options)?, request, observer)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Divides every image into regions by a code book.
+fn infer_regions(
+    model: &RegionModel,
+    request: &InferRequest,
+    observer: &dyn Observer,
+) -> Result<PredictSummary, PipelineError> {
+    let method = model.method();
+    let (backbone, settings) = (method.backbone(), method.resolved().settings());
+    let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
+    let labels = model.header().labels;
+    observer.observe(Event::Plan(Plan {
+        doing: format!("dividing {} with {}", request.predict.data.display(), request.checkpoint.display()),
+        backbone: backbone.description.clone(),
+        could_be_deeper: false,
+        how: format!("device {}, {labels} kinds of regions", tensor::name(method.device())),
+    }));
+    let predictor = Predictor {
+        request: &request.predict,
+        command: "infer",
+        settings,
+        description: format!("{labels} kinds of regions, one code book of {} features", backbone.name),
+        origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision, settings.regions]),
+        threads: request.machine.threads,
+        precision: None,
+        remedy: "lower `regions.lambda`, or learn from more images like these",
+    };
+    predictor.run(&collection, method, 0, observer)
 }
 
 /// The same with a model that is open.

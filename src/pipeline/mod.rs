@@ -21,7 +21,7 @@ pub use crate::evaluate::{
 };
 pub use crate::event::SkippedFile;
 pub use crate::features::vit::Precision;
-pub use crate::method::{Machine, StepMilliseconds, read_checkpoint};
+pub use crate::method::{Machine, StepMilliseconds, read_checkpoint, read_code_book};
 pub use crate::model::checkpoint::TrainedStage;
 pub use crate::model::{PositionShares, Restarts};
 pub use crate::output::{LayOut, LayOutError, NumberType};
@@ -42,7 +42,9 @@ pub use features::{Described, FeaturesRequest, FeaturesSummary, features};
 pub use infer::{InferRequest, infer};
 pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
-pub use train::{StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with};
+pub use train::{
+    RegionsSummary, StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with, train_regions,
+};
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +55,7 @@ use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
 use crate::names::portable;
 use crate::output::CacheConfig;
+use crate::segment::regions::RegionHeader;
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
@@ -95,6 +98,24 @@ pub struct CheckpointDescription {
     pub verdict: Option<Verdict>,
     #[serde(flatten)]
     pub header: CheckpointHeader,
+}
+
+/// What `inspect` shows of a code book.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct CodeBookDescription {
+    #[serde(serialize_with = "path_as_text")]
+    pub path: PathBuf,
+    /// blake3 of the file.
+    pub blake3: String,
+    #[serde(flatten)]
+    pub header: RegionHeader,
+}
+
+/// Reads a code book and describes it; none if the file holds something else.
+pub fn describe_code_book(path: &Path) -> Option<CodeBookDescription> {
+    let (checkpoint, hash) = read_code_book(path).ok()?;
+    let blake3 = hash.to_hex().to_string();
+    Some(CodeBookDescription { path: path.to_path_buf(), blake3, header: checkpoint.header })
 }
 
 /// Reads a checkpoint and describes it.

@@ -2,8 +2,10 @@
 
 mod graphs;
 pub(super) mod journal;
+mod regions;
 mod summary;
 
+pub use regions::{RegionsSummary, train_regions};
 pub use summary::{StageSummary, TrainSummary};
 
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use crate::dataset::{self, Record, Sources, sample};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::method::recipe::{Journal, Recipe};
-use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint};
+use crate::method::{Machine, MethodError, Model, installed_weights, open_backbone, read_checkpoint, read_code_book};
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::output::{Cache, Claim, JsonLog, OutputFolder};
 use crate::parallel::{thread_pool, workers};
@@ -69,7 +71,7 @@ const CACHE: &str = "cache";
 
 /// The names that a run writes.
 fn claims() -> Vec<Claim> {
-    let is_whole: fn(&Path) -> bool = |path| read_checkpoint(path).is_ok();
+    let is_whole: fn(&Path) -> bool = |path| read_checkpoint(path).is_ok() || read_code_book(path).is_ok();
     let checkpoint = Claim { is_whole: Some(is_whole), ..Claim::file(CHECKPOINT) };
     [checkpoint, Claim::working(LOG), Claim::folder(CACHE)].into_iter().chain(journal::claims()).collect()
 }

@@ -4,10 +4,12 @@
 //! Source of the cut and its edges: "GraPL: Graph-based Patch Learning" (arXiv 2311.01475), whose network for every image the
 //! code book replaces.
 
+mod checkpoint;
 mod code_book;
 mod divide;
 
-pub use code_book::{CodeBook, PatchSample};
+pub use checkpoint::{RegionCheckpoint, RegionHeader};
+pub use code_book::{COLOURS, CodeBook, PatchSample};
 pub use divide::{Divided, Nodes, divide};
 
 use schemars::JsonSchema;
