@@ -9,6 +9,8 @@ use deepcut::features::{Extractor, SuperpixelConfig, SuperpixelExtractor};
 use deepcut::graph::{Affinity, Batch, Graph};
 use deepcut::model::{Network, NetworkConfig};
 use deepcut::nodes::{Adjacency, Layout, NodeFeatures};
+use deepcut::numerics::expansion::PottsEnergy;
+use deepcut::numerics::max_flow::{Topology, minimum_cut};
 use deepcut::numerics::random;
 use deepcut::objective::Objective;
 use deepcut::output::{encode_jpeg, overlay};
@@ -240,4 +242,60 @@ fn collate_16_graphs_1225_nodes(bencher: Bencher) {
     let graphs = vec![Graph::build(&nodes(), Affinity::NonNegative, &device); 16];
     let network: Network = network_config().init(0, 0, &device);
     bencher.bench(|| network.assign(&Batch::collate(black_box(&graphs), &device), None));
+}
+
+/// As many nodes as an image of GraPL has patches, each joined to those within three cells, with a weight of each edge.
+fn near_pairs() -> (Vec<(u32, u32)>, Vec<i64>) {
+    let side = 32i32;
+    let mut pairs = Vec::new();
+    for node in 0..side * side {
+        let (x, y) = (node % side, node / side);
+        for (dx, dy) in [(1, 0), (2, 0), (3, 0), (0, 1), (0, 2), (0, 3), (1, 1), (-1, 1)] {
+            if (0..side).contains(&(x + dx)) && y + dy < side {
+                pairs.push((node as u32, (node + dy * side + dx) as u32));
+            }
+        }
+    }
+    let weights = random::uniform(&mut random::stream(1, "bench", 0), 1.0, pairs.len());
+    (pairs, weights.into_iter().map(|weight| (weight.abs() * 100_000.0) as i64).collect())
+}
+
+#[divan::bench]
+fn expansion_of_1024_nodes_and_32_labels(bencher: Bencher) {
+    let (pairs, weights) = near_pairs();
+    let costs = random::uniform(&mut random::stream(2, "bench", 0), 1.0, 1024 * 32);
+    let costs = costs.into_iter().map(|cost| (cost.abs() * 500_000.0) as i64).collect();
+    let energy = PottsEnergy::new(costs, 32, pairs, weights);
+    bencher.bench(|| energy.expanded(vec![0; 1024], |_| ()));
+}
+
+/// A cut of 1024 nodes: terminals, and the pairs with their capacities in both directions.
+fn cut() -> (Vec<i64>, Vec<(u32, u32)>, Vec<i64>) {
+    let (pairs, weights) = near_pairs();
+    let terminals = random::uniform(&mut random::stream(3, "bench", 0), 1.0, 1024);
+    let terminals = terminals.into_iter().map(|terminal| (terminal * 300_000.0) as i64).collect();
+    (terminals, pairs, weights.into_iter().flat_map(|weight| [weight; 2]).collect())
+}
+
+#[divan::bench]
+fn minimum_cut_of_1024_nodes(bencher: Bencher) {
+    let (terminals, pairs, capacities) = cut();
+    let topology = Topology::new(1024, &pairs);
+    bencher.bench(|| minimum_cut(&topology, terminals.clone(), capacities.clone()));
+}
+
+#[divan::bench]
+fn minimum_cut_of_1024_nodes_by_petgraph(bencher: Bencher) {
+    let (terminals, pairs, capacities) = cut();
+    let mut graph = petgraph::Graph::<(), u64>::new();
+    let nodes: Vec<_> = (0..1026).map(|_| graph.add_node(())).collect();
+    for (node, &terminal) in terminals.iter().enumerate() {
+        let (from, to) = if terminal > 0 { (nodes[1024], nodes[node]) } else { (nodes[node], nodes[1025]) };
+        graph.add_edge(from, to, terminal.unsigned_abs());
+    }
+    for (&(one, other), &[there, back]) in pairs.iter().zip(capacities.as_chunks::<2>().0) {
+        graph.add_edge(nodes[one as usize], nodes[other as usize], there as u64);
+        graph.add_edge(nodes[other as usize], nodes[one as usize], back as u64);
+    }
+    bencher.bench(|| petgraph::algo::dinics(&graph, nodes[1024], nodes[1025]));
 }

@@ -2,6 +2,8 @@
 
 use deepcut::numerics::expansion::PottsEnergy;
 use deepcut::numerics::max_flow::{Topology, minimum_cut};
+use deepcut::numerics::random;
+use rand::Rng;
 use serde::Deserialize;
 
 use crate::golden::Golden;
@@ -53,6 +55,41 @@ fn the_cheapest_cut_is_scipys() {
     let cut = minimum_cut(&Topology::new(source.len(), &pairs), terminals, capacities);
     assert_eq!(cut.flow + through, flow);
     assert_eq!(cut.source_side, source_side.iter().map(|&side| side == 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_hundred_flows_are_those_of_dinics() {
+    let mut generator = random::stream(0, "flows", 0);
+    for instance in 0..200 {
+        let nodes = generator.random_range(1..400usize);
+        // Every second instance is a grid, the others have edges anywhere.
+        let side = 20;
+        let pairs: Vec<(u32, u32)> = (0..nodes as u32)
+            .flat_map(|node| match instance % 2 {
+                0 => vec![(node, node + 1), (node, node + side), (node, node + side + 1)],
+                _ => (0..4).map(|_| (node, generator.random_range(0..nodes as u32))).collect(),
+            })
+            .filter(|&(one, other)| one != other && (other as usize) < nodes)
+            .collect();
+        let largest = [1, 10, 1_000_000][instance % 3];
+        let terminals: Vec<i64> = (0..nodes).map(|_| generator.random_range(-largest..=largest)).collect();
+        let capacities: Vec<i64> = (0..2 * pairs.len()).map(|_| generator.random_range(0..=largest)).collect();
+        let mut graph = petgraph::Graph::<(), u64>::new();
+        let numbers: Vec<_> = (0..nodes + 2).map(|_| graph.add_node(())).collect();
+        let (source, sink) = (numbers[nodes], numbers[nodes + 1]);
+        for (node, &terminal) in terminals.iter().enumerate() {
+            let (from, to) = if terminal > 0 { (source, numbers[node]) } else { (numbers[node], sink) };
+            graph.add_edge(from, to, terminal.unsigned_abs());
+        }
+        for (&(one, other), &[there, back]) in pairs.iter().zip(capacities.as_chunks::<2>().0) {
+            let [one, other] = [one, other].map(|node| numbers[node as usize]);
+            graph.add_edge(one, other, there as u64);
+            graph.add_edge(other, one, back as u64);
+        }
+        let (expected, _) = petgraph::algo::dinics(&graph, source, sink);
+        let found = minimum_cut(&Topology::new(nodes, &pairs), terminals, capacities);
+        assert_eq!(found.flow as u64, expected, "instance {instance}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod objects;
 mod ownership;
 mod pixels;
 mod real_data;
+mod regions;
 mod signals;
 #[cfg(target_os = "linux")]
 mod special_files;
