@@ -19,7 +19,8 @@ use clap::Parser;
 use deepcut::config::{self, Settings};
 use deepcut::event::{Event, Observer};
 use deepcut::pipeline::{
-    self, EvaluateRequest, EvaluateTask, InferRequest, Machine, PredictRequest, SaveKinds, SegmentRequest, TrainRequest,
+    self, EvaluateRequest, EvaluateTask, InferRequest, Machine, PredictRequest, RegionOptions, SaveKinds,
+    SegmentRequest, TrainRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -281,6 +282,7 @@ fn score(arguments: &Arguments, mode: &Mode, set: &Set, seed: u64) -> Result<Run
         task: set.task,
         void: set.void,
         foreground_classes: set.foreground_classes.to_vec(),
+        regions: RegionOptions::default(),
         csv: None,
         threads: 0,
     };

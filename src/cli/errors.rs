@@ -192,6 +192,11 @@ fn evaluate(error: &EvaluateError) -> String {
             "--void and --foreground-class tell what the values of label maps mean: tasks objects, parts and video"
                 .into()
         }
+        EvaluateError::TaskWithoutRegions => "--oracle and --scales are for --task regions".into(),
+        EvaluateError::NoScale { folder } => format!(
+            "no mask in {} has a name ID_k with a scale k; leave out --scales, or name the maps of each image so",
+            folder.display()
+        ),
         EvaluateError::TruthWithoutMaps { truth } => {
             format!("--void and --foreground-class are for label maps, not for {truth}")
         }

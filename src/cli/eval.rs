@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use deepcut::pipeline::{self, EvaluateRequest, EvaluateSummary, EvaluateTask};
+use deepcut::pipeline::{self, EvaluateRequest, EvaluateSummary, EvaluateTask, RegionOptions};
 
 use super::{Done, Reporter, TalkArguments, counted, start_threads};
 
@@ -30,6 +30,13 @@ pub struct EvalArguments {
     /// The values of the foreground in label maps [default: every value but 0]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     foreground_class: Vec<u32>,
+    /// Regions: also the best accuracy and IoU that could be reached with the predicted segments
+    #[arg(long)]
+    oracle: bool,
+    /// Regions: every image has several predictions ID_k.png, from coarse to fine or back, each at a scale k that all images
+    /// have; they are scored at the best scale for all (ods) and at the best one for each (ois)
+    #[arg(long)]
+    scales: bool,
     /// Write a table with one line per image
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -50,7 +57,8 @@ enum TaskArgument {
     Instances,
     /// Parts over pixels or key-points: NMI and ARI
     Parts,
-    /// Whole segmentations against several annotators (BSDS500)
+    /// Whole segmentations against several annotators (BSDS500): matched segments, covering, Rand index, variation of
+    /// information, boundaries
     Regions,
     /// Objects per sequence of frames, and temporal consistency
     Video,
@@ -77,6 +85,7 @@ pub fn run(arguments: &EvalArguments) -> anyhow::Result<Done> {
         task: arguments.task.into(),
         void: arguments.void,
         foreground_classes: arguments.foreground_class.clone(),
+        regions: RegionOptions { oracle: arguments.oracle, scales: arguments.scales },
         csv: arguments.csv.clone(),
         threads: arguments.threads,
     };
@@ -99,8 +108,10 @@ fn table(summary: &EvaluateSummary) -> String {
     }
     text += "\n";
     let percent = |score: f64| format!("{:.2} %", 100.0 * score);
+    let width = summary.scores.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(21);
     for (name, score) in &summary.scores {
-        text += &format!("\n{name:<21} {:>8}", percent(*score));
+        let score = if summary.in_bits.contains(name) { format!("{score:.3} bit") } else { percent(*score) };
+        text += &format!("\n{name:<width$} {score:>9}");
     }
     if !summary.sequences.is_empty() {
         let width = summary.sequences.iter().map(|row| row.sequence.chars().count()).max().unwrap_or(0).max(8);

@@ -34,6 +34,9 @@ pub enum EvaluateError {
     #[error("void and foreground classes tell what the values of label maps mean: tasks objects, parts and video")]
     TaskWithoutMaps,
 
+    #[error("an oracle and scales are for the task regions")]
+    TaskWithoutRegions,
+
     #[error("void and foreground classes are for label maps, not for {truth}")]
     TruthWithoutMaps { truth: &'static str },
 
@@ -53,6 +56,12 @@ pub enum EvaluateError {
 
     #[error("no mask was found in {}; name the folder of a run's results or of masks", folder.display())]
     NoMask { folder: PathBuf },
+
+    #[error("no mask in {} has a name ID_k with a scale k; score without scales, or name the maps of each image so", folder.display())]
+    NoScale { folder: PathBuf },
+
+    #[error("it has no segmentation at scale {scale}, which others have")]
+    ScaleMissing { scale: u32 },
 
     #[error("{} has no mask of {image}, which its predictions.jsonl lists; run again and save masks", folder.display())]
     MaskMissing { folder: PathBuf, image: String },
@@ -142,6 +151,7 @@ impl EvaluateError {
                 | EvaluateError::BrokenMap { .. }
                 | EvaluateError::BrokenMasks { .. }
                 | EvaluateError::AnnotationsDiffer { .. }
+                | EvaluateError::ScaleMissing { .. }
                 | EvaluateError::Incomparable { .. }
                 | EvaluateError::OtherShape { .. }
                 | EvaluateError::TurnUnknown { .. }

@@ -14,6 +14,7 @@ mod table;
 mod video;
 
 pub use error::{EvaluateError, EvaluateSide};
+pub use regions::RegionOptions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ pub struct EvaluateRequest {
     pub void: Option<u32>,
     /// The values of the foreground in label maps; empty: every value but 0 (and `void`).
     pub foreground_classes: Vec<u32>,
+    /// For the task regions.
+    pub regions: RegionOptions,
     /// Where a table with one line per image goes.
     pub csv: Option<PathBuf>,
     /// 0 means one per processor.
@@ -79,7 +82,7 @@ pub enum EvaluateTask {
     Video,
 }
 
-/// The outcome of an evaluation; all scores are fractions.
+/// The outcome of an evaluation; all scores are fractions but those in bits.
 #[derive(Debug, Clone, Serialize)]
 pub struct EvaluateSummary {
     pub task: EvaluateTask,
@@ -90,6 +93,9 @@ pub struct EvaluateSummary {
     /// By name, in the order of a report.
     #[serde(flatten, serialize_with = "by_name")]
     pub scores: Vec<(&'static str, f64)>,
+    /// The names of the scores that are in bits.
+    #[serde(skip)]
+    pub in_bits: BTreeSet<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<SequenceScores>,
     /// What the score of each name means here.
@@ -162,6 +168,7 @@ pub fn evaluate(request: &EvaluateRequest, observer: &dyn Observer) -> Result<Ev
             truth: request.truth.clone(),
             images: 0,
             scores: Vec::new(),
+            in_bits: BTreeSet::new(),
             sequences: Vec::new(),
             definitions: BTreeMap::new(),
             unmatched_predictions: Vec::new(),
@@ -206,6 +213,9 @@ fn check(request: &EvaluateRequest) -> Result<(), EvaluateError> {
     let of_maps = matches!(request.task, EvaluateTask::Objects | EvaluateTask::Parts | EvaluateTask::Video);
     if !of_maps && request.tells_values() {
         return Err(EvaluateError::TaskWithoutMaps);
+    }
+    if request.task != EvaluateTask::Regions && request.regions != RegionOptions::default() {
+        return Err(EvaluateError::TaskWithoutRegions);
     }
     if request.void.is_some_and(|void| request.foreground_classes.contains(&void)) {
         return Err(EvaluateError::VoidForeground);

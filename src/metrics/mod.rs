@@ -1,6 +1,6 @@
 //! Scores for masks, boxes and clusterings, whoever made them.
 //!
-//! A score is a plain number in the range its definition gives (0 to 1, the adjusted Rand index −0.5 to 1); tables in
+//! A score is a plain number in the range its definition gives (mostly 0 to 1; the adjusted Rand index −0.5 to 1); tables in
 //! papers print 100 times that. Every definition in one place:
 //!
 //! | score | definition | source |
@@ -17,14 +17,25 @@
 //! | NMI | mutual information / arithmetic mean of the two entropies | Strehl and Ghosh 2002; scikit-learn `normalized_mutual_info_score` |
 //! | ARI | (agreeing pairs − expected) / (possible − expected) | Hubert and Arabie 1985; scikit-learn `adjusted_rand_score` |
 //! | purity | share of items in the most frequent true class of their cluster | Manning et al., Introduction to Information Retrieval, 16.3 |
-//! | matched IoU | per annotator, IoU summed over matched segments / number of ground-truth segments; then the mean over annotators ([`region_scores`]) | BSDS500 table of the paper |
-//! | matched accuracy | per annotator, share of pixels in both segments of a matched pair; then the mean over annotators | the same |
+//! | matched IoU | per annotator, segments matched one to one for the largest sum of IoU: IoU summed over matched pairs / number of ground-truth segments; then, as all measures of regions but those of boundaries, the mean over annotators ([`Annotations`]) | BSDS500 table of the paper |
+//! | matched accuracy | share of pixels in both segments of a matched pair | the same |
+//! | covering | of the ground truth: Σ over its segments of area · best IoU with any predicted segment, / pixels | Arbeláez et al. 2011 |
+//! | probabilistic Rand index | mean over annotators of the Rand index, the share of pairs of pixels that are together in both segmentations or apart in both | Unnikrishnan et al. 2007 |
+//! | variation of information | H(truth \| prediction) + H(prediction \| truth) in **bits** (log₂, as the code of BSDS500 has it), 0 to log₂ of the number of pixels; lower is better | Meilă 2007 |
+//! | undersegmentation error | Σ over pairs of segments that touch of min(pixels of the predicted segment inside, outside of the true one), / pixels; lower is better | Neubert and Protzel 2012 |
+//! | boundary precision, recall, F₁ | shares of predicted and true boundary pixels that are matched, from counts summed over images ([`BoundaryCounts`]): lines of one pixel, matched one to one within 0.0075 of the diagonal; a predicted pixel is right by any annotator, recall is that of all annotators together | Martin et al. 2004; Arbeláez et al. 2011 |
+//! | IoU by predicted area | segments matched one to one for the most shared pixels: Σ area of the predicted segment · IoU, / pixels | GraPL (arXiv 2311.01475), the "mIoU" of its code; scikit-learn `jaccard_score(prediction, truth, average="weighted")` |
+//! | oracle IoU, accuracy | of the labelling that gives every predicted segment to the true one it shares most pixels with; the accuracy is the achievable segmentation accuracy of superpixels | Liu et al. 2011 |
 //!
 //! Purity alone rewards splitting (one cluster per item is pure), so print it beside the number of clusters, NMI and
 //! ARI.
 //!
 //! **Nothing to find, nothing found**: where a definition is 0 / 0 because truth and prediction are both empty, the
 //! score is 1, as scikit-learn has it for clusterings. Where only one of them is empty the score is 0.
+//!
+//! Boundaries differ from the code of BSDS500 in three points: those of annotators are drawn from their region maps as those of
+//! predictions are, and thinned (the benchmark reads drawn ones); as many pixels are matched as possible, near ones first, where it
+//! weighs distances against pixels left over, among random candidates; scales of a hierarchy are not interpolated between.
 //!
 //! **Void pixels**, of a ground truth that leaves some undecided, count nowhere.
 
@@ -40,7 +51,7 @@ pub use clustering::Contingency;
 pub use instances::{AreaRange, InstanceMatches, InstanceScores, PredictedInstance, TrueInstance};
 pub use localisation::{BoundingBox, CORLOC_THRESHOLD};
 pub use overlap::{BETA_SQUARED, Overlap};
-pub use regions::{RegionScores, region_scores};
+pub use regions::{Annotations, BoundaryCounts, RegionScores, region_scores};
 pub use risk_coverage::RiskCoverage;
 pub use saliency::SaliencyCurve;
 

@@ -1,5 +1,6 @@
 //! Numbers without a domain.
 
+pub mod bipartite_matching;
 pub mod bytes;
 pub mod expansion;
 pub mod k_means;

@@ -10,7 +10,9 @@ use super::{PipelineError, Run, SkippedFile, no_images, tell_of_passed_over};
 use crate::config::{Settings, with_overrides};
 use crate::dataset::truth::{self, TruthError, bare_key, image_key, plain_path};
 use crate::dataset::{self, Record, Sources, sample};
-use crate::evaluate::{EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, evaluate};
+use crate::evaluate::{
+    EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, RegionOptions, evaluate,
+};
 use crate::event::{Event, Observer, Phase, Plan, Silent, counted};
 use crate::features::BackboneChoice;
 use crate::method::{Machine, MethodError, PerImage};
@@ -363,6 +365,7 @@ impl Comparison<'_> {
             task: EvaluateTask::Objects,
             void: self.request.void,
             foreground_classes: self.request.foreground_classes.clone(),
+            regions: RegionOptions::default(),
             csv: None,
             threads: self.request.machine.threads,
         };

@@ -17,7 +17,7 @@ mod train;
 pub use crate::cluster::ClusterError;
 pub use crate::dataset::Sources;
 pub use crate::evaluate::{
-    EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, SequenceScores,
+    EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, RegionOptions, SequenceScores,
 };
 pub use crate::event::SkippedFile;
 pub use crate::features::vit::Precision;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use deepcut::event::Silent;
-use deepcut::pipeline::{EvaluateRequest, EvaluateTask, evaluate};
+use deepcut::pipeline::{EvaluateRequest, EvaluateTask, RegionOptions, evaluate};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,6 +29,7 @@ fn instances_score_as_in_pycocotools() {
         task: EvaluateTask::Instances,
         void: None,
         foreground_classes: Vec::new(),
+        regions: RegionOptions::default(),
         csv: None,
         threads: 0,
     };

@@ -10,6 +10,7 @@ mod golden_kless;
 mod golden_metrics;
 mod golden_odd_coco;
 mod golden_pixels;
+mod golden_region_measures;
 mod golden_regions;
 mod golden_superpixels;
 mod golden_vit;

@@ -350,6 +350,98 @@ fn regions_are_scored_against_every_annotator() {
 }
 
 #[test]
+fn every_measure_of_regions_has_a_score_a_definition_and_a_column() {
+    let scene = Scene::new();
+    // The second annotator of x divides nothing, and neither does the prediction of y.
+    scene
+        .map("pred/x.png", &["1122", "1122"])
+        .map("segs/x_0.png", &["5566", "5566"])
+        .map("segs/x_1.png", &["3333", "3333"]);
+    scene.map("pred/y.png", &["1111", "1111"]).map("segs/y_0.png", &["1122", "1122"]);
+    let found = scene.scores("--pred pred --truth segs --task regions --csv table.csv");
+    for (name, expected) in [
+        ("miou", (0.75 + 0.25) / 2.0),
+        ("accuracy", (0.75 + 0.5) / 2.0),
+        ("covering", (0.75 + 0.5) / 2.0),
+        // Of 28 pairs 12 are together and 16 apart: 1 and 12/28 for x, 12/28 for y.
+        ("probabilistic_rand_index", ((1.0 + 12.0 / 28.0) / 2.0 + 12.0 / 28.0) / 2.0),
+        ("variation_of_information", (0.5 + 1.0) / 2.0),
+        ("undersegmentation_error", (0.0 + 1.0) / 2.0),
+        ("miou_by_predicted_area", (0.625 + 0.5) / 2.0),
+        ("accuracy_by_shared_pixels", (0.75 + 0.5) / 2.0),
+        // Two predicted boundary pixels, both right by one annotator; four true ones, two of them found.
+        ("boundary_f", 2.0 / 3.0),
+        ("boundary_precision", 1.0),
+        ("boundary_recall", 0.5),
+    ] {
+        assert_close(&found[name], expected);
+        assert!(found["definitions"][name].as_str().unwrap().len() > 20, "{name}");
+    }
+    assert_eq!((found.get("oracle_miou"), found.get("covering_ods")), (None, None));
+    let table = fs::read_to_string(scene.path("table.csv")).unwrap();
+    let header = "image,iou,accuracy,segments,annotators,covering,probabilistic_rand_index,variation_of_information,\
+                  undersegmentation_error,iou_by_predicted_area,accuracy_by_shared_pixels,boundary_f,boundary_precision,\
+                  boundary_recall";
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows[0], header);
+    assert!(rows[2].starts_with("y,0.25,0.5,1,1,0.5,0.428571") && rows[2].ends_with(",1,1,0.5,0.5,0,0,0"), "{table}");
+    let printed = said(&scene.run("--pred pred --truth segs --task regions").stdout);
+    assert!(printed.contains("0.750 bit") && printed.contains("62.50 %"), "{printed}");
+
+    let found = scene.scores("--pred pred --truth segs --task regions --oracle --csv table.csv");
+    // x: all of it with the first annotator; both its segments are of the second's only one.
+    assert_close(&found["oracle_miou"], (1.0 + 0.25) / 2.0);
+    assert_close(&found["oracle_accuracy"], (1.0 + 0.5) / 2.0);
+    assert!(fs::read_to_string(scene.path("table.csv")).unwrap().starts_with(
+        &header.replace("accuracy_by_shared_pixels,", "accuracy_by_shared_pixels,oracle_iou,oracle_accuracy,")
+    ));
+}
+
+#[test]
+fn a_hierarchy_is_scored_at_the_best_scale_for_all_and_for_each() {
+    let scene = Scene::new();
+    scene.map("pred/x_1.png", &["1122"]).map("pred/x_5.png", &["1111"]).map("segs/x_0.png", &["1122"]);
+    scene.map("pred/y_1.png", &["1234"]).map("pred/y_5.png", &["1111"]).map("segs/y_0.png", &["1111"]);
+    scene.map("pred/single.png", &["1111"]);
+    let found = scene.scores("--pred pred --truth segs --task regions --scales --csv table.csv");
+    // Covering of x and y at scale 1: 1 and 1/4; at scale 5: 1/2 and 1.
+    for (name, expected) in [
+        ("covering_ods", 0.75),
+        ("covering_ois", 1.0),
+        ("miou_ods", 0.625),
+        ("variation_of_information_ods", (1.0 + 0.0) / 2.0),
+        ("variation_of_information_ois", 0.0),
+        // At scale 1 one of four predicted boundary pixels is right and the only true one found; at scale 5 none is predicted.
+        ("boundary_f_ods", 0.4),
+        ("boundary_precision_ods", 0.25),
+        ("boundary_recall_ods", 1.0),
+        ("boundary_f_ois", 1.0),
+    ] {
+        assert_close(&found[name], expected);
+    }
+    let definition = |name: &str| found["definitions"][name].as_str().unwrap();
+    assert!(definition("covering_ods").contains("k = 5") && definition("boundary_f_ods").contains("k = 1"));
+    assert_eq!(found.get("covering"), None);
+    assert!(found["remarks"].to_string().contains("single"), "{}", found["remarks"]);
+    let table = fs::read_to_string(scene.path("table.csv")).unwrap();
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[0].ends_with(",scale") && rows[1].starts_with("x,1,") && rows[1].ends_with(",1"), "{table}");
+    assert!(rows.len() == 5 && rows[4].starts_with("y,1,") && rows[4].ends_with(",5"), "{table}");
+
+    // An image without one of the scales is not scored.
+    fs::remove_file(scene.path("pred/y_1.png")).unwrap();
+    let output = scene.run("--pred pred --truth segs --task regions --scales --json");
+    assert_eq!(output.status.code(), Some(3));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["images"], &found["skipped"][0]["image"]), (&json!(1), &json!("y")));
+    assert!(found["skipped"][0]["reason"].as_str().unwrap().contains("scale 1"));
+
+    scene.map("plain/x.png", &["1122"]);
+    assert!(scene.error(2, "--pred plain --truth segs --task regions --scales").contains("--scales"));
+    assert!(scene.error(2, "--pred plain --truth segs --task objects --oracle").contains("--task regions"));
+}
+
+#[test]
 fn videos_are_scored_per_sequence() {
     let scene = Scene::new();
     scene

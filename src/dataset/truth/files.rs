@@ -137,18 +137,23 @@ pub fn label_maps(root: &Path) -> Result<Truth<PathBuf>, TruthError> {
     Ok(Truth::new(root, maps.into_iter().map(annotated).collect(), remark.into_iter().collect(), Vec::new()))
 }
 
+/// The key of the image and the number k of a map with the key `ID_k`, one of several of the image.
+pub fn numbered_key(key: &str) -> Option<(&str, u32)> {
+    let (image, number) = key.rsplit_once('_')?;
+    let number = number.parse().ok()?;
+    (!image.is_empty() && !image.ends_with('/')).then_some((image, number))
+}
+
 /// The region maps below `root`: `ID_k.png` is what annotator k (a number) made of the image ID; ordered by k.
 pub fn region_maps(root: &Path) -> Result<Truth<Vec<PathBuf>>, TruthError> {
     let mut images: BTreeMap<String, Vec<(u32, PathBuf)>> = BTreeMap::new();
     let mut remarks = Vec::new();
     for relative in files_below(root, &["png"])? {
-        let key = image_key(&relative);
-        let annotator = key.rsplit_once('_').and_then(|(image, number)| Some((image, number.parse::<u32>().ok()?)));
-        match annotator {
-            Some((image, number)) if !image.is_empty() && !image.ends_with('/') => {
+        match numbered_key(&image_key(&relative)) {
+            Some((image, number)) => {
                 images.entry(image.to_string()).or_default().push((number, root.join(&relative)));
             }
-            _ => remarks.push(format!(
+            None => remarks.push(format!(
                 "{} is left out: its name does not end in _ and the annotator's number",
                 root.join(&relative).display()
             )),

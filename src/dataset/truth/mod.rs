@@ -25,7 +25,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use files::{
-    FoundMaps, bare_key, files_below, image_key, label_maps, maps_below, name_key, plain_path, region_maps,
+    FoundMaps, bare_key, files_below, image_key, label_maps, maps_below, name_key, numbered_key, plain_path,
+    region_maps,
 };
 pub use labels::{Labels, labels};
 
