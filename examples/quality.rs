@@ -78,11 +78,12 @@ use How::{PerImage, TrainedOn, TrainedOnAll, TrainedOnHalf};
 const HALF: How = TrainedOnHalf("sod");
 const NO_SELF_TRAINING: &str = "train.self_training=false";
 const BILATERAL: &[&str] = &["refine.method=bilateral"];
+const CUT: &[&str] = &["refine.method=cut"];
 const NEAREST: &[&str] = &["refine.upscale=nearest"];
 const SPECTRAL: &[&str] = &["segment.method=spectral"];
 const LONG: &[&str] = &["segment.epochs=100", "objective.kind=ncut"];
 
-const MODES: [Mode; 39] = [
+const MODES: [Mode; 40] = [
     mode("segment spectral", PerImage, SPECTRAL, &[]),
     mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
     mode("segment spectral + bilateral", PerImage, SPECTRAL, BILATERAL),
@@ -94,6 +95,7 @@ const MODES: [Mode; 39] = [
     mode("train", HALF, &[], &[]),
     mode("train + nearest", HALF, &[], NEAREST),
     mode("train + bilateral", HALF, &[], BILATERAL),
+    mode("train + cut", HALF, &[], CUT),
     mode("train association only", HALF, &[NO_SELF_TRAINING], &[]),
     mode("train association only + nearest", HALF, &[NO_SELF_TRAINING], NEAREST),
     mode("train association only + bilateral", HALF, &[NO_SELF_TRAINING], BILATERAL),

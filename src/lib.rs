@@ -127,7 +127,7 @@ pub mod settings {
     pub use crate::features::Descriptor;
     pub use crate::features::vit::{Facet, Precision, Resize};
     pub use crate::refine::bilateral::BilateralConfig;
-    pub use crate::refine::{BackgroundRule, RefineMethod, Upscale};
+    pub use crate::refine::{BackgroundRule, CutConfig, RefineMethod, Upscale};
     pub use crate::segment::PerImageMethod;
     pub use crate::train::Schedule;
 }

@@ -32,7 +32,8 @@ const FLAGS: [(&str, &str); 22] = [
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
-const IN_BRACKETS: [&str; 7] = ["cluster", "superpixel", "pixel", "parts", "objects", "teaching", "refine.bilateral"];
+const IN_BRACKETS: [&str; 8] =
+    ["cluster", "superpixel", "pixel", "parts", "objects", "teaching", "refine.bilateral", "refine.cut"];
 
 /// Arguments that cannot be meant.
 #[derive(Debug, thiserror::Error)]

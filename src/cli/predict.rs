@@ -18,9 +18,10 @@ pub struct PredictArguments {
     /// is recognised by its mask
     #[arg(long, value_enum, value_delimiter = ',', default_value = "masks,overlays")]
     save: Vec<SaveArgument>,
-    /// Fit masks to the edges of their images with the bilateral solver, DeepCut's or TokenCut's settings
+    /// Fit masks to the edges of their images with the bilateral solver, DeepCut's or TokenCut's settings, or with a graph cut
+    /// of the pixels around their boundaries
     /// [default: the configuration's, which is none unless set]
-    #[arg(long, value_parser = ["none", "bilateral", "bilateral-tokencut"])]
+    #[arg(long, value_parser = ["none", "bilateral", "bilateral-tokencut", "cut"])]
     refine: Option<String>,
     /// Tell objects apart, each with box, mask and confidence: connected pieces of the foreground, with a transformer's
     /// features cut where they change

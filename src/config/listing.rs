@@ -300,6 +300,7 @@ mod tests {
             ("cluster.clusters", "integer", "not chosen"),
             ("cluster.learning_rate", "number", "not chosen"),
             ("refine.bilateral.tolerance", "number", "0.00001"),
+            ("refine.cut.band_px", "integer", "16"),
             ("objective.parts", "choice", "not chosen"),
             ("superpixel.descriptor", "choice", "background-distance"),
             ("model.hidden", "list of 2 integers", "[64,32]"),

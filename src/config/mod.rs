@@ -84,6 +84,7 @@ impl Settings {
         self.regions.validate().map_err(in_room("regions"))?;
         self.objects.validate().map_err(in_room("objects"))?;
         self.teaching.validate().map_err(in_room("teaching"))?;
-        self.refine.validate().map_err(in_room("refine.bilateral"))
+        self.refine.bilateral.validate().map_err(in_room("refine.bilateral"))?;
+        self.refine.cut.validate().map_err(in_room("refine.cut"))
     }
 }

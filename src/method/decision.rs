@@ -4,7 +4,7 @@ use super::Finish;
 use crate::graph::Graph;
 use crate::nodes::Layout;
 use crate::raster::{Mask, Raster, Rectangle, RgbImage};
-use crate::refine::{Cells, CutNodes, FoundObject, ObjectsConfig};
+use crate::refine::{Cells, CutNodes, FoundObject, ObjectsConfig, Shares};
 use crate::segment::{LEAST_NODES, Label, Legend, SecondStage, Segmenter, Segments, cut_objects};
 
 /// What a method says of an image's nodes.
@@ -139,7 +139,11 @@ impl Decision {
             }
             Layout::Superpixels { .. } | Layout::Part { .. } => cells.resized_nearest(image.width, image.height),
         };
-        let mut mask = refine.apply(image, mask, outside, is_foreground);
+        let numbers: Vec<u32> = (0..values.len() as u32).collect();
+        let nodes = layout.paint(&numbers, 0);
+        let classes = shares.len() / values.len().max(1);
+        let shares = Shares { nodes: &nodes, values: &shares, classes };
+        let mut mask = refine.apply(image, mask, shares, outside, object_of);
         let mut saliency = layout.paint(&foreground, 0.0);
         let cut = of_nodes.as_ref().map(|objects| CutNodes { values: &cells, objects, least: LEAST_NODES });
         let mut found = objects.find(&mask, cut, object_of);

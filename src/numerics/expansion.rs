@@ -88,6 +88,16 @@ impl PottsEnergy {
         labelling
     }
 
+    /// The cheapest labelling of two labels, exactly and by one cut; the first label of equally cheap ones.
+    ///
+    /// # Shapes
+    /// → `[N]`
+    pub fn cheapest_of_two(&self) -> Vec<usize> {
+        let first = vec![0; self.topology.nodes()];
+        let energy = self.of(&first);
+        self.expansion(&first, 1, energy).map_or(first, |(moved, _)| moved)
+    }
+
     /// The cheapest labelling in which nodes keep their label or take `label`, with its energy, if that is less.
     fn expansion(&self, labelling: &[usize], label: usize, energy: i64) -> Option<(Vec<usize>, i64)> {
         // What a node pays for taking the label; x_i = 1 says that it does.
@@ -135,6 +145,9 @@ mod tests {
         assert_eq!(energy(0.3).expanded(vec![0; 3], |_| ()), [0, 0, 0]);
         assert_eq!(energy(0.0).expanded(vec![1; 3], |_| ()), [0, 1, 0]);
         assert_eq!(energy(1e9).expanded(vec![1, 0, 1], |_| ()), [0, 0, 0]);
+        for (weight, expected) in [(0.2, [0, 1, 0]), (0.3, [0, 0, 0]), (0.25, [0, 0, 0])] {
+            assert_eq!(energy(weight).cheapest_of_two(), expected, "{weight}");
+        }
         assert!(PottsEnergy::of_reals(&[], 3, Vec::new(), &[]).expanded(Vec::new(), |_| ()).is_empty());
     }
 }

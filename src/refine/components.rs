@@ -57,14 +57,7 @@ impl Components {
         let (width, height) = (seeds.width, seeds.height);
         let mut open: VecDeque<usize> = (0..seeds.values.len()).filter(|&index| seeds.values[index] > 0).collect();
         while let Some(index) = open.pop_front() {
-            let (x, y) = (index % width, index / width);
-            let neighbours = [
-                (y > 0).then(|| index - width),
-                (x > 0).then(|| index - 1),
-                (x + 1 < width).then(|| index + 1),
-                (y + 1 < height).then(|| index + width),
-            ];
-            for neighbour in neighbours.into_iter().flatten() {
+            for neighbour in beside(index, width, height) {
                 if seeds.values[neighbour] == 0 && self.labels.values[neighbour] == self.labels.values[index] {
                     seeds.values[neighbour] = seeds.values[index];
                     open.push_back(neighbour);
@@ -72,6 +65,18 @@ impl Components {
             }
         }
     }
+}
+
+/// The positions above, left, right and below.
+pub(super) fn beside(index: usize, width: usize, height: usize) -> impl Iterator<Item = usize> {
+    let (x, y) = (index % width, index / width);
+    let neighbours = [
+        (y > 0).then(|| index - width),
+        (x > 0).then(|| index - 1),
+        (x + 1 < width).then(|| index + 1),
+        (y + 1 < height).then(|| index + width),
+    ];
+    neighbours.into_iter().flatten()
 }
 
 /// The 4-connected components of the foreground, all its labels taken together.

@@ -3,12 +3,14 @@
 mod background;
 pub mod bilateral;
 mod components;
+pub mod cut;
 mod objects;
 mod teaching;
 mod upscale;
 
 pub use background::{BackgroundRule, BorderStatistics};
 pub use components::{Components, components, components_by, fill_holes, largest_component};
+pub use cut::{CutConfig, Shares};
 pub use objects::{CutNodes, FoundObject, ObjectsConfig, Split};
 pub use teaching::TeachingConfig;
 pub use upscale::{Cells, Upscale};
@@ -16,7 +18,6 @@ pub use upscale::{Cells, Upscale};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::numerics::range::InvalidSetting;
 use crate::raster::{Mask, RgbImage};
 use bilateral::BilateralConfig;
 
@@ -31,6 +32,8 @@ pub struct RefineConfig {
     pub largest_component: bool,
     /// Settings of the method `bilateral`.
     pub bilateral: BilateralConfig,
+    /// Settings of the method `cut`.
+    pub cut: CutConfig,
 }
 
 /// How a mask is fitted to the edges of its image.
@@ -44,30 +47,30 @@ pub enum RefineMethod {
     Bilateral,
     /// The bilateral solver with TokenCut's settings.
     BilateralTokencut,
+    /// A graph cut between the network's probabilities and the colours of pixels near the mask's boundaries.
+    Cut,
 }
 
 impl RefineConfig {
-    /// Refuses settings outside their range.
-    pub fn validate(&self) -> Result<(), InvalidSetting> {
-        self.bilateral.validate()
-    }
-
-    /// Refines a mask of the size of `image`; where `outside` is 1 it becomes background.
+    /// Refines a mask of the size of `image`; where `outside` is 1 it becomes background. `class_of` maps a mask value to the
+    /// class that it belongs to, a column of `shares`; class 0 is background.
     pub fn apply(
         &self,
         image: &RgbImage,
         mask: Mask,
+        shares: Shares,
         outside: Option<&Mask>,
-        is_foreground: impl Fn(u8) -> bool,
+        class_of: impl Fn(u8) -> u8,
     ) -> Mask {
         let mut mask = match self.method {
             RefineMethod::None => mask,
             RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral),
             RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
+            RefineMethod::Cut => cut::refine(image, mask, shares, outside, &class_of, self.cut),
         };
         if let Some(outside) = outside {
             mask.values.iter_mut().zip(&outside.values).for_each(|(value, outside)| *value *= 1 - outside);
         }
-        if self.largest_component { largest_component(&mask, is_foreground) } else { mask }
+        if self.largest_component { largest_component(&mask, |value| class_of(value) > 0) } else { mask }
     }
 }

@@ -67,7 +67,7 @@ impl Upscale {
 }
 
 /// For every target position the two source positions around its centre with their weights, at the edges one twice.
-fn neighbours(target_size: usize, source_size: usize) -> Vec<[(usize, f32); 2]> {
+pub(super) fn neighbours(target_size: usize, source_size: usize) -> Vec<[(usize, f32); 2]> {
     let last = source_size - 1;
     let place = |target: usize| {
         let centre = (target as f64 + 0.5) * source_size as f64 / target_size as f64 - 0.5;

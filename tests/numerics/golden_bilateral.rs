@@ -1,8 +1,8 @@
 //! The bilateral solver against the official pipeline's.
 
-use deepcut::raster::{Mask, RgbImage};
+use deepcut::raster::{LabelMap, Mask, RgbImage};
 use deepcut::refine::bilateral::{BilateralConfig, BilateralSolver};
-use deepcut::refine::{RefineConfig, RefineMethod};
+use deepcut::refine::{RefineConfig, RefineMethod, Shares};
 use safetensors::SafeTensors;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/bilateral.safetensors");
@@ -64,6 +64,7 @@ fn solution_is_that_of_the_reference() {
     assert!(difference < 1e-4, "{difference}");
 
     let mask = Mask::from_values(image.width, image.height, target.iter().map(|&value| value as u8).collect());
+    let shares = Shares { nodes: &LabelMap::filled(0, 0, 0), values: &[], classes: 0 };
     let config = RefineConfig { method: RefineMethod::Bilateral, largest_component: true, ..RefineConfig::default() };
-    assert_eq!(config.apply(&image, mask, None, |label| label > 0).values, golden.tensor("binary").1);
+    assert_eq!(config.apply(&image, mask, shares, None, |label| label).values, golden.tensor("binary").1);
 }

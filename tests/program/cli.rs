@@ -245,8 +245,11 @@ fn refinement_fits_masks_to_edges() {
         let pixels = mask.values.iter().enumerate();
         pixels.filter(|(i, value)| (**value > 0) != (plain(*i as u32 % 80, *i as u32 / 80)[0] > 100)).count()
     };
-    let (coarse, refined) = (wrong("none"), wrong("bilateral-tokencut"));
-    assert!(refined * 2 < coarse, "{coarse} wrong pixels before, {refined} after");
+    let coarse = wrong("none");
+    for refine in ["bilateral-tokencut", "cut"] {
+        let refined = wrong(refine);
+        assert!(refined * 2 < coarse, "{refine}: {coarse} wrong pixels before, {refined} after");
+    }
 
     let infer = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&data)];
     let set = |value| {
@@ -255,7 +258,8 @@ fn refinement_fits_masks_to_edges() {
         expect_error(2, &infer)
     };
     assert!(set("model.clusters=4").contains("fixes this"));
-    assert!(set("refine.bilateral.lambda=-1").contains("lambda"));
+    assert!(set("refine.bilateral.lambda=-1").contains("[refine.bilateral] setting `lambda`"));
+    assert!(set("refine.cut.band_px=0").contains("[refine.cut] setting `band_px`"));
 }
 
 #[test]
