@@ -100,12 +100,15 @@ const REGION_PATCHES: usize = 32;
 /// The settings (`key=value`) that a run with `settings` has for its weights where the user says nothing: those of the
 /// published backbone that they are of, if they are of one. `weights` is a path, a name, or none for the installed ones.
 pub fn known_settings(settings: &Settings, weights: Option<&Path>) -> Vec<String> {
+    let of_regions = settings.regions.labels > 0;
+    // Between the middles of nodes boundaries lie where the image's edges do, which serves every measure of regions.
+    let mut known: Vec<String> = of_regions.then(|| "refine.method=bilateral".to_string()).into_iter().collect();
     if settings.backbone.entry().is_some_and(|backbone| !backbone.needs_weights()) {
-        return Vec::new();
+        return known;
     }
     let published = published_weights(weights);
-    let mut known = published.map(published_settings).unwrap_or_default();
-    if settings.regions.labels > 0 {
+    known.extend(published.into_iter().flat_map(published_settings));
+    if of_regions {
         // Regions are smaller than objects: as many patches as GraPL has, on the usual patch of 16 pixels.
         let patch = published.map_or(16, |published| published.patch);
         known.push(format!("vit.input_side={}", REGION_PATCHES * patch));

@@ -50,7 +50,7 @@ impl Default for RegionsConfig {
     fn default() -> Self {
         RegionsConfig {
             labels: 0,
-            lambda: 16.0,
+            lambda: 8.0,
             affinity: RegionAffinity::Features,
             split: false,
             components: 16,
