@@ -6,7 +6,7 @@
 //! "DeepCut: Unsupervised Segmentation using Graph Neural Networks Clustering", arXiv 2212.05853.
 //!
 //! * [`train`] makes a [`Model`] of any burn dataset of images; [`Model::segment`] gives masks and objects of new ones.
-//! * [`PerImage`] segments without training, every image by itself.
+//! * [`PerImage`] segments without training, every image by itself; [`PatchRegions`] divides it into regions.
 //! * [`ClusterModel`] groups vectors, one per image, without being told into how many groups.
 //! * [`Settings`] is everything that can be chosen, room by room ([`settings`]); `deepcut config` lists it.
 //!
@@ -112,7 +112,7 @@ pub use cluster::{ClusterModel, ClusterNetwork, Doubt, FitDetails, Fitted, Membe
 pub use config::Settings;
 pub use dataset::Collection;
 pub use error::ErrorKind;
-pub use method::{Machine, Model, ModelOptions, PerImage, Segmentation};
+pub use method::{Machine, Model, ModelOptions, PatchRegions, PerImage, Segmentation};
 pub use pipeline::{PipelineError as Error, train_model as train, train_model_with as train_with};
 pub use pixels::{ImageContent, ImageItem};
 pub use raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
@@ -129,5 +129,6 @@ pub mod settings {
     pub use crate::refine::bilateral::BilateralConfig;
     pub use crate::refine::{BackgroundRule, CutConfig, RefineMethod, Upscale};
     pub use crate::segment::PerImageMethod;
+    pub use crate::segment::grapl::{PatchAffinity, Positions, StoppingLoss};
     pub use crate::train::Schedule;
 }

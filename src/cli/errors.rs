@@ -32,8 +32,18 @@ const FLAGS: [(&str, &str); 22] = [
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
-const IN_BRACKETS: [&str; 8] =
-    ["cluster", "superpixel", "pixel", "parts", "objects", "teaching", "refine.bilateral", "refine.cut"];
+const IN_BRACKETS: [&str; 10] = [
+    "cluster",
+    "superpixel",
+    "pixel",
+    "parts",
+    "regions",
+    "grapl",
+    "objects",
+    "teaching",
+    "refine.bilateral",
+    "refine.cut",
+];
 
 /// Arguments that cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +132,10 @@ fn method(error: &MethodError) -> String {
             "--method spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"
                 .into()
         }
+        MethodError::NeedlessForPixels { method, setting } => format!(
+            "--method {method} divides an image by its pixels, without a backbone: leave out {}",
+            flag_of(setting)
+        ),
         MethodError::DeviceStopped => {
             format!("{error}: repeat the command, and if it stops again, add --device cpu")
         }
@@ -136,6 +150,22 @@ fn method(error: &MethodError) -> String {
         MethodError::Config(error) => config(error),
         other => other.to_string(),
     }
+}
+
+/// The flag of a setting, which may be in a configuration file too.
+fn flag_of(setting: &str) -> String {
+    let flag = match setting {
+        "weights" => return "--weights".into(),
+        "device" => return "--device cuda".into(),
+        "backbone" => "--backbone",
+        "objective.kind" => "--objective",
+        "model.clusters" => "--clusters",
+        "parts.foreground" => "--parts",
+        "parts.background" => "--background-parts",
+        "vit.precision" => "--precision",
+        other => return other.into(),
+    };
+    format!("{flag} ({setting})")
 }
 
 fn cluster(error: &ClusterError) -> String {

@@ -32,6 +32,11 @@ enum MethodArgument {
     Gnn,
     /// The second eigenvector of the normalised cut, as in TokenCut
     Spectral,
+    /// Into regions, by a small network that learns to tell the image's own patches apart, with graph cuts between rounds,
+    /// as in GraPL; without a backbone
+    Grapl,
+    /// Into regions, by SLIC and one graph cut; without a backbone
+    SlicCut,
 }
 
 pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
@@ -40,7 +45,8 @@ pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let further = method.into_iter().chain(epochs).chain(arguments.predict.overrides());
     let config = arguments.settings.resolve("segment", further)?;
     if config.segment.method != PerImageMethod::Gnn && arguments.epochs.is_some() {
-        return Err(WrongUsage("--method spectral has no epochs; leave out --epochs".into()).into());
+        let method = config.segment.method.name();
+        return Err(WrongUsage(format!("--method {method} has no epochs; leave out --epochs")).into());
     }
     let request = SegmentRequest {
         predict: arguments.predict.request(),

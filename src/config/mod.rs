@@ -21,6 +21,7 @@ pub use crate::objective::{ObjectiveConfig, ObjectiveKind};
 pub use crate::output::{CacheConfig, OutputConfig};
 pub use crate::pixels::{AlphaUse, Bands, DecodeConfig, NoData, ValueRange};
 pub use crate::refine::{ObjectsConfig, RefineConfig, TeachingConfig};
+pub use crate::segment::grapl::GraplConfig;
 pub use crate::segment::regions::RegionsConfig;
 pub use crate::segment::{PartsConfig, PerImageConfig};
 pub use crate::train::TrainConfig;
@@ -45,6 +46,7 @@ pub struct Settings {
     pub segment: PerImageConfig,
     pub parts: PartsConfig,
     pub regions: RegionsConfig,
+    pub grapl: GraplConfig,
     pub cluster: ClusterConfig,
     pub refine: RefineConfig,
     pub teaching: TeachingConfig,
@@ -76,6 +78,7 @@ impl Settings {
         self.superpixel.validate().map_err(in_room("superpixel"))?;
         self.pixel.validate().map_err(in_room("pixel"))?;
         self.parts.validate().map_err(in_room("parts"))?;
+        self.grapl.validate().map_err(in_room("grapl"))?;
         if Legend::new(self.clusters_for(self.objective.kind()) - 1, self.parts.foreground, self.parts.background)
             .is_none()
         {

@@ -18,7 +18,7 @@ pub use log_bin::{LOG_BINS, log_binned};
 pub use pixel::{PixelConfig, PixelExtractor};
 pub use region_graph::region_graph;
 pub use registry::{BackboneChoice, BackboneSettings, BoxedExtractor, Entry};
-pub use slic::{SlicParameters, slic};
+pub use slic::{SlicParameters, slic, slic_clusters, slic_seeds};
 pub use superpixel::{SuperpixelConfig, SuperpixelExtractor};
 pub use vector_file::{VectorFile, VectorFileError, is_whole_matrix, read_vectors};
 

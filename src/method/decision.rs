@@ -1,5 +1,7 @@
 //! From what a network says of an image's nodes to a mask and the objects in it.
 
+use std::collections::BTreeSet;
+
 use super::Finish;
 use crate::graph::Graph;
 use crate::nodes::Layout;
@@ -90,6 +92,29 @@ impl Decision {
             foreground: segments.foreground_probabilities(background),
             clusters: segments.clusters_in_use(),
             negative_share,
+            final_loss: None,
+        }
+    }
+
+    /// Regions that cover an image together, none of them background: the number of every node's region, from 0 on, of at most
+    /// `most` in an image.
+    ///
+    /// # Shapes
+    /// numbers `[N]`
+    pub(super) fn of_regions(layout: Layout, numbers: &[u32], most: usize) -> Decision {
+        let classes = most + 1;
+        let mut shares = vec![0.0; numbers.len() * classes];
+        for (row, &number) in shares.chunks_exact_mut(classes).zip(numbers) {
+            row[number as usize + 1] = 1.0;
+        }
+        Decision {
+            layout,
+            values: numbers.iter().map(|&number| number as u8 + 1).collect(),
+            objects: None,
+            shares,
+            foreground: vec![1.0; numbers.len()],
+            clusters: numbers.iter().collect::<BTreeSet<_>>().len(),
+            negative_share: None,
             final_loss: None,
         }
     }

@@ -58,6 +58,10 @@ pub enum MethodError {
         "segment.method = spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"
     )]
     SpectralCutsInTwo,
+    #[error("segment.method = {method} divides an image by its pixels, without a backbone: leave out {setting}")]
+    NeedlessForPixels { method: &'static str, setting: &'static str },
+    #[error("segment.method = {method} has no backbone: `PatchRegions` segments by it")]
+    WithoutBackbone { method: &'static str },
     #[error("there are more clusters and parts than masks have values")]
     TooManyValues,
     #[error("the device stopped computing (the messages above say why); finished results are kept")]
@@ -114,6 +118,8 @@ impl MethodError {
             | MethodError::Precision(_)
             | MethodError::NoBfloat { .. }
             | MethodError::SpectralCutsInTwo
+            | MethodError::NeedlessForPixels { .. }
+            | MethodError::WithoutBackbone { .. }
             | MethodError::StateOfOtherRun { .. }
             | MethodError::TooManyValues
             | MethodError::Device(_) => ErrorKind::Usage,

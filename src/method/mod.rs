@@ -1,8 +1,8 @@
 //! Image → segmentation, in memory: the rooms before this one joined into methods.
 //!
 //! A [`Method`] decides for every node of an image what it is; [`Method::segment_timed`] makes a mask and objects of that.
-//! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, and [`recipe`]
-//! trains a model. No file is touched here but those that are named to be opened.
+//! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, [`PatchRegions`]
+//! too, without a backbone, and [`recipe`] trains a model. No file is touched here but those that are named to be opened.
 
 mod backbone;
 mod batches;
@@ -10,6 +10,7 @@ mod decision;
 mod error;
 mod machine;
 mod model;
+mod patch_regions;
 mod per_image;
 mod precision;
 pub mod recipe;
@@ -22,6 +23,7 @@ pub use decision::{Decision, Segmentation};
 pub use error::MethodError;
 pub use machine::Machine;
 pub use model::{Model, ModelOptions, read_checkpoint};
+pub use patch_regions::PatchRegions;
 pub use per_image::PerImage;
 pub use precision::{COMPARED_IMAGES, LEAST_IMAGES, OpenPrecision, PrecisionChoice};
 pub use regions::{RegionMethod, RegionModel, read_code_book};

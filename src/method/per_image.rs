@@ -75,6 +75,9 @@ impl PerImage {
         match resolved.settings().segment.method {
             PerImageMethod::Spectral if !is_plain => return Err(MethodError::SpectralCutsInTwo),
             PerImageMethod::Spectral | PerImageMethod::Gnn => {}
+            method @ (PerImageMethod::Grapl | PerImageMethod::SlicCut) => {
+                return Err(MethodError::WithoutBackbone { method: method.name() });
+            }
         }
         let segmenter = |clusters: usize, epochs: usize, objective| {
             let network = resolved.network(backbone.extractor.width(), clusters, objective);
@@ -135,7 +138,8 @@ impl PerImage {
 
         let (segments, final_loss) = match method {
             PerImageMethod::Spectral => (SpectralSegmenter.segment(&graph), None),
-            PerImageMethod::Gnn => {
+            // Those without a backbone are refused above.
+            PerImageMethod::Gnn | PerImageMethod::Grapl | PerImageMethod::SlicCut => {
                 let optimised = self.objects.optimise(&graph);
                 (optimised.segments, optimised.losses.last().copied())
             }

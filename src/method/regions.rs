@@ -10,6 +10,7 @@ use crate::nodes::Layout;
 use crate::pixels::lab_from_rgb;
 use crate::raster::{Mask, RgbImage};
 use crate::segment::Legend;
+use crate::segment::grapl::colour_components;
 use crate::segment::regions::{COLOURS, Nodes, RegionAffinity, RegionCheckpoint, RegionHeader, divide};
 use crate::tensor::Device;
 
@@ -162,10 +163,10 @@ impl Method for RegionMethod {
         let (book, config) = (&self.checkpoint.book, &self.resolved.settings().regions);
         let costs = book.costs(&nodes.values, &colours);
         let (compared, unit_length) = match config.affinity {
-            RegionAffinity::Features => (&nodes.values, true),
-            RegionAffinity::Colour => (&colours, false),
+            RegionAffinity::Features => (nodes.values, true),
+            RegionAffinity::Colour => (colours_compared(image, &nodes.layout), false),
         };
-        let divided = divide(&Nodes { layout: &nodes.layout, costs: &costs, compared, unit_length }, config);
+        let divided = divide(&Nodes { layout: &nodes.layout, costs: &costs, compared: &compared, unit_length }, config);
         timings.lap(|spent| &mut spent.graph);
         let likely = likelihoods(&costs, book.labels());
         Ok(decision(nodes.layout, &divided.labels, &likely, config.split.then_some(&divided.pieces)))
@@ -221,6 +222,27 @@ fn likelihoods(costs: &[f64], kinds: usize) -> Vec<f32> {
 
 /// The mean colour of every node in L*a*b*, `[N, 3]`; of nodes smaller than a pixel that of the pixel they lie in.
 pub(crate) fn mean_colours(image: &RgbImage, layout: &Layout) -> Vec<f32> {
+    means(image, layout, |row| lab_from_rgb(row).values)
+}
+
+/// What GraPL compares patches by: components of mean colours, whose range in the image is −1 to 1, `[N, 3]`.
+fn colours_compared(image: &RgbImage, layout: &Layout) -> Vec<f32> {
+    let of_row = |row: &RgbImage| row.values.iter().map(|pixel| pixel.map(f32::from)).collect();
+    let colours = means(image, layout, of_row);
+    let range = image
+        .values
+        .as_flattened()
+        .iter()
+        .fold((u8::MAX, u8::MIN), |(low, high), &value| (low.min(value), high.max(value)));
+    let (low, span) = (f64::from(range.0), f64::from(range.1) - f64::from(range.0));
+    let scaled = |value: f32| if span > 0.0 { 2.0 * (f64::from(value) - low) / span - 1.0 } else { 0.0 };
+    let colours: Vec<[f64; COLOURS]> =
+        colours.as_chunks::<COLOURS>().0.iter().map(|colour| colour.map(scaled)).collect();
+    colour_components(&colours).iter().flatten().map(|&value| value as f32).collect()
+}
+
+/// Means of what `colours_of` makes of the pixels of a row.
+fn means(image: &RgbImage, layout: &Layout, colours_of: impl Fn(&RgbImage) -> Vec<[f32; COLOURS]>) -> Vec<f32> {
     let positions = layout.positions();
     let mut sums = vec![[0.0f64; COLOURS + 1]; layout.nodes()];
     let mut add = |node: Option<usize>, colour: [f32; COLOURS]| {
@@ -234,7 +256,7 @@ pub(crate) fn mean_colours(image: &RgbImage, layout: &Layout) -> Vec<f32> {
     for y in (0..image.height).step_by(down) {
         let row = &image.values[y * image.width..][..image.width];
         let chosen: Vec<[u8; 3]> = row.iter().step_by(across).copied().collect();
-        let colours = lab_from_rgb(&RgbImage::from_values(chosen.len(), 1, chosen)).values;
+        let colours = colours_of(&RgbImage::from_values(chosen.len(), 1, chosen));
         let of_row = y * positions.height / image.height;
         for (x, colour) in (0..image.width).step_by(across).zip(colours) {
             add(positions.at(x * positions.width / image.width, of_row), colour);
@@ -250,7 +272,7 @@ pub(crate) fn mean_colours(image: &RgbImage, layout: &Layout) -> Vec<f32> {
             let Some(place) = first[node] else { continue };
             let x = (place % positions.width) * image.width / positions.width;
             let y = (place / positions.width) * image.height / positions.height;
-            let colour = lab_from_rgb(&RgbImage::from_values(1, 1, vec![image.at(x, y)])).values[0].map(f64::from);
+            let colour = colours_of(&RgbImage::from_values(1, 1, vec![image.at(x, y)]))[0].map(f64::from);
             sums[node] = [colour[0], colour[1], colour[2], 1.0];
         }
     }

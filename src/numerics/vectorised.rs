@@ -89,6 +89,73 @@ vectorised! {
             *gradient *= if output > 0.0 { 1.0 } else { output + 1.0 };
         }
     }
+
+    /// target = tanh(scale · x + shift), to 3e-7.
+    pub fn scaled_tanh(target: &mut [f32], values: &[f32], scale: f32, shift: f32) {
+        for (target, &value) in target.iter_mut().zip(values) {
+            let argument = scale * value + shift;
+            let decayed = exp_nonpositive(-2.0 * argument.abs());
+            *target = ((1.0 - decayed) / (1.0 + decayed)).copysign(argument);
+        }
+    }
+
+    /// The gradient of a tanh's input from `incoming`, that of its outputs after dropout, which are in `values` and give
+    /// way to it; `mask` is 0 for what was dropped, and 1 / `kept` else.
+    pub fn dropped_tanh_backward(values: &mut [f32], incoming: &[f32], mask: &[f32], kept: f32) {
+        for ((value, &incoming), &mask) in values.iter_mut().zip(incoming).zip(mask) {
+            let output = *value * kept;
+            *value = incoming * mask * (1.0 - output * output);
+        }
+    }
+
+    /// Adds Σ x and Σ x² to the first and the second of `moments`.
+    pub fn add_moments(moments: &mut [f64; 2], values: &[f32]) {
+        let [sum, squares] = paired_sums(values, values, 0.0, 1.0);
+        moments[0] += f64::from(sum);
+        moments[1] += f64::from(squares);
+    }
+
+    /// Adds Σ g and Σ g · (x − offset) · scale to the first and the second of `moments`.
+    pub fn add_gradient_moments(moments: &mut [f64; 2], gradients: &[f32], values: &[f32], offset: f32, scale: f32) {
+        let [sum, products] = paired_sums(gradients, values, offset, scale);
+        moments[0] += f64::from(sum);
+        moments[1] += f64::from(products);
+    }
+
+    /// g = a · g + b · x + c, in place.
+    pub fn combine(gradients: &mut [f32], values: &[f32], a: f32, b: f32, c: f32) {
+        for (gradient, &value) in gradients.iter_mut().zip(values) {
+            *gradient = a * *gradient + b * value + c;
+        }
+    }
+
+    /// Products one by one, in place.
+    pub fn multiply(values: &mut [f32], factors: &[f32]) {
+        for (value, &factor) in values.iter_mut().zip(factors) {
+            *value *= factor;
+        }
+    }
+}
+
+/// Σ g and Σ g · (x − offset) · scale, in lanes as [`inner_product`].
+#[inline(always)]
+fn paired_sums(gradients: &[f32], values: &[f32], offset: f32, scale: f32) -> [f32; 2] {
+    const LANES: usize = 32;
+    let (chunks, rest) = gradients.as_chunks::<LANES>();
+    let (others, other_rest) = values.as_chunks::<LANES>();
+    let (mut sums, mut products) = ([0.0f32; LANES], [0.0f32; LANES]);
+    for (gradients, values) in chunks.iter().zip(others) {
+        for lane in 0..LANES {
+            sums[lane] += gradients[lane];
+            products[lane] += gradients[lane] * ((values[lane] - offset) * scale);
+        }
+    }
+    let mut total = [sums.iter().sum::<f32>(), products.iter().sum::<f32>()];
+    for (&gradient, &value) in rest.iter().zip(other_rest) {
+        total[0] += gradient;
+        total[1] += gradient * ((value - offset) * scale);
+    }
+    total
 }
 
 /// Sums 64 lanes side by side, so that the order of addition is the same at every vector width.
@@ -142,6 +209,39 @@ mod tests {
         for ((&x, &y), &gradient) in inputs.iter().zip(&outputs).zip(&gradients) {
             assert!((y - if x > 0.0 { x } else { x.exp_m1() }).abs() < 1e-6);
             assert!((gradient - if x > 0.0 { 2.0 } else { 2.0 * x.exp() }).abs() < 2e-6);
+        }
+    }
+
+    #[test]
+    fn tanh_and_its_gradient_match_the_formula() {
+        let inputs: Vec<f32> = (-400..400).map(|step| step as f32 * 0.031).collect();
+        let mut values = vec![0.0; inputs.len()];
+        scaled_tanh(&mut values, &inputs, 2.0, 0.5);
+        for (&x, &y) in inputs.iter().zip(&values) {
+            let expected = (2.0 * f64::from(x) + 0.5).tanh();
+            assert!((f64::from(y) - expected).abs() < 3e-7, "{x}: {y} is not {expected}");
+        }
+        // Every fourth is dropped, and the others are scaled.
+        let mask: Vec<f32> = (0..inputs.len()).map(|place| if place % 4 == 0 { 0.0 } else { 1.25 }).collect();
+        multiply(&mut values, &mask);
+        dropped_tanh_backward(&mut values, &inputs, &mask, 0.8);
+        for ((&x, &gradient), &mask) in inputs.iter().zip(&values).zip(&mask) {
+            let output = (2.0 * x + 0.5).tanh();
+            assert!((gradient - x * mask * (1.0 - output * output)).abs() < 1e-5, "{x}: {gradient}");
+        }
+    }
+
+    #[test]
+    fn sums_of_any_length_are_whole() {
+        for length in [0, 1, 31, 32, 100] {
+            let (gradients, values): (Vec<f32>, Vec<f32>) = (0..length).map(|i| (i as f32, (2 * i) as f32)).unzip();
+            let mut moments = [1.0, 2.0];
+            add_gradient_moments(&mut moments, &gradients, &values, 1.0, 0.5);
+            let sum = |of: fn(f64) -> f64| (0..length).map(|i| of(f64::from(i))).sum::<f64>();
+            assert_eq!(moments, [1.0 + sum(|i| i), 2.0 + sum(|i| i * (2.0 * i - 1.0) * 0.5)]);
+            let mut moments = [0.0; 2];
+            add_moments(&mut moments, &values);
+            assert_eq!(moments, [sum(|i| 2.0 * i), sum(|i| 4.0 * i * i)]);
         }
     }
 }

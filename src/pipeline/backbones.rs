@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 use crate::event::{Observer, path_as_text};
 use crate::features::vit::VitShape;
 use crate::files;
-use crate::method::{MethodError, locate_weights, published_settings, published_weights};
+use crate::method::{MethodError, installed_weights, locate_weights, published_settings, published_weights};
 use crate::output::write_atomically;
 use crate::weights::{
     self, EXTENSIONS, Hashes, INSTALLED_NAME, Published, Record, Stored, WeightsError, WeightsFile, installed,
@@ -75,7 +75,7 @@ pub fn pull_backbone(name: &str, observer: &dyn Observer) -> Result<PulledBackbo
         _ => error.into(),
     })?;
     let Record { size, sha256, blake3, .. } = pulled.record;
-    let is_used = crate::method::installed_weights().as_ref() == Some(&pulled.path);
+    let is_used = installed_weights().as_ref() == Some(&pulled.path);
     let (name, licence) = (published.name.clone(), published.licence.clone());
     Ok(PulledBackbone {
         name,
@@ -103,7 +103,10 @@ pub fn known_settings(settings: &Settings, weights: Option<&Path>) -> Vec<String
     let of_regions = settings.regions.labels > 0;
     // Between the middles of nodes boundaries lie where the image's edges do, which serves every measure of regions.
     let mut known: Vec<String> = of_regions.then(|| "refine.method=bilateral".to_string()).into_iter().collect();
-    if settings.backbone.entry().is_some_and(|backbone| !backbone.needs_weights()) {
+    let has_weights = || weights.is_some() || installed_weights().is_some();
+    if !settings.backbone.entry().map_or_else(has_weights, |backbone| backbone.needs_weights()) {
+        // Those of superpixels have one channel, which tells no two of them apart by its direction.
+        known.extend(of_regions.then(|| "regions.affinity=colour".to_string()));
         return known;
     }
     let published = published_weights(weights);

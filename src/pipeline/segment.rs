@@ -6,9 +6,9 @@ use super::PipelineError;
 use super::precision::Fixed;
 use super::predict::{PredictRequest, PredictSummary, Predictor};
 use crate::config::{Purpose, Settings};
-use crate::dataset;
+use crate::dataset::{self, Collection};
 use crate::event::{Event, Observer, Plan};
-use crate::method::{Machine, PerImage};
+use crate::method::{Machine, MethodError, PatchRegions, PerImage};
 use crate::segment::PerImageMethod;
 use crate::tensor;
 
@@ -27,6 +27,9 @@ pub fn segment(
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
     let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
+    if settings.segment.method.is_of_pixels() {
+        return segment_pixels(settings, request, &collection, observer);
+    }
     let (weights, out) = (request.weights.as_deref(), &request.predict.out);
     let precision = Fixed::of(&settings, Purpose::Segment, weights, request.machine, out, &collection)?;
     let method = PerImage::with_weights(settings, weights, &precision.machine)?;
@@ -34,7 +37,7 @@ pub fn segment(
     let (settings, clusters) = (resolved.settings(), resolved.clusters());
     let how = match settings.segment.method {
         PerImageMethod::Spectral => "the eigenvector of the normalised cut".to_string(),
-        PerImageMethod::Gnn => {
+        PerImageMethod::Gnn | PerImageMethod::Grapl | PerImageMethod::SlicCut => {
             let parts = match settings.parts.foreground {
                 0 => String::new(),
                 count => format!(", {count} parts"),
@@ -68,4 +71,45 @@ pub fn segment(
         remedy: "try more `segment.epochs`, another `segment.seed`, or `segment.method` = \"spectral\"",
     };
     predictor.run(&collection, &method, 0, observer)
+}
+
+/// The same by the methods that divide images by their pixels.
+fn segment_pixels(
+    settings: Settings,
+    request: &SegmentRequest,
+    collection: &Collection,
+    observer: &dyn Observer,
+) -> Result<PredictSummary, PipelineError> {
+    let name = settings.segment.method.name();
+    if request.weights.is_some() {
+        return Err(MethodError::NeedlessForPixels { method: name, setting: "weights" }.into());
+    }
+    let method = PatchRegions::on_machine(settings, &request.machine)?;
+    let settings = method.settings();
+    let (grapl, learns) = (&settings.grapl, settings.segment.method == PerImageMethod::Grapl);
+    let steps = grapl.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ");
+    let how = match learns {
+        true => format!("patch learning (GraPL) with graph cuts, {steps} steps each"),
+        false => "SLIC and one graph cut each".to_string(),
+    };
+    observer.observe(Event::Plan(Plan {
+        doing: format!("segmenting {} image by image", request.predict.data.display()),
+        backbone: format!("no backbone, {0}×{0} patches of pixels", grapl.patches),
+        could_be_deeper: false,
+        how: format!("device cpu, {how}"),
+    }));
+    let predictor = Predictor {
+        request: &request.predict,
+        command: "segment",
+        settings,
+        description: format!("regions, every image by itself by {name}"),
+        origin: serde_json::json!([env!("CARGO_PKG_VERSION"), name, grapl, learns.then_some(settings.segment.seed)]),
+        threads: request.machine.threads,
+        precision: None,
+        remedy: match learns {
+            true => "try a smaller `grapl.lambda`, or another `segment.seed`",
+            false => "try a smaller `grapl.lambda`",
+        },
+    };
+    predictor.run(collection, &method, 0, observer)
 }

@@ -10,7 +10,7 @@ mod transform;
 pub use polygon::{PolygonError, mask_from_polygons};
 pub use rectangle::Rectangle;
 pub use rle::{RunLengthError, RunLengthMask};
-pub use transform::nearest_positions;
+pub use transform::{floor_positions, nearest_positions};
 
 /// A `height` × `width` array of values, row-major from the top left.
 #[derive(Debug, Clone, PartialEq, Eq)]

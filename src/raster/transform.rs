@@ -8,18 +8,32 @@ pub fn nearest_positions(target_size: usize, source_size: usize) -> Vec<usize> {
     (0..target_size).map(|target| (2 * target + 1) * source_size / (2 * target_size)).collect()
 }
 
+/// For every one of `target_size` positions the one of `source_size` positions that its beginning falls into, ⌊target · source
+/// size / target size⌋: PyTorch's `nearest`.
+pub fn floor_positions(target_size: usize, source_size: usize) -> Vec<usize> {
+    (0..target_size).map(|target| target * source_size / target_size).collect()
+}
+
 impl<T: Copy> Raster<T> {
     /// Nearest-neighbour resampling: each target pixel takes the source cell that its centre falls into.
     ///
     /// # Shapes
     /// `[self.height, self.width]` → `[height, width]`
     pub fn resized_nearest(&self, width: usize, height: usize) -> Raster<T> {
-        let columns = nearest_positions(width, self.width);
-        let mut values = Vec::with_capacity(width * height);
-        for row in nearest_positions(height, self.height) {
+        self.taken(&nearest_positions(width, self.width), &nearest_positions(height, self.height))
+    }
+
+    /// The values where these columns and rows cross.
+    ///
+    /// # Shapes
+    /// `[self.height, self.width]` → `[rows, columns]`
+    #[must_use]
+    pub fn taken(&self, columns: &[usize], rows: &[usize]) -> Raster<T> {
+        let mut values = Vec::with_capacity(columns.len() * rows.len());
+        for row in rows {
             values.extend(columns.iter().map(|&column| self.values[row * self.width + column]));
         }
-        Raster { width, height, values }
+        Raster { width: columns.len(), height: rows.len(), values }
     }
 }
 

@@ -2,6 +2,7 @@
 //! in a second stage which parts they are of.
 
 mod dense;
+pub mod grapl;
 mod legend;
 mod per_image;
 pub mod regions;

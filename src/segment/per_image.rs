@@ -36,13 +36,35 @@ pub struct PerImageConfig {
 
 /// How an image is segmented by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum PerImageMethod {
     /// By a graph network that is optimised on the image, as in the paper.
     #[default]
     Gnn,
     /// By the second eigenvector of the normalised cut, as in TokenCut: into two clusters, without anything random.
     Spectral,
+    /// Into regions by a convolutional network that learns to tell the image's own patches apart, with graph cuts between
+    /// rounds of training, as in GraPL.
+    Grapl,
+    /// Into regions by one cut of a graph of patches, from SLIC's labels of their pixels.
+    SlicCut,
+}
+
+impl PerImageMethod {
+    /// How configurations write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            PerImageMethod::Gnn => "gnn",
+            PerImageMethod::Spectral => "spectral",
+            PerImageMethod::Grapl => "grapl",
+            PerImageMethod::SlicCut => "slic-cut",
+        }
+    }
+
+    /// Whether it divides images into regions by their pixels, without a backbone.
+    pub fn is_of_pixels(self) -> bool {
+        matches!(self, PerImageMethod::Grapl | PerImageMethod::SlicCut)
+    }
 }
 
 impl Default for PerImageConfig {

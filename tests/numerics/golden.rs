@@ -26,6 +26,11 @@ impl Golden {
         self.numbers(name, safetensors::Dtype::F64, f64::from_le_bytes)
     }
 
+    /// The values of a tensor of bytes, row-major.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        self.numbers(name, safetensors::Dtype::U8, u8::from_le_bytes)
+    }
+
     /// The values of a tensor of 32-bit or 64-bit integers, row-major.
     pub fn integers(&self, name: &str) -> Vec<i64> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();

@@ -5,6 +5,7 @@ mod golden;
 mod golden_bilateral;
 mod golden_families;
 mod golden_gnn;
+mod golden_grapl;
 mod golden_instances;
 mod golden_kless;
 mod golden_metrics;

@@ -228,6 +228,40 @@ fn segment_optimises_every_image_and_continues_where_it_was() {
 }
 
 #[test]
+fn images_are_divided_into_regions_without_a_backbone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    (0..3).for_each(|shift| write_png(&data.join(format!("{shift}.png")), 80, 60, |x, y| disc(x + 9 * shift, y)));
+    let common = ["segment", "--data", path_text(&data), "--out", path_text(&out), "--set", "grapl.lambda=4"];
+    let small = ["--set", "grapl.patches=8", "--set", "grapl.side=80", "--set", "grapl.steps=[6, 4]"];
+    for method in ["grapl", "slic-cut"] {
+        let chosen = [&common[..], &small, &["--method", method]].concat();
+        let segment = |further: &[&str]| expect(0, &[&chosen[..], further].concat());
+        let said = segment(&["--threads", "1", "--overwrite"]);
+        let plan = said.lines().next().unwrap();
+        assert!(plan.contains("no backbone") && !plan.contains("pull"), "{said}");
+        let first = fs::read(out.join("predictions.jsonl")).unwrap();
+        let masks =
+            || (0..3).map(|image| fs::read(out.join(format!("masks/{image}.png"))).unwrap()).collect::<Vec<_>>();
+        let first_masks = masks();
+        segment(&["--threads", "3", "--overwrite"]);
+        assert!(fs::read(out.join("predictions.jsonl")).unwrap() == first && masks() == first_masks, "{method}");
+        assert!(segment(&[]).contains("3 already done"));
+        // Only the network has something random.
+        assert_eq!(segment(&["--seed", "5"]).contains("segmented 3 images"), method == "grapl");
+        assert!(predictions(&out).values().all(|line| line["clusters"].as_u64().unwrap() > 1), "{method}");
+        let labels: Value = serde_json::from_slice(&fs::read(out.join("labels.json")).unwrap()).unwrap();
+        assert!(labels.to_string().contains("region 1") && labels.to_string().contains("no data"), "{labels}");
+        for refused in [["--weights", "dino.pth"], ["--backbone", "vit"], ["--clusters", "3"], ["--epochs", "4"]] {
+            let said = expect_error(2, &[&chosen[..], &refused].concat());
+            assert!(said.contains(&format!("--method {method}")) && said.contains(refused[0]), "{said}");
+        }
+    }
+    let said = expect_error(2, &[&common[..], &["--set", "grapl.side=100"]].concat());
+    assert!(said.contains("[grapl]") && said.contains("side"), "{said}");
+}
+
+#[test]
 fn refinement_fits_masks_to_edges() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -7,7 +7,7 @@ use deepcut::event::Silent;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{self, InferRequest, PredictRequest, SaveKinds, SegmentRequest, TrainRequest};
 use deepcut::pixels::{DecodeConfig, decode};
-use deepcut::{Machine, Model, ModelOptions, PerImage, RgbImage, Settings, config};
+use deepcut::{Machine, Model, ModelOptions, PatchRegions, PerImage, RgbImage, Settings, config};
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -112,6 +112,24 @@ fn the_per_image_mode_gives_the_masks_that_the_program_writes() {
             assert_eq!(method.segment(&image(path)).unwrap().mask, mask_of(&out, path));
         }
     }
+    for name in ["segment.method=grapl", "segment.method=slic-cut"] {
+        let overrides = [name, "grapl.patches=8", "grapl.side=64", "grapl.steps=[6, 4]", "grapl.lambda=4"];
+        let out = folder.path().join(name);
+        let request = SegmentRequest { predict: predict(&data, &out), weights: None, machine: Machine::default() };
+        pipeline::segment(settings(&overrides), &request, &Silent).unwrap();
+        let method = PatchRegions::new(settings(&overrides)).unwrap();
+        for path in &pictures {
+            let found = method.segment(&image(path)).unwrap();
+            assert_eq!(found.mask, mask_of(&out, path), "{name}");
+            assert!(found.clusters > 1 && found.mask.values.iter().all(|&value| value > 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_preset_of_grapl_is_its_defaults() {
+    let preset = config::resolve(Some(&project("configs/grapl.toml")), &[]).unwrap();
+    assert_eq!(preset, settings(&["segment.method=grapl"]));
 }
 
 #[test]

@@ -43,7 +43,40 @@ impl SeedGrid {
         let (columns, column_step) = seeds(column_step, width);
         Self { rows, columns, row_step, column_step }
     }
+
+    /// Number of seeds.
+    fn seeds(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    /// The pixels within two steps of a centre.
+    fn window(&self, centre: &Centre, step: f32, width: usize, height: usize) -> Window {
+        let along = |place: f32, reach: usize, size: usize| {
+            let (place, reach) = (place * step, (2 * reach) as f32);
+            [(place - reach).max(0.0) as usize, ((place + reach + 1.0) as usize).min(size)]
+        };
+        [along(centre[0], self.column_step, width), along(centre[1], self.row_step, height)]
+    }
 }
+
+/// Number of seeds where about `regions` are wanted.
+pub(super) fn seeds(width: usize, height: usize, regions: usize) -> usize {
+    SeedGrid::new(width, height, regions).seeds()
+}
+
+/// How far a centre sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Windows {
+    /// All pixels of the tiles that are within two grid steps.
+    OfTiles,
+    /// The pixels within two steps of a grid of as many cells as there are seeds, and no other, as in scikit-image.
+    OfPixels,
+}
+
+/// The pixels that a centre sees: from the first to before the second along x, then along y.
+type Window = [[usize; 2]; 2];
+
+const EVERYWHERE: Window = [[0, usize::MAX]; 2];
 
 /// Mean place and colour of a cluster, every coordinate in units that make their squares add up to the distance²:
 /// x and y divided by the grid step, then the three colour planes as they are.
@@ -69,7 +102,13 @@ struct Tile {
 ///
 /// The image must have pixels. The answer is the cluster of every pixel and the number of seeds; a cluster may be empty or
 /// in several pieces.
-pub(super) fn clusters(planes: &[Vec<f32>; 3], width: usize, height: usize, regions: usize) -> (LabelMap, usize) {
+pub(super) fn clusters(
+    planes: &[Vec<f32>; 3],
+    width: usize,
+    height: usize,
+    regions: usize,
+    windows: Windows,
+) -> (LabelMap, usize) {
     let grid = SeedGrid::new(width, height, regions);
     let step = grid.row_step.max(grid.column_step) as f32;
     let mut tiles = tiles(planes, width, height, step);
@@ -79,11 +118,19 @@ pub(super) fn clusters(planes: &[Vec<f32>; 3], width: usize, height: usize, regi
         .iter()
         .flat_map(|&y| grid.columns.iter().map(move |&x| [x as f32 / step, y as f32 / step, 0.0, 0.0, 0.0]))
         .collect();
+    let reach = match windows {
+        Windows::OfTiles => grid,
+        Windows::OfPixels => SeedGrid::new(width, height, centres.len()),
+    };
     for _ in 0..ROUNDS {
-        collect_candidates(&mut tiles, &centres, &grid, width, height);
+        collect_candidates(&mut tiles, &centres, step, &reach, width, height);
+        let windows: Vec<Window> = match windows {
+            Windows::OfTiles => vec![EVERYWHERE; centres.len()],
+            Windows::OfPixels => centres.iter().map(|centre| reach.window(centre, step, width, height)).collect(),
+        };
         let mut changed = false;
         for tile in &mut tiles {
-            changed |= assign(tile, &centres, step);
+            changed |= assign(tile, &centres, &windows, step);
         }
         // The same clusters have the same centres: nothing would ever change again.
         if !changed {
@@ -99,6 +146,14 @@ pub(super) fn clusters(planes: &[Vec<f32>; 3], width: usize, height: usize, regi
         }
     }
     (labels, centres.len())
+}
+
+impl Tile {
+    /// Whether a window holds all of the tile's pixels.
+    fn is_within(&self, [across, down]: &Window) -> bool {
+        let holds = |[first, end]: &[usize; 2], start: usize, count: usize| *first <= start && start + count <= *end;
+        holds(across, self.left, self.columns) && holds(down, self.top, self.rows)
+    }
 }
 
 /// The image cut in tiles, row by row.
@@ -136,9 +191,8 @@ fn tiles(planes: &[Vec<f32>; 3], width: usize, height: usize, step: f32) -> Vec<
     tiles
 }
 
-/// Tells every tile which centres are within two grid steps of it.
-fn collect_candidates(tiles: &mut [Tile], centres: &[Centre], grid: &SeedGrid, width: usize, height: usize) {
-    let step = grid.row_step.max(grid.column_step) as f32;
+/// Tells every tile which centres are within two steps of a grid of it.
+fn collect_candidates(tiles: &mut [Tile], centres: &[Centre], step: f32, grid: &SeedGrid, width: usize, height: usize) {
     tiles.iter_mut().for_each(|tile| tile.candidates.clear());
     let across = width.div_ceil(TILE);
     for (cluster, centre) in centres.iter().enumerate() {
@@ -157,12 +211,14 @@ fn collect_candidates(tiles: &mut [Tile], centres: &[Centre], grid: &SeedGrid, w
 
 /// Gives every pixel of the tile to its nearest candidate, the earliest of several, and tells whether any changed.
 ///
-/// A tile without candidates keeps its clusters.
-fn assign(tile: &mut Tile, centres: &[Centre], step: f32) -> bool {
+/// A tile without candidates keeps its clusters, and so does a pixel that no centre sees.
+fn assign(tile: &mut Tile, centres: &[Centre], windows: &[Window], step: f32) -> bool {
     // Every pixel is at most this far from its nearest centre.
     let mut limit = f32::INFINITY;
     for &cluster in &tile.candidates {
-        limit = limit.min(farthest(&centres[cluster as usize], tile));
+        if tile.is_within(&windows[cluster as usize]) {
+            limit = limit.min(farthest(&centres[cluster as usize], tile));
+        }
     }
     let limit = limit * BOUND_SLACK;
     let mut distances = [[f32::INFINITY; TILE]; TILE];
@@ -170,7 +226,7 @@ fn assign(tile: &mut Tile, centres: &[Centre], step: f32) -> bool {
     for &cluster in &tile.candidates {
         let centre = &centres[cluster as usize];
         if nearest(centre, tile) <= limit {
-            offer(centre, cluster, tile, step, &mut distances, &mut clusters);
+            offer(centre, cluster, tile, &windows[cluster as usize], step, &mut distances, &mut clusters);
         }
     }
     let changed = clusters != tile.clusters;
@@ -196,15 +252,20 @@ fn offer(
     centre: &Centre,
     cluster: u32,
     tile: &Tile,
+    window: &Window,
     step: f32,
     distances: &mut [[f32; TILE]; TILE],
     clusters: &mut [[u32; TILE]; TILE],
 ) {
-    let column_distances: [f32; TILE] =
-        std::array::from_fn(|column| ((tile.left + column) as f32 / step - centre[0]).powi(2));
+    // What is not seen is infinitely far.
+    let along = |axis: usize, place: usize| {
+        let is_seen = (window[axis][0]..window[axis][1]).contains(&place);
+        if is_seen { (place as f32 / step - centre[axis]).powi(2) } else { f32::INFINITY }
+    };
+    let column_distances: [f32; TILE] = std::array::from_fn(|column| along(0, tile.left + column));
     let [first, second, third] = &tile.colours;
     for row in 0..TILE {
-        let row_distance = ((tile.top + row) as f32 / step - centre[1]).powi(2);
+        let row_distance = along(1, tile.top + row);
         let offered: [f32; TILE] = std::array::from_fn(|column| {
             row_distance
                 + column_distances[column]
@@ -274,9 +335,9 @@ mod tests {
         let mut tiles = tiles(&planes, width, height, step);
         let centres: Vec<Centre> =
             (0..60).map(|i| std::array::from_fn(|axis| ((i * 37 + axis * 11) % 60) as f32 / 12.0)).collect();
-        collect_candidates(&mut tiles, &centres, &grid, width, height);
+        collect_candidates(&mut tiles, &centres, step, &grid, width, height);
         for tile in &mut tiles {
-            assign(tile, &centres, step);
+            assign(tile, &centres, &vec![EVERYWHERE; centres.len()], step);
             for row in 0..TILE {
                 for column in 0..TILE {
                     let place = [(tile.left + column) as f32 / step, (tile.top + row) as f32 / step];
@@ -289,6 +350,38 @@ mod tests {
                     let found = distance(tile.clusters[row][column]);
                     assert!(tile.candidates.is_empty() || found <= best * 1.00001, "{found} instead of {best}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn windows_of_pixels_are_kept_to_the_pixel() {
+        let (width, height) = (45, 30);
+        let planes = noise(width, height);
+        let grid = SeedGrid::new(width, height, 40);
+        let step = grid.row_step.max(grid.column_step) as f32;
+        let mut tiles = tiles(&planes, width, height, step);
+        let centres: Vec<Centre> =
+            (0..60).map(|i| std::array::from_fn(|axis| ((i * 37 + axis * 11) % 60) as f32 / 12.0)).collect();
+        let windows: Vec<Window> = centres.iter().map(|centre| grid.window(centre, step, width, height)).collect();
+        collect_candidates(&mut tiles, &centres, step, &grid, width, height);
+        for tile in &mut tiles {
+            assign(tile, &centres, &windows, step);
+            for place in 0..tile.rows * tile.columns {
+                let (row, column) = (place / tile.columns, place % tile.columns);
+                let (x, y) = (tile.left + column, tile.top + row);
+                let distance = |centre: &Centre| -> f32 {
+                    let colours = tile.colours.map(|plane| plane[row][column]);
+                    let pixel = [x as f32 / step, y as f32 / step, colours[0], colours[1], colours[2]];
+                    centre.iter().zip(pixel).map(|(a, b)| (a - b).powi(2)).sum()
+                };
+                let sees =
+                    |[across, down]: &Window| (across[0]..across[1]).contains(&x) && (down[0]..down[1]).contains(&y);
+                let seen = centres.iter().zip(&windows).filter(|(_, window)| sees(window));
+                let best = seen.map(|(centre, _)| distance(centre)).fold(f32::INFINITY, f32::min);
+                let found = tile.clusters[row][column] as usize;
+                assert!(best.is_infinite() || sees(&windows[found]), "({x}, {y}) is of a centre that does not see it");
+                assert!(best.is_infinite() || distance(&centres[found]) <= best * 1.00001, "({x}, {y})");
             }
         }
     }

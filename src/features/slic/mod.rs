@@ -4,6 +4,8 @@ mod cluster;
 mod connect;
 mod smooth;
 
+use cluster::Windows;
+
 use crate::raster::{LabelMap, RgbImage};
 
 /// A blur wider than this leaves nothing to segment, and its kernel must stay finite.
@@ -40,6 +42,26 @@ pub struct SlicParameters {
 /// # Shapes
 /// `[height, width]` pixels → labels `[height, width]` in 0..regions, each in use, and the number of regions.
 pub fn slic(image: &RgbImage, parameters: &SlicParameters) -> (LabelMap, usize) {
+    let (clusters, seeds) = clustered(image, parameters, Windows::OfTiles);
+    connect::connected(&clusters, seeds)
+}
+
+/// The clusters of [`slic`] as they are, in one piece each or in several, with the seed that each comes from as its label.
+/// Equal to scikit-image's `slic` without `enforce_connectivity`, but for the last digits of its arithmetic: there a centre
+/// sees no pixel further than 2S away, S being the step of a grid of as many cells as there are seeds.
+///
+/// # Shapes
+/// `[height, width]` pixels → labels `[height, width]` in 0..seeds, and the number of seeds
+pub fn slic_clusters(image: &RgbImage, parameters: &SlicParameters) -> (LabelMap, usize) {
+    clustered(image, parameters, Windows::OfPixels)
+}
+
+/// The number of seeds in an image of this size where about `regions` are aimed at.
+pub fn slic_seeds(width: usize, height: usize, regions: usize) -> usize {
+    cluster::seeds(width, height, regions)
+}
+
+fn clustered(image: &RgbImage, parameters: &SlicParameters, windows: Windows) -> (LabelMap, usize) {
     let (width, height) = (image.width, image.height);
     if width == 0 || height == 0 {
         return (LabelMap::from_values(width, height, Vec::new()), 0);
@@ -50,8 +72,7 @@ pub fn slic(image: &RgbImage, parameters: &SlicParameters) -> (LabelMap, usize) 
         let kernel = smooth::gaussian_kernel(usable(parameters.sigma, 0.0, LARGEST_SIGMA));
         planes = planes.map(|plane| smooth::smoothed(plane, width, height, &kernel));
     }
-    let (clusters, seeds) = cluster::clusters(&planes, width, height, parameters.regions);
-    connect::connected(&clusters, seeds)
+    cluster::clusters(&planes, width, height, parameters.regions, windows)
 }
 
 /// `value` within its range; NaN counts as too small.
