@@ -117,24 +117,31 @@ pub const ORACLE: [Measure; 2] = [
     },
 ];
 
-/// The scores of boundaries, from counts over all images.
-pub const BOUNDARY: [([&str; 3], fn(&BoundaryCounts) -> f64, &str); 3] = [
-    (
-        names!("boundary_f"),
-        BoundaryCounts::f_measure,
-        "2 · precision · recall / (precision + recall) of boundary pixels, counted over all images; boundaries thinned to one pixel and \
-         matched one to one, as many as possible, within 0.0075 of the image's diagonal",
-    ),
-    (
-        names!("boundary_precision"),
-        BoundaryCounts::precision,
-        "share of the predicted boundary pixels that are matched with a pixel of any annotator's",
-    ),
-    (
-        names!("boundary_recall"),
-        BoundaryCounts::recall,
-        "share of all annotators' boundary pixels that are matched with a predicted one",
-    ),
+/// A measure of boundaries: its score follows from the counts of all images together.
+pub struct BoundaryMeasure {
+    /// As those of [`Measure`].
+    pub names: [&'static str; 3],
+    pub of: fn(&BoundaryCounts) -> f64,
+    pub definition: &'static str,
+}
+
+pub const BOUNDARY: [BoundaryMeasure; 3] = [
+    BoundaryMeasure {
+        names: names!("boundary_f"),
+        of: BoundaryCounts::f_measure,
+        definition: "2 · precision · recall / (precision + recall) of boundary pixels, counted over all images; boundaries thinned to one \
+                     pixel and matched one to one, as many as possible, within 0.0075 of the image's diagonal",
+    },
+    BoundaryMeasure {
+        names: names!("boundary_precision"),
+        of: BoundaryCounts::precision,
+        definition: "share of the predicted boundary pixels that are matched with a pixel of any annotator's",
+    },
+    BoundaryMeasure {
+        names: names!("boundary_recall"),
+        of: BoundaryCounts::recall,
+        definition: "share of all annotators' boundary pixels that are matched with a predicted one",
+    },
 ];
 
 impl Measure {

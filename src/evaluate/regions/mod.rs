@@ -11,7 +11,7 @@ use crate::dataset::truth;
 use crate::event::counted;
 use crate::metrics::{Annotations, BoundaryCounts, RegionScores};
 use crate::pixels::QuarterTurn;
-use measures::{BOUNDARY, MEASURES, Measure, ORACLE};
+use measures::{BOUNDARY, BoundaryMeasure, MEASURES, Measure, ORACLE};
 
 /// What of regions is scored besides the usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +21,9 @@ pub struct RegionOptions {
     /// Every image has several segmentations, `ID_k` at the scale k, and is scored at the best one for all images and for itself.
     pub scales: bool,
 }
+
+/// The predicted maps of an image by scale.
+type Scales = BTreeMap<u32, PathBuf>;
 
 pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     let path = run.truth();
@@ -41,7 +44,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
 
     let mut header = vec!["image", "iou", "accuracy", "segments", "annotators"];
     header.extend(measures[2..].iter().map(|measure| measure.column));
-    header.extend(BOUNDARY.map(|(names, ..)| names[0]));
+    header.extend(BOUNDARY.map(|measure| measure.names[0]));
     header.extend(has_scales.then_some("scale"));
     let mut table = Table::new(&header);
     let mut at_scales: BTreeMap<u32, Tally> = BTreeMap::new();
@@ -55,7 +58,7 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
                 let values: Vec<f64> = measures.iter().map(|measure| (measure.of)(scores)).collect();
                 let counts = [scores.segment_count, pair.truth.content.len()].map(|count| count as f64);
                 let mut row = [&values[..2], &counts, &values[2..]].concat();
-                row.extend(BOUNDARY.map(|(_, of, _)| of(&scores.boundary)));
+                row.extend(BOUNDARY.map(|measure| (measure.of)(&scores.boundary)));
                 row.extend(has_scales.then_some(f64::from(scale)));
                 table.push(&pair.key, &row.into_iter().map(Some).collect::<Vec<_>>());
                 at_scales.entry(scale).or_default().add(&values, scores.boundary);
@@ -81,13 +84,13 @@ pub fn evaluate(run: &mut Run) -> Result<Table, EvaluateError> {
     Ok(table)
 }
 
-/// The predicted maps of every image by scale; the only one has scale 0.
-fn segmentations(run: &mut Run) -> Result<Vec<(String, BTreeMap<u32, PathBuf>)>, EvaluateError> {
+/// The predicted maps of every image; the only one has scale 0.
+fn segmentations(run: &mut Run) -> Result<Vec<(String, Scales)>, EvaluateError> {
     let masks = predictions::masks(run)?;
     if !run.request.regions.scales {
         return Ok(masks.into_iter().map(|(key, path)| (key, BTreeMap::from([(0, path)]))).collect());
     }
-    let mut images: BTreeMap<String, BTreeMap<u32, PathBuf>> = BTreeMap::new();
+    let mut images: BTreeMap<String, Scales> = BTreeMap::new();
     let mut unnumbered = Vec::new();
     for (key, path) in masks {
         match truth::numbered_key(&key) {
@@ -110,7 +113,7 @@ fn segmentations(run: &mut Run) -> Result<Vec<(String, BTreeMap<u32, PathBuf>)>,
 
 /// The scores of one image at every scale, in their order.
 fn score(
-    pair: &Pair<BTreeMap<u32, PathBuf>, Vec<PathBuf>>,
+    pair: &Pair<Scales, Vec<PathBuf>>,
     scales: &BTreeSet<u32>,
     turn: impl Fn(&str, Size, Size) -> Result<Option<QuarterTurn>, EvaluateError>,
 ) -> Result<Compared<Vec<RegionScores>>, EvaluateError> {
@@ -180,7 +183,7 @@ fn report(run: &mut Run, measures: &[&Measure], tally: &Tally) {
     for (index, measure) in measures.iter().enumerate() {
         measure.report(run, 0, tally.mean(index), "");
     }
-    for (names, of, definition) in BOUNDARY {
+    for BoundaryMeasure { names, of, definition } in BOUNDARY {
         run.score(names[0], Some(of(&tally.boundary)), definition);
     }
 }
@@ -200,7 +203,7 @@ fn report_scales(run: &mut Run, measures: &[&Measure], at_scales: &BTreeMap<u32,
     }
     let counts = at_scales.iter().map(|(&scale, tally)| (scale, tally.boundary));
     let best = counts.reduce(|best, own| if own.1.f_measure() > best.1.f_measure() { own } else { best });
-    for (names, of, definition) in BOUNDARY {
+    for BoundaryMeasure { names, of, definition } in BOUNDARY {
         if let Some((scale, counts)) = best {
             run.score(names[1], Some(of(&counts)), format!("{definition}; images{} by F", for_all(scale)));
         }
