@@ -70,7 +70,7 @@ pub fn refine(
         return mask;
     }
     let cut = Cut { shares, classes: &present, config, at_once_px: AT_ONCE_PX };
-    let mut refined = cut.from_coarse_to_fine(image, classes.clone(), outside);
+    let mut refined = cut.coarse_to_fine(image, classes.clone(), outside);
     if let Some(outside) = outside {
         let unknown = refined.values.iter_mut().zip(&classes.values).zip(&outside.values).filter(|(_, out)| **out == 1);
         unknown.for_each(|((refined, class), _)| *refined = *class);
@@ -88,14 +88,14 @@ struct Cut<'a> {
 
 impl Cut<'_> {
     /// Masks of classes to masks of classes.
-    fn from_coarse_to_fine(&self, image: &RgbImage, mask: Mask, outside: Option<&Mask>) -> Mask {
+    fn coarse_to_fine(&self, image: &RgbImage, mask: Mask, outside: Option<&Mask>) -> Mask {
         let (width, height) = (image.width, image.height);
         if width * height <= self.at_once_px {
             return self.cut(image, mask, outside, self.config.band_px);
         }
         let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
         let halved = |mask: &Mask| mask.resized_nearest(half_width, half_height);
-        let coarse = self.from_coarse_to_fine(
+        let coarse = self.coarse_to_fine(
             &resize_lanczos(image, half_width, half_height),
             halved(&mask),
             outside.map(halved).as_ref(),

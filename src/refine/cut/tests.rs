@@ -31,7 +31,8 @@ fn refined(image: &RgbImage, mask: &Mask, outside: Option<&Mask>, class_of: fn(u
 fn boundaries_of_the_mask_move_to_edges_of_the_image() {
     // (column of the coarse mask → value, value → class, column of the refined mask → value)
     type Values = fn(usize) -> u8;
-    let cases: [(Values, fn(u8) -> u8, Values); 4] = [
+    type ClassOf = fn(u8) -> u8;
+    let cases: [(Values, ClassOf, Values); 4] = [
         (|x| u8::from((36..55).contains(&x)) * 9, |value| value / 9, |x| u8::from((30..60).contains(&x)) * 9),
         (|x| [0, 4, 7][(x + 5) / 32], |value| value / 3, |x| [0, 4, 7][x / 30]),
         (|x| [3, 2, 1][(x + 5) / 32], |value| value - 1, |x| [3, 2, 1][x / 30]),
@@ -171,7 +172,7 @@ fn where_there_is_no_data_nothing_counts() {
 }
 
 #[test]
-fn large_images_are_cut_from_coarse_to_fine() {
+fn large_images_are_cut_coarse_to_fine() {
     // A disc, of which the mask is a larger square: two halvings, and the outline is that of the image again.
     let is_disc = |at: usize| (at % 160).abs_diff(80).pow(2) + (at / 160).abs_diff(60).pow(2) < 33 * 33;
     let pixel = |at: usize| if is_disc(at) { [200, 180, (at % 5) as u8] } else { [30, (at % 7) as u8, 50] };
@@ -183,7 +184,7 @@ fn large_images_are_cut_from_coarse_to_fine() {
     let shares = Shares { nodes: &nodes, values: &values, classes: 2 };
     let cut = |at_once_px| Cut { shares, classes: &[0, 1], config: CutConfig::default(), at_once_px };
     for at_once_px in [1 << 15, 1300] {
-        assert!(cut(at_once_px).from_coarse_to_fine(&image, mask.clone(), None) == disc, "{at_once_px}");
+        assert!(cut(at_once_px).coarse_to_fine(&image, mask.clone(), None) == disc, "{at_once_px}");
     }
 
     // More than may be cut at once lies around so many boundaries, of squares that halving does not hit: they stay coarse.
@@ -194,10 +195,10 @@ fn large_images_are_cut_from_coarse_to_fine() {
     let config = CutConfig { smoothness: 0.0, ..CutConfig::default() };
     let cut = |at_once_px| Cut { shares, classes: &[0, 1], config, at_once_px };
     let (coarse_image, coarse_mask) = (resize_lanczos(&image, 80, 60), mask.resized_nearest(80, 60));
-    let coarse = cut(80 * 60).from_coarse_to_fine(&coarse_image, coarse_mask, None).resized_nearest(160, 120);
+    let coarse = cut(80 * 60).coarse_to_fine(&coarse_image, coarse_mask, None).resized_nearest(160, 120);
     assert!(coarse != mask);
-    assert!(cut(80 * 60).from_coarse_to_fine(&image, mask.clone(), None) == coarse);
-    assert!(cut(160 * 120).from_coarse_to_fine(&image, mask.clone(), None) == mask);
+    assert!(cut(80 * 60).coarse_to_fine(&image, mask.clone(), None) == coarse);
+    assert!(cut(160 * 120).coarse_to_fine(&image, mask.clone(), None) == mask);
 }
 
 #[test]
