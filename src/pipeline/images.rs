@@ -21,12 +21,15 @@ pub(super) trait OfImage: Sync {
     /// Computes it from an image.
     fn compute(&self, picture: &Picture) -> Vec<u8>;
 
-    /// Whether it can be computed of whole batches.
-    fn in_batches(&self) -> bool {
-        true
+    /// The same of whole batches, where features alone tell it.
+    fn of_batches(&self) -> Option<&dyn OfBatch> {
+        None
     }
+}
 
-    /// Computes it of a whole batch on a device, one row for every image.
+/// What is computed of whole batches on a device.
+pub(super) trait OfBatch: Sync {
+    /// One row for every image.
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2>;
 
     /// What a row holds.
@@ -112,11 +115,11 @@ impl ImageLoop<'_> {
         total: Option<u64>,
         consume: impl FnMut(Computed<I>) -> Result<(), PipelineError>,
     ) -> Result<Outcome, PipelineError> {
-        let Some(extractor) = self.extractor.batches().filter(|_| kind.in_batches()) else {
+        let Some((extractor, of_batch)) = self.extractor.batches().zip(kind.of_batches()) else {
             return self.run_with(&|picture, _permit| Ok(kind.compute(&picture)), 0, kind, items, total, consume);
         };
         let images = images_per_batch(extractor, self.device);
-        let rows = |batch: &[Prepared]| kind.rows(extractor, batch, images);
+        let rows = |batch: &[Prepared]| of_batch.rows(extractor, batch, images);
         with_batches(extractor, images, rows, |batches| {
             let compute = |picture: Held<Picture>, permit: Permit| {
                 if picture.outside.is_some() {
@@ -127,7 +130,7 @@ impl ImageLoop<'_> {
                 let layout = input.layout.clone();
                 // Neither the memory nor the place among those who decode is needed while waiting.
                 drop((picture, permit));
-                Ok(kind.of_row(&batches.compute(input)?, &layout))
+                Ok(of_batch.of_row(&batches.compute(input)?, &layout))
             };
             self.run_with(&compute, waiting_threads(images), kind, items, total, consume)
         })

@@ -11,7 +11,7 @@ use crate::nodes::Layout;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::output::{Cache, OutputFolder};
 use crate::pipeline::features::image_names;
-use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
+use crate::pipeline::images::{ImageLoop, OfBatch, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
 use crate::pixels::Picture;
 use crate::tensor::{Device, Tensor};
@@ -51,6 +51,12 @@ impl OfImage for ImageVectors<'_> {
         bytes_from_floats(&self.0.extractor.image_vector(picture, picture.outside.as_ref()))
     }
 
+    fn of_batches(&self) -> Option<&dyn OfBatch> {
+        Some(self)
+    }
+}
+
+impl OfBatch for ImageVectors<'_> {
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
         extractor.image_vectors(batch, images)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::images::{ImageLoop, OfImage, Outcome};
+use super::images::{ImageLoop, OfBatch, OfImage, Outcome};
 use super::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
 use crate::config::{Purpose, Settings};
 use crate::dataset::{self, Record, Sources};
@@ -139,6 +139,12 @@ impl OfImage for Rows<'_> {
         }
     }
 
+    fn of_batches(&self) -> Option<&dyn OfBatch> {
+        Some(self)
+    }
+}
+
+impl OfBatch for Rows<'_> {
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
         match self.described {
             Described::Patches => extractor.describe(batch, images).flatten(1, 2),

@@ -11,7 +11,7 @@ use crate::method::recipe::TrainingSet;
 use crate::nodes::Layout;
 use crate::output::Cache;
 use crate::parallel::Held;
-use crate::pipeline::images::OfImage;
+use crate::pipeline::images::{OfBatch, OfImage};
 use crate::pixels::{DecodeConfig, ImageItem, Picture};
 use crate::tensor::{Device, Tensor};
 use crate::train::{CHANGED, Gone, GraphSource, LoadError};
@@ -74,6 +74,12 @@ impl OfImage for Graphs<'_> {
         self.of(picture).to_bytes()
     }
 
+    fn of_batches(&self) -> Option<&dyn OfBatch> {
+        Some(self)
+    }
+}
+
+impl OfBatch for Graphs<'_> {
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
         DeviceGraphs::build(extractor.describe(batch, images), self.affinity).rows()
     }

@@ -9,9 +9,8 @@ use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims};
 use crate::config::Settings;
 use crate::dataset::{self, sample};
 use crate::event::{Event, Observer, Plan, counted, path_as_text};
-use crate::features::{BatchExtractor, Extractor, Prepared};
+use crate::features::Extractor;
 use crate::method::{MethodError, mean_colours, read_code_book};
-use crate::nodes::Layout;
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::numerics::random;
 use crate::output::{Cache, OutputFolder};
@@ -19,7 +18,7 @@ use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, stored_config, tell_of_passed_over};
 use crate::pixels::Picture;
 use crate::segment::regions::{COLOURS, CodeBook, PatchSample, RegionCheckpoint, RegionHeader};
-use crate::tensor::{self, Tensor};
+use crate::tensor;
 
 /// So many patches of the whole collection tell what its patches look like.
 const PATCHES: usize = 16_384;
@@ -78,21 +77,6 @@ impl OfImage for Patches<'_> {
             features.iter().chain(&colours[node * COLOURS..][..COLOURS]).copied()
         });
         bytes_from_floats(&values.collect::<Vec<f32>>())
-    }
-
-    fn in_batches(&self) -> bool {
-        // A row knows nothing of colours.
-        false
-    }
-
-    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
-        let described = extractor.describe(batch, images);
-        let [images, nodes, width] = described.dims();
-        described.reshape([images, nodes * width])
-    }
-
-    fn of_row(&self, row: &[f32], _layout: &Layout) -> Vec<u8> {
-        bytes_from_floats(row)
     }
 }
 

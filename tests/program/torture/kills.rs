@@ -8,6 +8,9 @@ use super::ground::{Scenario, fresh, random, verify};
 use super::process::Process;
 use super::{Row, settle, tries};
 
+/// So often a kill is tried again that came too late.
+const MOST_MISSES: usize = 8;
+
 /// Kills the command at random moments, once or twice before it may complete.
 fn kill(name: &'static str, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
@@ -21,13 +24,21 @@ fn kill(name: &'static str, seed: u64) {
         fresh(&out);
         let mut moments = Vec::new();
         for _ in 0..random.random_range(1..=2) {
-            let moment = scenario.moment(random.random_range(0.0..0.95));
-            let mut process = Process::start(&mut scenario.command(&out));
-            hit += usize::from(process.until(moment));
-            process.kill();
-            process.wait_at_most(Duration::from_secs(10));
+            for _ in 0..MOST_MISSES {
+                let moment = scenario.moment(random.random_range(0.0..0.95));
+                let mut process = Process::start(&mut scenario.command(&out));
+                let is_hit = process.until(moment);
+                process.kill();
+                process.wait_at_most(Duration::from_secs(10));
+                moments.push(format!("{:.0} ms", 1000.0 * moment.as_secs_f64()));
+                hit += usize::from(is_hit);
+                if is_hit {
+                    break;
+                }
+                scenario.was_over();
+                fresh(&out);
+            }
             kills += 1;
-            moments.push(format!("{:.0} ms", 1000.0 * moment.as_secs_f64()));
         }
         let what = format!("try {number}, killed after {}", moments.join(" and "));
         row.attempt(&what, scenario.completes(&out));

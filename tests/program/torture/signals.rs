@@ -59,7 +59,11 @@ fn interrupted(name: &'static str, seed: u64) -> Row {
             scenario.completes(&out)
         };
         row.attempt(format_args!("SIG{signal} after {:.0} ms", 1000.0 * moment.as_secs_f64()), outcome());
-        hit += usize::from(ended.is_some_and(|(ended, _)| ended.code != Some(0)));
+        let is_hit = ended.is_some_and(|(ended, _)| ended.code != Some(0));
+        hit += usize::from(is_hit);
+        if !is_hit {
+            scenario.was_over();
+        }
     }
     row.needs(hit * 3 >= number, format_args!("{hit} of {number} runs were interrupted"));
     row
