@@ -29,15 +29,16 @@
 //! The library's rooms are modules; each uses those before it (`tests/house/architecture.rs` holds who may use whom, and
 //! checks it). They are open to whoever builds a method of their own, but only what this page shows is kept stable.
 //!
-//! 1. `dataset` finds the file, in an order that is the same everywhere; `pixels` decodes it under limits and turns it
-//!    upright.
+//! 1. `pixels` decodes files under limits and turns pictures upright; `dataset` finds the files, and the pictures in those that
+//!    hold several, in an order that is the same everywhere.
 //! 2. `features` describes its `nodes`: patches of a transformer, whose `weights` others trained, superpixels or pixels.
 //!    A node has a vector of values and a place in the image.
 //! 3. `graph` joins the nodes by affinities W and propagates their features once, P = Â X. No later step needs the image.
 //! 4. `model` maps P to soft assignments S; `train` has fitted it to a collection of graphs with the loss of `objective`.
 //! 5. `segment` takes the most probable cluster of every node, and may divide objects into parts by a further network;
 //!    `refine` has decided which clusters are background, goes from nodes to pixels, fits the mask to the image and finds
-//!    the objects in it.
+//!    the objects in it. For all regions of an image a code book of the collection takes the network's place, and a graph cut
+//!    gives the labels (`train --regions`).
 //! 6. `method` is all of this in memory: [`Model`], [`PerImage`], and the recipe that trains a model, on a transformer's
 //!    features in two rounds: a second network learns the first one's masks after refinement, and a checkpoint keeps that.
 //! 7. `results` writes masks, pictures, annotations and tables in the forms of `output`, and reads them back; `report`
