@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::installed::{path_variable, variable};
+#[cfg(feature = "hub")]
 use crate::files;
 
 /// The cache's folder.
