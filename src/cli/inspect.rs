@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deepcut::pipeline::{self, CheckpointDescription, CodeBookDescription, PositionShares, Restarts, TrainedStage};
+use deepcut::pipeline::{
+    self, CheckpointDescription, CodeBookDescription, Description, PositionShares, Restarts, TrainedStage,
+};
 
 use super::{Done, say};
 
@@ -19,16 +21,11 @@ pub struct InspectArguments {
 }
 
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<Done> {
-    if let Some(description) = pipeline::describe_code_book(&arguments.checkpoint) {
-        let text = if arguments.json { serde_json::to_string(&description)? } else { of_code_book(&description) };
-        say(&text)?;
-        return Ok(Done { skipped: false });
-    }
     let description = pipeline::describe_checkpoint(&arguments.checkpoint)?;
-    if arguments.json {
-        say(&serde_json::to_string(&description)?)?;
-    } else {
-        say(&table(&description))?;
+    match &description {
+        _ if arguments.json => say(&serde_json::to_string(&description)?)?,
+        Description::Networks(networks) => say(&table(networks))?,
+        Description::CodeBook(book) => say(&of_code_book(book))?,
     }
     Ok(Done { skipped: false })
 }

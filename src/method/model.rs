@@ -7,6 +7,7 @@ use crate::config::{Purpose, Settings, with_overrides};
 use crate::features::Backbone;
 use crate::files;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
+use crate::model::container::ContainerError;
 use crate::parallel::{parallel_map, workers};
 use crate::raster::RgbImage;
 use crate::tensor::Device;
@@ -44,10 +45,10 @@ pub struct ModelOptions {
     pub machine: Machine,
 }
 
-/// No checkpoint is larger: its networks are small.
+/// No checkpoint is larger: networks and code books are small.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// The settings that a network does not depend on.
+/// The settings that nothing trained depends on.
 const ADJUSTABLE: [&str; 7] =
     ["refine.", "objects.", "output.", "pixels.", "data.max_bad", "data.respect_ignore", "data.frames"];
 
@@ -97,12 +98,7 @@ impl Model {
         name: &str,
         options: &ModelOptions,
     ) -> Result<Model, MethodError> {
-        let settings = stored_settings(&checkpoint.header, name)?;
-        let fixed = |key: &&String| !ADJUSTABLE.iter().any(|room| key.starts_with(room));
-        if let Some(key) = options.overrides.iter().find(fixed) {
-            return Err(MethodError::FixedByTraining { key: key.clone() });
-        }
-        let settings = with_overrides(&settings, &options.overrides)?;
+        let settings = adjusted_settings(&checkpoint.header.config, name, &options.overrides, &[])?;
         let device = options.machine.open()?;
         let resolved = settings.resolve(Purpose::Reuse, false, options.machine.precision)?;
         let expected = checkpoint.header.backbone_hash.as_deref();
@@ -119,7 +115,7 @@ impl Model {
         device: Device,
     ) -> Result<Model, MethodError> {
         let name = "the checkpoint";
-        let settings = stored_settings(&checkpoint.header, name)?;
+        let settings = adjusted_settings(&checkpoint.header.config, name, &[], &[])?;
         let resolved = settings.resolve(Purpose::Reuse, false, None)?;
         let method = SharedMethod::new(&checkpoint, name, resolved, backbone, device)?;
         Ok(Model { checkpoint, hash, method, threads: 0 })
@@ -176,15 +172,34 @@ impl Model {
 
 /// Reads and checks a checkpoint; gives it with the blake3 of its file.
 pub fn read_checkpoint(path: &Path) -> Result<(Checkpoint, blake3::Hash), MethodError> {
-    let bytes = files::read(path, MOST_BYTES)
-        .map_err(|source| MethodError::CheckpointUnreadable { path: path.to_path_buf(), source })?;
-    let checkpoint = Checkpoint::from_bytes(&bytes)
-        .map_err(|source| MethodError::Checkpoint { name: path.display().to_string(), source })?;
-    Ok((checkpoint, blake3::hash(&bytes)))
+    read_file(path, Checkpoint::from_bytes)
 }
 
-/// The settings that a network was trained with.
-fn stored_settings(header: &CheckpointHeader, name: &str) -> Result<Settings, MethodError> {
-    serde_json::from_value(header.config.clone())
-        .map_err(|source| MethodError::OtherVersion { name: name.to_string(), source })
+/// Reads a file of something trained, which `parse` understands; gives it with the blake3 of the file.
+pub(super) fn read_file<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, ContainerError>,
+) -> Result<(T, blake3::Hash), MethodError> {
+    let bytes = files::read(path, MOST_BYTES)
+        .map_err(|source| MethodError::CheckpointUnreadable { path: path.to_path_buf(), source })?;
+    let content =
+        parse(&bytes).map_err(|source| MethodError::Checkpoint { name: path.display().to_string(), source })?;
+    Ok((content, blake3::hash(&bytes)))
+}
+
+/// The settings with which something was trained, with those changed that it does not depend on: what begins as one of
+/// [`ADJUSTABLE`] or of `further`. It is called `name` in messages.
+pub(super) fn adjusted_settings(
+    stored: &serde_json::Value,
+    name: &str,
+    overrides: &[String],
+    further: &[&str],
+) -> Result<Settings, MethodError> {
+    let settings: Settings = serde_json::from_value(stored.clone())
+        .map_err(|source| MethodError::OtherVersion { name: name.to_string(), source })?;
+    let fixed = |key: &&String| !ADJUSTABLE.iter().chain(further).any(|room| key.starts_with(room));
+    if let Some(key) = overrides.iter().find(fixed) {
+        return Err(MethodError::FixedByTraining { key: key.clone() });
+    }
+    Ok(with_overrides(&settings, overrides)?)
 }

@@ -1,11 +1,11 @@
 //! One code book for every image: all regions, with labels that mean the same in every image.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Decision, Finish, Machine, Method, MethodError, ModelOptions, Segmentation, Timings, open_backbone};
-use crate::config::{Purpose, Resolved, Settings, with_overrides};
+use super::model::{adjusted_settings, read_file};
+use super::{Decision, Finish, Method, MethodError, ModelOptions, Segmentation, Timings, open_backbone};
+use crate::config::{Purpose, Resolved};
 use crate::features::Backbone;
-use crate::files;
 use crate::nodes::Layout;
 use crate::pixels::lab_from_rgb;
 use crate::raster::{Mask, RgbImage};
@@ -14,30 +14,14 @@ use crate::segment::grapl::colour_components;
 use crate::segment::regions::{COLOURS, Nodes, RegionAffinity, RegionCheckpoint, RegionHeader, divide};
 use crate::tensor::Device;
 
-/// No code book is larger.
-const MOST_BYTES: u64 = 1 << 30;
-
-/// The settings that a code book does not depend on.
-const ADJUSTABLE: [&str; 11] = [
-    "refine.",
-    "objects.",
-    "output.",
-    "pixels.",
-    "data.max_bad",
-    "data.respect_ignore",
-    "data.frames",
-    "regions.lambda",
-    "regions.affinity",
-    "regions.split",
-    "regions.least_nodes",
-];
+/// Further settings that a code book does not depend on.
+const ADJUSTABLE: [&str; 4] = ["regions.lambda", "regions.affinity", "regions.split", "regions.least_nodes"];
 
 /// Most positions along a side at which colours are looked at: more do not change the mean of a node.
 const MOST_SAMPLED: usize = 1024;
 
 /// A code book that was learned from a collection, ready to divide any number of images into regions.
 pub struct RegionModel {
-    header: RegionHeader,
     hash: blake3::Hash,
     method: RegionMethod,
 }
@@ -65,20 +49,12 @@ impl RegionModel {
         let path = path.as_ref();
         let (checkpoint, hash) = read_code_book(path)?;
         let name = path.display().to_string();
-        let settings: Settings = serde_json::from_value(checkpoint.header.config.clone())
-            .map_err(|source| MethodError::OtherVersion { name: name.clone(), source })?;
-        let fixed = |key: &&String| !ADJUSTABLE.iter().any(|room| key.starts_with(room));
-        if let Some(key) = options.overrides.iter().find(fixed) {
-            return Err(MethodError::FixedByTraining { key: key.clone() });
-        }
-        let settings = with_overrides(&settings, &options.overrides)?;
-        let Machine { precision, .. } = options.machine;
+        let settings = adjusted_settings(&checkpoint.header.config, &name, &options.overrides, &ADJUSTABLE)?;
         let device = options.machine.open()?;
-        let resolved = settings.resolve(Purpose::Reuse, false, precision)?;
+        let resolved = settings.resolve(Purpose::Reuse, false, options.machine.precision)?;
         let expected = checkpoint.header.backbone_hash.as_deref();
         let backbone = open_backbone(&resolved, options.weights.as_deref(), expected, &device)?;
-        let header = checkpoint.header.clone();
-        Ok(RegionModel { header, hash, method: RegionMethod::new(checkpoint, &name, resolved, backbone, device)? })
+        Ok(RegionModel { hash, method: RegionMethod::new(checkpoint, &name, resolved, backbone, device)? })
     }
 
     /// Divides an image into regions.
@@ -91,7 +67,7 @@ impl RegionModel {
 
     /// What the code book's file says about itself.
     pub fn header(&self) -> &RegionHeader {
-        &self.header
+        &self.method.checkpoint.header
     }
 
     /// blake3 of the file's bytes.
@@ -106,11 +82,7 @@ impl RegionModel {
 
 /// Reads and checks the file of a code book; gives it with the blake3 of the file.
 pub fn read_code_book(path: &Path) -> Result<(RegionCheckpoint, blake3::Hash), MethodError> {
-    let bytes = files::read(path, MOST_BYTES)
-        .map_err(|source| MethodError::CheckpointUnreadable { path: PathBuf::from(path), source })?;
-    let checkpoint = RegionCheckpoint::from_bytes(&bytes)
-        .map_err(|source| MethodError::Checkpoint { name: path.display().to_string(), source })?;
-    Ok((checkpoint, blake3::hash(&bytes)))
+    read_file(path, RegionCheckpoint::from_bytes)
 }
 
 impl RegionMethod {

@@ -51,11 +51,12 @@ use std::path::{Path, PathBuf};
 use crate::config::Settings;
 use crate::dataset::{Collection, SampleConfig};
 use crate::event::{Event, Observer, path_as_text};
+use crate::method::MethodError;
 use crate::model::Verdict;
 use crate::model::checkpoint::CheckpointHeader;
 use crate::names::portable;
 use crate::output::CacheConfig;
-use crate::segment::regions::RegionHeader;
+use crate::segment::regions::{RegionCheckpoint, RegionHeader};
 
 /// The settings as a file of results keeps them: without what cannot change the result.
 fn stored_config(settings: &Settings) -> serde_json::Value {
@@ -111,21 +112,33 @@ pub struct CodeBookDescription {
     pub header: RegionHeader,
 }
 
-/// Reads a code book and describes it; none if the file holds something else.
-pub fn describe_code_book(path: &Path) -> Option<CodeBookDescription> {
-    let (checkpoint, hash) = read_code_book(path).ok()?;
-    let blake3 = hash.to_hex().to_string();
-    Some(CodeBookDescription { path: path.to_path_buf(), blake3, header: checkpoint.header })
+/// What `train` wrote.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(untagged)]
+pub enum Description {
+    Networks(Box<CheckpointDescription>),
+    CodeBook(Box<CodeBookDescription>),
 }
 
-/// Reads a checkpoint and describes it.
-pub fn describe_checkpoint(path: &Path) -> Result<CheckpointDescription, PipelineError> {
-    let (checkpoint, hash) = read_checkpoint(path)?;
-    Ok(CheckpointDescription {
+/// Reads a checkpoint of networks or of a code book and describes it.
+pub fn describe_checkpoint(path: &Path) -> Result<Description, PipelineError> {
+    let (checkpoint, hash) = match read_checkpoint(path) {
+        Err(MethodError::Checkpoint { source, .. }) if RegionCheckpoint::is_meant_by(&source) => {
+            let (RegionCheckpoint { header, .. }, hash) = read_code_book(path)?;
+            let blake3 = hash.to_hex().to_string();
+            return Ok(Description::CodeBook(Box::new(CodeBookDescription {
+                path: path.to_path_buf(),
+                blake3,
+                header,
+            })));
+        }
+        read => read?,
+    };
+    Ok(Description::Networks(Box::new(CheckpointDescription {
         path: path.to_path_buf(),
         blake3: hash.to_hex().to_string(),
         parameters: checkpoint.parameter_shapes().map(|(_, [rows, columns])| rows * columns).sum(),
         verdict: checkpoint.header.verdict(),
         header: checkpoint.header,
-    })
+    })))
 }
