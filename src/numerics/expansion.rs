@@ -4,7 +4,7 @@
 //! network of a move without auxiliary nodes after Kolmogorov and Zabih, "What Energy Functions Can Be Minimized via Graph
 //! Cuts?", PAMI 2004.
 
-use super::max_flow::{Topology, minimum_cut};
+use super::max_flow::{Topology, sides_of_cut};
 
 /// E(l) = Σ cost of l_i at node i + Σ weight of edge (i, j) where l_i ≠ l_j: the Potts model, in integers.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct PottsEnergy {
     labels: usize,
     edges: Vec<(u32, u32)>,
     /// `[E]`, none negative.
-    weights: Vec<i64>,
+    weights: Vec<i32>,
     topology: Topology,
 }
 
@@ -25,8 +25,9 @@ impl PottsEnergy {
     /// costs `[N, labels]`, edges and weights `[E]`
     ///
     /// # Panics
-    /// If an edge leads to a node that is not there.
-    pub fn new(costs: Vec<i64>, labels: usize, edges: Vec<(u32, u32)>, weights: Vec<i64>) -> PottsEnergy {
+    /// If an edge leads to a node that is not there, or a weight is negative or not below 2³⁰.
+    pub fn new(costs: Vec<i64>, labels: usize, edges: Vec<(u32, u32)>, weights: Vec<i32>) -> PottsEnergy {
+        assert!(weights.iter().all(|weight| (0..1 << 30).contains(weight)), "weights from 0 to below 2³⁰");
         let topology = Topology::new(costs.len() / labels.max(1), &edges);
         PottsEnergy { costs, labels, edges, weights, topology }
     }
@@ -45,8 +46,8 @@ impl PottsEnergy {
         let largest = finite.fold(0.0, |largest: f64, value| largest.max(value.abs()));
         let scale = if largest > 0.0 { LARGEST / largest } else { 1.0 };
         let whole = |&value: &f64| if value.is_finite() { (value * scale).round() as i64 } else { LARGEST as i64 };
-        let costs = costs.iter().map(whole).collect();
-        PottsEnergy::new(costs, labels, edges, weights.iter().map(whole).collect())
+        let weights = weights.iter().map(|weight| whole(weight) as i32).collect();
+        PottsEnergy::new(costs.iter().map(whole).collect(), labels, edges, weights)
     }
 
     /// What a labelling costs.
@@ -57,7 +58,7 @@ impl PottsEnergy {
         let costs: i64 = labelling.iter().enumerate().map(|(node, &label)| self.cost(node, label)).sum();
         let edges = self.edges.iter().zip(&self.weights);
         let cut = edges.filter(|((one, other), _)| labelling[*one as usize] != labelling[*other as usize]);
-        costs + cut.map(|(_, weight)| weight).sum::<i64>()
+        costs + cut.map(|(_, &weight)| i64::from(weight)).sum::<i64>()
     }
 
     /// Lets one label after the other take the nodes that lower the energy most, all at once, in the labels' order and until
@@ -70,6 +71,8 @@ impl PottsEnergy {
     /// `[N]` → `[N]`
     pub fn expanded(&self, mut labelling: Vec<usize>, mut observe: impl FnMut(i64)) -> Vec<usize> {
         let mut energy = self.of(&labelling);
+        // What flowed in a label's last turn, when the network was nearly the same.
+        let mut flows = vec![vec![0; self.edges.len()]; self.labels];
         // Nothing has changed since so many turns.
         let mut quiet = 0;
         for label in (0..self.labels).cycle() {
@@ -78,7 +81,7 @@ impl PottsEnergy {
                 break;
             }
             // Where nothing changed since its own last turn, it would not change anything now.
-            if !at_end && let Some((moved, lower)) = self.expansion(&labelling, label, energy) {
+            if !at_end && let Some((moved, lower)) = self.expansion(&labelling, label, energy, &mut flows[label]) {
                 (labelling, energy, quiet) = (moved, lower, 0);
             } else {
                 quiet += 1;
@@ -95,18 +98,24 @@ impl PottsEnergy {
     pub fn cheapest_of_two(&self) -> Vec<usize> {
         let first = vec![0; self.topology.nodes()];
         let energy = self.of(&first);
-        self.expansion(&first, 1, energy).map_or(first, |(moved, _)| moved)
+        self.expansion(&first, 1, energy, &mut vec![0; self.edges.len()]).map_or(first, |(moved, _)| moved)
     }
 
     /// The cheapest labelling in which nodes keep their label or take `label`, with its energy, if that is less.
-    fn expansion(&self, labelling: &[usize], label: usize, energy: i64) -> Option<(Vec<usize>, i64)> {
+    fn expansion(
+        &self,
+        labelling: &[usize],
+        label: usize,
+        energy: i64,
+        flows: &mut [i32],
+    ) -> Option<(Vec<usize>, i64)> {
         // What a node pays for taking the label; x_i = 1 says that it does.
         let mut terminals: Vec<i64> = labelling
             .iter()
             .enumerate()
             .map(|(node, &current)| self.cost(node, label) - self.cost(node, current))
             .collect();
-        let mut capacities = vec![0; 2 * self.edges.len()];
+        let mut capacities = vec![[0; 2]; self.edges.len()];
         for (edge, (&(one, other), &weight)) in self.edges.iter().zip(&self.weights).enumerate() {
             let (one, other) = (one as usize, other as usize);
             let price = |differ: bool| if differ { weight } else { 0 };
@@ -114,15 +123,18 @@ impl PottsEnergy {
             let neither = price(labelling[one] != labelling[other]);
             let only_other = price(labelling[one] != label);
             let only_one = price(label != labelling[other]);
-            // neither + (only_one − neither) x_i − only_one x_j + (only_other + only_one − neither) (1 − x_i) x_j
-            terminals[one] += only_one - neither;
-            terminals[other] -= only_one;
-            capacities[2 * edge] = only_other + only_one - neither;
+            // neither + (only_one − neither) x_i − only_one x_j + both (1 − x_i) x_j, and half of the last the other way round,
+            // for c (1 − x_i) x_j = c (1 − x_j) x_i + c x_j − c x_i: what pulls both ways alike then needs no flow.
+            let both = only_other + only_one - neither;
+            let back = both / 2;
+            terminals[one] += i64::from(only_one - neither - back);
+            terminals[other] -= i64::from(only_one - back);
+            capacities[edge] = [both - back, back];
         }
         // A node on the source's side keeps its label, and so does one that could be on either.
-        let cut = minimum_cut(&self.topology, terminals, capacities);
+        let source_side = sides_of_cut(flows, &self.topology, &terminals, &capacities);
         let keeps = |(&current, keeps): (&usize, bool)| if keeps { current } else { label };
-        let moved: Vec<usize> = labelling.iter().zip(cut.source_side).map(keeps).collect();
+        let moved: Vec<usize> = labelling.iter().zip(source_side).map(keeps).collect();
         let lower = self.of(&moved);
         (lower < energy).then_some((moved, lower))
     }

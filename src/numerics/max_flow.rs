@@ -8,12 +8,20 @@ use std::collections::VecDeque;
 /// Which pairs of nodes are joined; it stays while capacities change.
 #[derive(Debug, Clone)]
 pub struct Topology {
-    /// Where the arcs of every node begin in `arcs`, and where the last one's end, `[N + 1]`.
+    /// Where the arcs that leave a node begin, and where the last node's end, `[N + 1]`.
     first: Vec<u32>,
-    /// The arcs that leave a node, node after node.
-    arcs: Vec<u32>,
-    /// Where every arc leads: arcs 2e and 2e + 1 are edge e in both directions.
-    heads: Vec<u32>,
+    /// The arcs, node after node, `[2E]`.
+    arcs: Vec<Arc>,
+    /// Where the two arcs of every edge are among them, from its first node and back, `[E]`.
+    places: Vec<[u32; 2]>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Arc {
+    /// Where it leads.
+    head: u32,
+    /// The place of the arc in the other direction.
+    back: u32,
 }
 
 /// A cut: the flow through it, and on which side every node lies.
@@ -31,19 +39,26 @@ impl Topology {
     /// # Panics
     /// If an edge leads to a node that is not there.
     pub fn new(nodes: usize, edges: &[(u32, u32)]) -> Topology {
-        let heads: Vec<u32> = edges.iter().flat_map(|&(from, to)| [to, from]).collect();
         let mut first = vec![0u32; nodes + 1];
-        // The tail of an arc is the head of its opposite.
-        let tail = |arc: usize| heads[arc ^ 1] as usize;
-        (0..heads.len()).for_each(|arc| first[tail(arc) + 1] += 1);
-        (0..nodes).for_each(|node| first[node + 1] += first[node]);
-        let (mut next, mut arcs) = (first.clone(), vec![0; heads.len()]);
-        for arc in 0..heads.len() {
-            let place = &mut next[tail(arc)];
-            arcs[*place as usize] = arc as u32;
-            *place += 1;
+        for &(one, other) in edges {
+            first[one as usize + 1] += 1;
+            first[other as usize + 1] += 1;
         }
-        Topology { first, arcs, heads }
+        (0..nodes).for_each(|node| first[node + 1] += first[node]);
+        let (mut next, mut arcs) = (first.clone(), vec![Arc::default(); 2 * edges.len()]);
+        let mut take = |node: u32| {
+            let place = &mut next[node as usize];
+            *place += 1;
+            *place - 1
+        };
+        let mut places = Vec::with_capacity(edges.len());
+        for &(one, other) in edges {
+            let [there, back] = [take(one), take(other)];
+            arcs[there as usize] = Arc { head: other, back };
+            arcs[back as usize] = Arc { head: one, back: there };
+            places.push([there, back]);
+        }
+        Topology { first, arcs, places }
     }
 
     /// Number of nodes, N.
@@ -51,9 +66,24 @@ impl Topology {
         self.first.len() - 1
     }
 
-    fn of(&self, node: u32) -> impl Iterator<Item = u32> + use<'_> {
-        let [start, end] = [0, 1].map(|next| self.first[node as usize + next] as usize);
-        self.arcs[start..end].iter().copied()
+    /// What a cut costs.
+    fn cost(&self, source_side: &[bool], terminals: &[i64], capacities: &[[i32; 2]]) -> i64 {
+        let of_terminals =
+            source_side.iter().zip(terminals).filter(|(in_source, terminal)| **in_source == (**terminal < 0));
+        let of_edges = self.places.iter().zip(capacities).map(|(&[there, back], capacities)| {
+            let [one, other] = [back, there].map(|place| source_side[self.arcs[place as usize].head as usize]);
+            match (one, other) {
+                (true, false) => i64::from(capacities[0]),
+                (false, true) => i64::from(capacities[1]),
+                _ => 0,
+            }
+        });
+        of_terminals.map(|(_, terminal)| terminal.abs()).sum::<i64>() + of_edges.sum::<i64>()
+    }
+
+    /// The places of the arcs that leave a node.
+    fn of(&self, node: u32) -> std::ops::Range<u32> {
+        self.first[node as usize]..self.first[node as usize + 1]
     }
 }
 
@@ -61,11 +91,25 @@ impl Topology {
 ///
 /// # Shapes
 /// `terminals` `[N]`: what flows from the source to a node, or, negative, from the node to the sink;
-/// `capacities` `[2E]`: of every edge from its first node to its second, and back, none negative
-pub fn minimum_cut(topology: &Topology, terminals: Vec<i64>, capacities: Vec<i64>) -> Cut {
-    let mut search = Search::new(topology, terminals, capacities);
-    let flow = search.maximise();
-    Cut { flow, source_side: search.trees.into_iter().map(|tree| tree != Tree::Sink).collect() }
+/// `capacities` `[E]`: of every edge from its first node to its second, and back, none negative and both together below 2³¹
+pub fn minimum_cut(topology: &Topology, terminals: &[i64], capacities: &[[i32; 2]]) -> Cut {
+    let source_side = sides_of_cut(&mut vec![0; capacities.len()], topology, terminals, capacities);
+    Cut { flow: topology.cost(&source_side, terminals, capacities), source_side }
+}
+
+/// The sides of the cheapest cut, found from a flow on that leaves little to do where it is the largest of a similar
+/// network, and that becomes the largest of this one.
+///
+/// # Shapes
+/// As [`minimum_cut`]; `flows` `[E]`: along every edge from its first node to its second; what an edge cannot take is left
+/// out → `source_side` of [`Cut`], `[N]`
+pub fn sides_of_cut(flows: &mut [i32], topology: &Topology, terminals: &[i64], capacities: &[[i32; 2]]) -> Vec<bool> {
+    let mut search = Search::new(topology, terminals, flows, capacities);
+    search.maximise();
+    for ((flow, &[place, _]), [capacity, _]) in flows.iter_mut().zip(&topology.places).zip(capacities) {
+        *flow = capacity - search.residual[place as usize][0];
+    }
+    search.nodes.iter().map(|node| node.tree != Tree::Sink).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,195 +126,241 @@ enum Parent {
     Terminal,
     /// It was cut off and looks for another.
     Orphan,
-    /// The arc that leads to it.
+    /// The place of the arc that leads to it.
     Arc(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    /// What of the terminal's capacity is left.
+    terminal: i64,
+    parent: Parent,
+    /// Steps to the terminal when they were last counted, and in which round that was.
+    distance: u32,
+    counted: u64,
+    tree: Tree,
+    is_active: bool,
 }
 
 struct Search<'a> {
     topology: &'a Topology,
-    /// What of the terminal's capacity is left, `[N]`.
-    terminals: Vec<i64>,
-    /// What every arc can still take, `[2E]`.
-    residual: Vec<i64>,
-    trees: Vec<Tree>,
-    parents: Vec<Parent>,
-    /// Steps to the terminal when they were last counted, and in which round that was.
-    distances: Vec<u32>,
-    counted: Vec<u64>,
+    nodes: Vec<Node>,
+    /// What every arc can still take, and what the arc in the other direction can, `[2E]`.
+    residual: Vec<[i32; 2]>,
     round: u64,
     active: VecDeque<u32>,
-    is_active: Vec<bool>,
     orphans: VecDeque<u32>,
 }
 
 impl<'a> Search<'a> {
-    fn new(topology: &'a Topology, terminals: Vec<i64>, capacities: Vec<i64>) -> Search<'a> {
-        let nodes = topology.nodes();
-        let tree = |&terminal: &i64| match terminal {
-            1.. => Tree::Source,
-            0 => Tree::None,
-            ..0 => Tree::Sink,
+    fn new(topology: &'a Topology, terminals: &[i64], flows: &[i32], capacities: &[[i32; 2]]) -> Search<'a> {
+        let node = |&terminal: &i64| Node {
+            terminal,
+            parent: Parent::None,
+            distance: 1,
+            counted: 0,
+            tree: Tree::None,
+            is_active: false,
         };
-        let trees: Vec<Tree> = terminals.iter().map(tree).collect();
-        let parent = |&tree: &Tree| if tree == Tree::None { Parent::None } else { Parent::Terminal };
-        Search {
-            topology,
-            parents: trees.iter().map(parent).collect(),
-            active: (0u32..).zip(&trees).filter(|(_, tree)| **tree != Tree::None).map(|(node, _)| node).collect(),
-            is_active: trees.iter().map(|&tree| tree != Tree::None).collect(),
-            distances: vec![1; nodes],
-            counted: vec![0; nodes],
-            round: 0,
-            orphans: VecDeque::new(),
-            terminals,
-            residual: capacities,
-            trees,
+        let mut nodes: Vec<Node> = terminals.iter().map(node).collect();
+        let mut residual = vec![[0; 2]; topology.arcs.len()];
+        for ((&[there, back], capacities), &flow) in topology.places.iter().zip(capacities).zip(flows) {
+            let flow = flow.clamp(-capacities[1], capacities[0]);
+            let left = [capacities[0] - flow, capacities[1] + flow];
+            (residual[there as usize], residual[back as usize]) = (left, [left[1], left[0]]);
+            // What a node passes on it has no longer, whether the source gave it or not.
+            let [one, other] = [back, there].map(|place| topology.arcs[place as usize].head as usize);
+            nodes[one].terminal -= i64::from(flow);
+            nodes[other].terminal += i64::from(flow);
         }
+        let [active, orphans] = [const { VecDeque::new() }; 2];
+        Search { topology, nodes, residual, round: 0, active, orphans }
     }
 
     /// Sends as much as possible.
-    fn maximise(&mut self) -> i64 {
-        let mut flow = 0;
-        while let Some(&node) = self.active.front() {
-            let path = if self.trees[node as usize] == Tree::None { None } else { self.grow(node) };
-            let Some(middle) = path else {
-                self.active.pop_front();
-                self.is_active[node as usize] = false;
-                continue;
-            };
-            // The node stays in front: more ways may lead from it.
-            self.round += 1;
-            flow += self.augment(middle);
-            while let Some(orphan) = self.orphans.pop_front() {
-                self.adopt(orphan);
+    fn maximise(&mut self) {
+        self.send_to_neighbours();
+        for node in 0..self.nodes.len() as u32 {
+            let place = &mut self.nodes[node as usize];
+            if place.terminal != 0 {
+                place.tree = if place.terminal > 0 { Tree::Source } else { Tree::Sink };
+                place.parent = Parent::Terminal;
+                self.activate(node);
             }
         }
-        flow
+        while let Some(node) = self.active.pop_front() {
+            self.nodes[node as usize].is_active = false;
+            // More ways than one may lead from it.
+            let mut places = self.topology.of(node);
+            while self.nodes[node as usize].tree != Tree::None
+                && let Some(middle) = self.grow(node, &mut places)
+            {
+                self.round += 1;
+                self.augment(middle);
+                // What else this arc can take is seen when the node is active again.
+                while let Some(orphan) = self.orphans.pop_front() {
+                    self.adopt(orphan);
+                }
+            }
+        }
     }
 
-    fn head(&self, arc: u32) -> u32 {
-        self.topology.heads[arc as usize]
+    /// Sends what fits from a node that has it straight to a neighbour that lacks it: most ways are that short, and need no
+    /// trees.
+    fn send_to_neighbours(&mut self) {
+        for node in 0..self.nodes.len() as u32 {
+            let mut left = self.nodes[node as usize].terminal;
+            if left <= 0 {
+                continue;
+            }
+            for place in self.topology.of(node) {
+                let Arc { head, .. } = self.arc(place);
+                let room = i64::from(self.residual[place as usize][0]);
+                let sent = left.min(room).min(-self.nodes[head as usize].terminal);
+                if sent > 0 {
+                    left -= sent;
+                    self.nodes[head as usize].terminal += sent;
+                    self.send(place, sent as i32);
+                }
+            }
+            self.nodes[node as usize].terminal = left;
+        }
     }
 
-    /// What can still flow along an arc that leaves a node of `tree`, seen from the tree's terminal: with the arc in the
-    /// source's tree, against it in the sink's.
-    fn room(&self, tree: Tree, arc: u32) -> i64 {
-        let arc = if tree == Tree::Sink { arc ^ 1 } else { arc };
-        self.residual[arc as usize]
+    fn arc(&self, place: u32) -> Arc {
+        self.topology.arcs[place as usize]
+    }
+
+    /// What can still flow along the arc at `place` in the direction of `tree`: away from the source, or towards the sink.
+    fn room(&self, tree: Tree, place: u32) -> i32 {
+        self.residual[place as usize][usize::from(tree == Tree::Sink)]
+    }
+
+    /// What can still flow along it in the other direction.
+    fn room_back(&self, tree: Tree, place: u32) -> i32 {
+        self.residual[place as usize][usize::from(tree != Tree::Sink)]
+    }
+
+    fn send(&mut self, place: u32, amount: i32) {
+        let back = self.arc(place).back;
+        let [there, here] = &mut self.residual[place as usize];
+        (*there, *here) = (*there - amount, *here + amount);
+        self.residual[back as usize] = [*here, *there];
     }
 
     fn activate(&mut self, node: u32) {
-        if !self.is_active[node as usize] {
-            self.is_active[node as usize] = true;
+        let place = &mut self.nodes[node as usize];
+        if !place.is_active {
+            place.is_active = true;
             self.active.push_back(node);
         }
     }
 
     /// Takes the free neighbours of a node into its tree, until one of the other tree is met: then gives the arc from the
     /// source's tree to the sink's.
-    fn grow(&mut self, node: u32) -> Option<u32> {
-        let topology = self.topology;
-        let tree = self.trees[node as usize];
-        for arc in topology.of(node) {
-            if self.room(tree, arc) == 0 {
+    fn grow(&mut self, node: u32, places: &mut std::ops::Range<u32>) -> Option<u32> {
+        let Node { tree, distance, counted, .. } = self.nodes[node as usize];
+        while places.start < places.end {
+            let place = places.start;
+            if self.room(tree, place) == 0 {
+                places.start += 1;
                 continue;
             }
-            let next = self.head(arc) as usize;
-            let (distance, counted) = (self.distances[node as usize], self.counted[node as usize]);
-            if self.trees[next] == Tree::None {
-                self.trees[next] = tree;
-                self.parents[next] = Parent::Arc(arc ^ 1);
-                (self.distances[next], self.counted[next]) = (distance + 1, counted);
-                self.activate(next as u32);
-            } else if self.trees[next] != tree {
-                return Some(if tree == Tree::Source { arc } else { arc ^ 1 });
-            } else if self.counted[next] <= counted && self.distances[next] > distance + 1 {
+            let Arc { head, back } = self.arc(place);
+            let next = &mut self.nodes[head as usize];
+            if next.tree == Tree::None {
+                next.tree = tree;
+                next.parent = Parent::Arc(back);
+                (next.distance, next.counted) = (distance + 1, counted);
+                self.activate(head);
+            } else if next.tree != tree {
+                return Some(if tree == Tree::Source { place } else { back });
+            } else if next.counted <= counted && next.distance > distance + 1 {
                 // A shorter way to the terminal, as far as both were counted.
-                if matches!(self.parents[next], Parent::Arc(_)) {
-                    self.parents[next] = Parent::Arc(arc ^ 1);
-                    (self.distances[next], self.counted[next]) = (distance + 1, counted);
+                if matches!(next.parent, Parent::Arc(_)) {
+                    next.parent = Parent::Arc(back);
+                    (next.distance, next.counted) = (distance + 1, counted);
                 }
             }
+            places.start += 1;
         }
         None
     }
 
     /// Sends what fits along the way through the arc `middle`; nodes that it cuts off become orphans.
-    fn augment(&mut self, middle: u32) -> i64 {
-        let ends = [(Tree::Source, self.head(middle ^ 1)), (Tree::Sink, self.head(middle))];
-        let mut least = self.residual[middle as usize];
+    fn augment(&mut self, middle: u32) {
+        let Arc { head, back } = self.arc(middle);
+        let ends = [(Tree::Source, self.arc(back).head), (Tree::Sink, head)];
+        let mut least = self.residual[middle as usize][0];
         for (tree, mut node) in ends {
-            while let Parent::Arc(arc) = self.parents[node as usize] {
+            while let Parent::Arc(place) = self.nodes[node as usize].parent {
                 // Towards the node from its parent.
-                least = least.min(self.room(tree, arc ^ 1));
-                node = self.head(arc);
+                least = least.min(self.room_back(tree, place));
+                node = self.arc(place).head;
             }
-            least = least.min(self.terminals[node as usize].abs());
+            least = self.nodes[node as usize].terminal.abs().min(i64::from(least)) as i32;
         }
-        self.residual[middle as usize] -= least;
-        self.residual[(middle ^ 1) as usize] += least;
+        self.send(middle, least);
         for (tree, mut node) in ends {
-            while let Parent::Arc(arc) = self.parents[node as usize] {
-                let (with, against) = if tree == Tree::Source { (arc ^ 1, arc) } else { (arc, arc ^ 1) };
-                self.residual[with as usize] -= least;
-                self.residual[against as usize] += least;
-                let parent = self.head(arc);
-                if self.residual[with as usize] == 0 {
+            while let Parent::Arc(place) = self.nodes[node as usize].parent {
+                self.send(place, if tree == Tree::Source { -least } else { least });
+                if self.room_back(tree, place) == 0 {
                     self.cut_off(node);
                 }
-                node = parent;
+                node = self.arc(place).head;
             }
-            let terminal = &mut self.terminals[node as usize];
-            *terminal -= least * terminal.signum();
+            let terminal = &mut self.nodes[node as usize].terminal;
+            *terminal -= i64::from(least) * terminal.signum();
             if *terminal == 0 {
                 self.cut_off(node);
             }
         }
-        least
     }
 
     fn cut_off(&mut self, node: u32) {
-        self.parents[node as usize] = Parent::Orphan;
+        self.nodes[node as usize].parent = Parent::Orphan;
         self.orphans.push_front(node);
     }
 
     /// Finds another parent for an orphan in its tree, the one nearest to the terminal, or sets the orphan free.
     fn adopt(&mut self, orphan: u32) {
-        let topology = self.topology;
-        let tree = self.trees[orphan as usize];
+        let tree = self.nodes[orphan as usize].tree;
         let mut nearest: Option<(u32, u32)> = None;
-        for arc in topology.of(orphan) {
-            let candidate = self.head(arc);
-            if self.room(tree, arc ^ 1) == 0 || self.trees[candidate as usize] != tree {
+        for place in self.topology.of(orphan) {
+            let Arc { head, .. } = self.arc(place);
+            if self.room_back(tree, place) == 0 || self.nodes[head as usize].tree != tree {
                 continue;
             }
-            let Some(distance) = self.distance(candidate) else { continue };
+            let Some(distance) = self.distance(head) else { continue };
             if nearest.is_none_or(|(_, least)| distance < least) {
-                nearest = Some((arc, distance));
+                nearest = Some((place, distance));
+                if distance == 1 {
+                    break;
+                }
             }
         }
-        if let Some((arc, distance)) = nearest {
-            self.parents[orphan as usize] = Parent::Arc(arc);
-            (self.distances[orphan as usize], self.counted[orphan as usize]) = (distance + 1, self.round);
+        if let Some((place, distance)) = nearest {
+            let node = &mut self.nodes[orphan as usize];
+            node.parent = Parent::Arc(place);
+            (node.distance, node.counted) = (distance + 1, self.round);
             return;
         }
-        for arc in topology.of(orphan) {
-            let neighbour = self.head(arc);
-            if self.trees[neighbour as usize] != tree {
+        for place in self.topology.of(orphan) {
+            let Arc { head, back } = self.arc(place);
+            let neighbour = &mut self.nodes[head as usize];
+            if neighbour.tree != tree {
                 continue;
             }
-            if self.room(tree, arc ^ 1) > 0 {
-                self.activate(neighbour);
+            if neighbour.parent == Parent::Arc(back) {
+                neighbour.parent = Parent::Orphan;
+                self.orphans.push_back(head);
             }
-            if let Parent::Arc(of_neighbour) = self.parents[neighbour as usize]
-                && self.head(of_neighbour) == orphan
-            {
-                self.parents[neighbour as usize] = Parent::Orphan;
-                self.orphans.push_back(neighbour);
+            if self.room_back(tree, place) > 0 {
+                self.activate(head);
             }
         }
-        self.trees[orphan as usize] = Tree::None;
-        self.parents[orphan as usize] = Parent::None;
+        let node = &mut self.nodes[orphan as usize];
+        (node.tree, node.parent) = (Tree::None, Parent::None);
     }
 
     /// Steps from a node to the terminal of its tree; none if an orphan lies on the way. What was counted on the way is
@@ -278,26 +368,30 @@ impl<'a> Search<'a> {
     fn distance(&mut self, node: u32) -> Option<u32> {
         let (mut steps, mut at) = (0, node);
         let total = loop {
-            if self.counted[at as usize] == self.round && self.parents[at as usize] != Parent::Orphan {
-                break steps + self.distances[at as usize];
+            let Node { parent, distance, counted, .. } = self.nodes[at as usize];
+            if counted == self.round && parent != Parent::Orphan {
+                break steps + distance;
             }
-            match self.parents[at as usize] {
+            match parent {
                 Parent::None | Parent::Orphan => return None,
                 Parent::Terminal => break steps + 1,
-                Parent::Arc(arc) => {
+                Parent::Arc(place) => {
                     steps += 1;
-                    at = self.head(arc);
+                    at = self.arc(place).head;
                 }
             }
         };
         let (mut left, mut at) = (total, node);
-        while self.counted[at as usize] != self.round {
-            (self.distances[at as usize], self.counted[at as usize]) = (left, self.round);
-            let Parent::Arc(arc) = self.parents[at as usize] else { break };
+        loop {
+            let node = &mut self.nodes[at as usize];
+            if node.counted == self.round {
+                return Some(total);
+            }
+            (node.distance, node.counted) = (left, self.round);
+            let Parent::Arc(place) = node.parent else { return Some(total) };
             left -= 1;
-            at = self.head(arc);
+            at = self.arc(place).head;
         }
-        Some(total)
     }
 }
 
@@ -318,18 +412,25 @@ mod tests {
                 .filter(|_| generator.random_bool(0.5))
                 .collect();
             let terminals: Vec<i64> = (0..nodes).map(|_| generator.random_range(-9..10)).collect();
-            let capacities: Vec<i64> =
-                edges.iter().flat_map(|_| [(); 2]).map(|()| generator.random_range(0..8)).collect();
-            let cut = minimum_cut(&Topology::new(nodes, &edges), terminals.clone(), capacities.clone());
+            let capacities: Vec<[i32; 2]> =
+                edges.iter().map(|_| [(); 2].map(|()| generator.random_range(0..8))).collect();
+            let topology = Topology::new(nodes, &edges);
+            let cut = minimum_cut(&topology, &terminals, &capacities);
             let cost = |sides: u32| cost(sides, &terminals, &edges, &capacities);
             let least = (0..1u32 << nodes).map(cost).min().unwrap();
             let found = (0..nodes).map(|node| u32::from(cut.source_side[node]) << node).sum();
             assert_eq!((cut.flow, cost(found)), (least, least), "{edges:?} {terminals:?} {capacities:?}");
+
+            // From whatever flow on, and from that which is the largest already.
+            let mut flows: Vec<i32> = edges.iter().map(|_| generator.random_range(-9..10)).collect();
+            for _ in 0..2 {
+                assert_eq!(sides_of_cut(&mut flows, &topology, &terminals, &capacities), cut.source_side);
+            }
         }
     }
 
     /// What a cut costs whose source side has the nodes of the bits that are set.
-    fn cost(sides: u32, terminals: &[i64], edges: &[(u32, u32)], capacities: &[i64]) -> i64 {
+    fn cost(sides: u32, terminals: &[i64], edges: &[(u32, u32)], capacities: &[[i32; 2]]) -> i64 {
         let in_source = |node: u32| sides >> node & 1 == 1;
         let of_terminals: i64 = (0u32..)
             .zip(terminals)
@@ -338,10 +439,10 @@ mod tests {
             .sum();
         let of_edges: i64 = edges
             .iter()
-            .zip(capacities.as_chunks::<2>().0)
-            .map(|(&(one, other), [there, back])| match (in_source(one), in_source(other)) {
-                (true, false) => *there,
-                (false, true) => *back,
+            .zip(capacities)
+            .map(|(&(one, other), &[there, back])| match (in_source(one), in_source(other)) {
+                (true, false) => i64::from(there),
+                (false, true) => i64::from(back),
                 _ => 0,
             })
             .sum();

@@ -33,7 +33,7 @@ struct Potts {
 struct Instance {
     unary: Vec<Vec<i64>>,
     edges: Vec<(u32, u32)>,
-    weights: Vec<i64>,
+    weights: Vec<i32>,
     optimum: i64,
     optimal_labels: Vec<usize>,
     expansion_energies: Vec<i64>,
@@ -49,10 +49,11 @@ fn the_cheapest_cut_is_scipys() {
     let MaxFlow { source, sink, edges, flow, source_side } = numbers().maxflow;
     // What a node passes straight from the source to the sink is no part of the search.
     let through: i64 = source.iter().zip(&sink).map(|(source, sink)| source.min(sink)).sum();
-    let terminals = source.iter().zip(&sink).map(|(source, sink)| source - sink).collect();
+    let terminals: Vec<i64> = source.iter().zip(&sink).map(|(source, sink)| source - sink).collect();
     let pairs: Vec<(u32, u32)> = edges.iter().map(|&[one, other, ..]| (one as u32, other as u32)).collect();
-    let capacities = edges.iter().flat_map(|&[.., there, back]| [there, back]).collect();
-    let cut = minimum_cut(&Topology::new(source.len(), &pairs), terminals, capacities);
+    let capacities: Vec<[i32; 2]> =
+        edges.iter().map(|&[.., there, back]| [there, back].map(|value| value as i32)).collect();
+    let cut = minimum_cut(&Topology::new(source.len(), &pairs), &terminals, &capacities);
     assert_eq!(cut.flow + through, flow);
     assert_eq!(cut.source_side, source_side.iter().map(|&side| side == 1).collect::<Vec<_>>());
 }
@@ -73,7 +74,8 @@ fn two_hundred_flows_are_those_of_dinics() {
             .collect();
         let largest = [1, 10, 1_000_000][instance % 3];
         let terminals: Vec<i64> = (0..nodes).map(|_| generator.random_range(-largest..=largest)).collect();
-        let capacities: Vec<i64> = (0..2 * pairs.len()).map(|_| generator.random_range(0..=largest)).collect();
+        let capacities: Vec<[i32; 2]> =
+            pairs.iter().map(|_| [(); 2].map(|()| generator.random_range(0..=largest as i32))).collect();
         let mut graph = petgraph::Graph::<(), u64>::new();
         let numbers: Vec<_> = (0..nodes + 2).map(|_| graph.add_node(())).collect();
         let (source, sink) = (numbers[nodes], numbers[nodes + 1]);
@@ -81,13 +83,13 @@ fn two_hundred_flows_are_those_of_dinics() {
             let (from, to) = if terminal > 0 { (source, numbers[node]) } else { (numbers[node], sink) };
             graph.add_edge(from, to, terminal.unsigned_abs());
         }
-        for (&(one, other), &[there, back]) in pairs.iter().zip(capacities.as_chunks::<2>().0) {
+        for (&(one, other), &[there, back]) in pairs.iter().zip(&capacities) {
             let [one, other] = [one, other].map(|node| numbers[node as usize]);
             graph.add_edge(one, other, there as u64);
             graph.add_edge(other, one, back as u64);
         }
         let (expected, _) = petgraph::algo::dinics(&graph, source, sink);
-        let found = minimum_cut(&Topology::new(nodes, &pairs), terminals, capacities);
+        let found = minimum_cut(&Topology::new(nodes, &pairs), &terminals, &capacities);
         assert_eq!(found.flow as u64, expected, "instance {instance}");
     }
 }
@@ -117,7 +119,8 @@ fn a_cut_of_a_thousand_patches_goes_step_by_step_as_with_another_solver() {
         .map(|&[one, other]| (one as u32, other as u32))
         .collect();
     let [nodes, labels] = golden.shape("cut.unary_int")[..] else { panic!("costs are a matrix") };
-    let energy = PottsEnergy::new(golden.integers("cut.unary_int"), labels, edges, golden.integers("cut.weights_int"));
+    let weights = golden.integers("cut.weights_int").into_iter().map(|weight| weight as i32).collect();
+    let energy = PottsEnergy::new(golden.integers("cut.unary_int"), labels, edges, weights);
     let mut energies = Vec::new();
     assert_eq!([energy.of(&vec![0; nodes])], golden.integers("cut.start_energy")[..]);
     let found = energy.expanded(vec![0; nodes], |energy| energies.push(energy));

@@ -10,8 +10,8 @@ use crate::numerics::principal::principal_directions;
 pub const HIGHEST_COST: f64 = 87.0;
 /// Above this λ the official code's integers keep too little of weights, or nothing.
 const MOST_OFFICIAL_LAMBDA: f64 = 100.0;
-/// What is not parted at this price never is.
-const MOST_LAMBDA: f64 = 1e7;
+/// What is not parted at this price never is; weights that are 1 at most then stay below 2³⁰.
+const MOST_LAMBDA: f64 = 1e6;
 /// Integers per nat above the official λ.
 const PER_NAT: f64 = 1024.0;
 /// Components of the colours' kernel.
@@ -64,11 +64,11 @@ impl PatchGraph {
         let unit = largest(&costs).max(self.lambda * largest(weights));
         let (costs, weights) = if self.lambda > MOST_OFFICIAL_LAMBDA || unit == 0.0 {
             let price = PER_NAT * self.lambda.min(MOST_LAMBDA);
-            let whole = |values: &[f64], factor: f64| values.iter().map(|value| (value * factor) as i64).collect();
-            (whole(&costs, PER_NAT), whole(weights, price))
+            let weights = weights.iter().map(|weight| (weight * price) as i32).collect();
+            (costs.iter().map(|cost| (cost * PER_NAT) as i64).collect(), weights)
         } else {
-            let price = (self.lambda * 100.0) as i64;
-            let weights = weights.iter().map(|weight| (weight * 1000.0 / unit) as i64 * price).collect();
+            let price = (self.lambda * 100.0) as i32;
+            let weights = weights.iter().map(|weight| (weight * 1000.0 / unit) as i32 * price).collect();
             (costs.iter().map(|cost| (cost * 1e5 / unit) as i64).collect(), weights)
         };
         let energy = PottsEnergy::new(costs, labels, edges.clone(), weights);
