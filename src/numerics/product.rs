@@ -22,6 +22,11 @@ impl<'a> Matrix<'a> {
         Matrix { values, rows: values.len() / columns, columns, row_stride: columns, column_stride: 1 }
     }
 
+    /// Number of rows.
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
     /// Rows and columns exchanged.
     pub fn transposed(self) -> Matrix<'a> {
         let Matrix { values, rows, columns, row_stride, column_stride } = self;

@@ -93,18 +93,32 @@ vectorised! {
     /// target = tanh(scale · x + shift), to 3e-7.
     pub fn scaled_tanh(target: &mut [f32], values: &[f32], scale: f32, shift: f32) {
         for (target, &value) in target.iter_mut().zip(values) {
-            let argument = scale * value + shift;
-            let decayed = exp_nonpositive(-2.0 * argument.abs());
-            *target = ((1.0 - decayed) / (1.0 + decayed)).copysign(argument);
+            *target = tanh(scale * value + shift);
         }
     }
 
-    /// The gradient of a tanh's input from `incoming`, that of its outputs after dropout, which are in `values` and give
-    /// way to it; `mask` is 0 for what was dropped, and 1 / `kept` else.
-    pub fn dropped_tanh_backward(values: &mut [f32], incoming: &[f32], mask: &[f32], kept: f32) {
-        for ((value, &incoming), &mask) in values.iter_mut().zip(incoming).zip(mask) {
+    /// target = tanh(scale · x + shift), dropped out as `dropout` says.
+    pub fn dropped_tanh(target: &mut [f32], values: &[f32], scale: f32, shift: f32, dropout: Dropout) {
+        let draws = dropout.draws.as_chunks::<2>().0;
+        for ((target, &value), draw) in target.iter_mut().zip(values).zip(draws) {
+            *target = tanh(scale * value + shift) * dropout.factor(draw);
+        }
+    }
+
+    /// The gradient of a tanh's input from `incoming`, that of its outputs after `dropout`, which are in `values` and give
+    /// way to it.
+    pub fn dropped_tanh_backward(values: &mut [f32], incoming: &[f32], dropout: Dropout) {
+        let (draws, kept) = (dropout.draws.as_chunks::<2>().0, 1.0 / dropout.scale);
+        for ((value, &incoming), draw) in values.iter_mut().zip(incoming).zip(draws) {
             let output = *value * kept;
-            *value = incoming * mask * (1.0 - output * output);
+            *value = incoming * dropout.factor(draw) * (1.0 - output * output);
+        }
+    }
+
+    /// Values dropped out as `dropout` says, in place.
+    pub fn drop_out(values: &mut [f32], dropout: Dropout) {
+        for (value, draw) in values.iter_mut().zip(dropout.draws.as_chunks::<2>().0) {
+            *value *= dropout.factor(draw);
         }
     }
 
@@ -128,13 +142,38 @@ vectorised! {
             *gradient = a * *gradient + b * value + c;
         }
     }
+}
 
-    /// Products one by one, in place.
-    pub fn multiply(values: &mut [f32], factors: &[f32]) {
-        for (value, &factor) in values.iter_mut().zip(factors) {
-            *value *= factor;
-        }
+/// Which values are dropped, and what the others are multiplied by.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout<'a> {
+    /// Two random bytes for every value.
+    draws: &'a [u8],
+    /// Of 65536 values so many are dropped.
+    threshold: u32,
+    /// 1 / the share that is kept.
+    scale: f32,
+}
+
+impl<'a> Dropout<'a> {
+    /// Drops a value with probability `rate`, which is resolved to 1/65536, by the random `draws`.
+    ///
+    /// # Shapes
+    /// draws `[2n]`
+    pub fn new(draws: &'a [u8], rate: f64) -> Dropout<'a> {
+        Dropout { draws, threshold: (rate * 65536.0).round() as u32, scale: (1.0 / (1.0 - rate)) as f32 }
     }
+
+    #[inline(always)]
+    fn factor(&self, draw: &[u8; 2]) -> f32 {
+        if u32::from(u16::from_le_bytes(*draw)) < self.threshold { 0.0 } else { self.scale }
+    }
+}
+
+#[inline(always)]
+fn tanh(argument: f32) -> f32 {
+    let decayed = exp_nonpositive(-2.0 * argument.abs());
+    ((1.0 - decayed) / (1.0 + decayed)).copysign(argument)
 }
 
 /// Σ g and Σ g · (x − offset) · scale, in lanes as [`inner_product`].
@@ -222,12 +261,18 @@ mod tests {
             assert!((f64::from(y) - expected).abs() < 3e-7, "{x}: {y} is not {expected}");
         }
         // Every fourth is dropped, and the others are scaled.
-        let mask: Vec<f32> = (0..inputs.len()).map(|place| if place % 4 == 0 { 0.0 } else { 1.25 }).collect();
-        multiply(&mut values, &mask);
-        dropped_tanh_backward(&mut values, &inputs, &mask, 0.8);
-        for ((&x, &gradient), &mask) in inputs.iter().zip(&values).zip(&mask) {
+        let draws: Vec<u8> =
+            (0..inputs.len()).flat_map(|place| if place % 4 == 0 { [0; 2] } else { [0, 64] }).collect();
+        let dropout = Dropout::new(&draws, 0.25);
+        let mut dropped = vec![0.0; inputs.len()];
+        dropped_tanh(&mut dropped, &inputs, 2.0, 0.5, dropout);
+        drop_out(&mut values, dropout);
+        assert_eq!(dropped, values);
+        dropped_tanh_backward(&mut values, &inputs, dropout);
+        for (place, (&x, &gradient)) in inputs.iter().zip(&values).enumerate() {
             let output = (2.0 * x + 0.5).tanh();
-            assert!((gradient - x * mask * (1.0 - output * output)).abs() < 1e-5, "{x}: {gradient}");
+            let factor = if place % 4 == 0 { 0.0 } else { 4.0 / 3.0 };
+            assert!((gradient - x * factor * (1.0 - output * output)).abs() < 1e-5, "{x}: {gradient}");
         }
     }
 

@@ -113,6 +113,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         ],
     ),
     ("gemm", &["features/vit/kernels.rs", "numerics/product.rs"]),
+    ("pulp", &["segment/grapl/layers.rs"]),
     ("cudarc", &["tensor/device.rs"]),
     ("ureq", &["weights/hub/"]),
     ("sha2", &["weights/store.rs"]),

@@ -1,4 +1,4 @@
-//! The network that tells an image's patches apart, with its training written out as products of matrices.
+//! The network that tells an image's patches apart, with its training written out as convolutions of sixteen patches side by side.
 //!
 //! dropout → convolution 3×3 to 32 channels → batch normalisation → tanh → dropout → convolution 3×3 to 8 channels → batch
 //! normalisation → tanh → dropout → one answer for every label from all that is left of the patch. Nothing is padded, so
@@ -7,26 +7,20 @@
 //! Differs from the paper: the convolutions have no biases. In training the normalisation takes them away again, and their
 //! gradient is rounding alone.
 
+use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 
-use super::layers::{Extent, TAPS, columns, gather_taps, spread_taps};
+use super::layers::{Extent, Filters, LANES, TAPS, WayBack, clear_unused, side_by_side};
+use super::normalisation::{Running, Statistics, combine_planes, normalise, normalise_and_drop, planes};
 use super::patches::{CHANNELS, PatchImage};
 use crate::numerics::product::{Matrix, add_product};
-use crate::numerics::random::{dropout_mask, uniform};
-use crate::numerics::vectorised::{
-    add_gradient_moments, add_moments, combine, dropped_tanh_backward, multiply, scaled_tanh,
-};
+use crate::numerics::random::uniform;
+use crate::numerics::vectorised::{Dropout, add_gradient_moments, add_moments, drop_out, dropped_tanh_backward};
 
 /// Channels after the first convolution.
 const FILTERS: usize = 32;
 /// Channels after the second.
 const FEATURES: usize = 8;
-/// How much of a batch's statistics goes into the running ones.
-const MOMENTUM: f32 = 0.1;
-/// Added to variances.
-const EPSILON: f32 = 1e-5;
-/// Positions that are worked on together, so that they stay in cache.
-const BLOCK: usize = 1024;
 /// Rows of a whole image that are worked on together.
 const BAND: usize = 16;
 /// The default rates of dropout after either convolution.
@@ -50,13 +44,6 @@ pub struct PatchNetwork {
     pub running: [Running; 2],
 }
 
-/// Mean and variance of every channel, over the batches of late.
-#[derive(Debug, Clone)]
-pub struct Running {
-    pub mean: Vec<f32>,
-    pub variance: Vec<f32>,
-}
-
 /// How much is dropped: of the input, and after either convolution.
 pub type DropoutRates = [f64; 3];
 
@@ -65,59 +52,27 @@ pub type DropoutRates = [f64; 3];
 pub struct Pass {
     blocks: Vec<Block>,
     statistics: [Vec<Statistics>; 2],
-    /// Before the second normalisation, `[n, 8, positions]`.
-    second: Vec<f32>,
-    second_mask: Vec<f32>,
-    /// What the head sees, `[n, 8, positions]`.
-    features: Vec<f32>,
-    kept: [f32; 2],
+    rates: DropoutRates,
     /// `[n, labels]`
     pub logits: Vec<f32>,
 }
 
-/// Some patches of a pass.
+/// Sixteen patches of a pass side by side, which stay in cache while they are worked on.
 #[derive(Debug, Default)]
 struct Block {
-    /// What the first convolution sees, `[3 · 9, positions]`.
-    columns: Vec<f32>,
-    /// Before the first normalisation, `[32, positions]`.
+    /// As many patches as there are; the others are 0.
+    patches: usize,
+    /// What the first convolution sees, `[3, side, side, 16]`.
+    pixels: Vec<f32>,
+    /// Before the normalisations, `[32, …, 16]` and `[8, …, 16]`.
     first: Vec<f32>,
-    mask: Vec<f32>,
+    second: Vec<f32>,
+    /// Two random bytes for every value of the following two.
+    draws: [Vec<u8>; 2],
     /// What the second convolution sees, and in the backward pass the gradient of the first normalisation's output.
     hidden: Vec<f32>,
-}
-
-/// Mean and 1 / standard deviation of a channel in a batch.
-#[derive(Debug, Clone, Copy)]
-struct Statistics {
-    mean: f32,
-    inverse: f32,
-}
-
-impl Running {
-    fn new(channels: usize) -> Running {
-        Running { mean: vec![0.0; channels], variance: vec![1.0; channels] }
-    }
-
-    /// The statistics of a batch of `count` values in each channel from their Σ x and Σ x², which join the running ones.
-    fn take_in(&mut self, moments: &[[f64; 2]], count: f64) -> Vec<Statistics> {
-        let mut statistics = Vec::with_capacity(moments.len());
-        for (([sum, squares], mean), variance) in moments.iter().zip(&mut self.mean).zip(&mut self.variance) {
-            let batch_mean = sum / count;
-            let batch_variance = (squares / count - batch_mean * batch_mean).max(0.0);
-            let unbiased = batch_variance * count / (count - 1.0).max(1.0);
-            *mean += MOMENTUM * (batch_mean as f32 - *mean);
-            *variance += MOMENTUM * (unbiased as f32 - *variance);
-            let inverse = 1.0 / (batch_variance as f32 + EPSILON).sqrt();
-            statistics.push(Statistics { mean: batch_mean as f32, inverse });
-        }
-        statistics
-    }
-
-    fn statistics(&self) -> Vec<Statistics> {
-        let channels = self.mean.iter().zip(&self.variance);
-        channels.map(|(&mean, variance)| Statistics { mean, inverse: 1.0 / (variance + EPSILON).sqrt() }).collect()
-    }
+    /// What the head sees, and in the backward pass the gradient of the second normalisation's output.
+    features: Vec<f32>,
 }
 
 impl PatchNetwork {
@@ -163,16 +118,16 @@ impl PatchNetwork {
     ) {
         let extent = Extent::square(self.patch_side);
         let (inner, last) = (extent.convolved(), extent.convolved().convolved());
-        let per_block = (BLOCK / inner.area()).max(1);
-        pass.kept = [rates[1], rates[2]].map(|rate| (1.0 - rate) as f32);
-        pass.blocks.resize_with(patches.len().div_ceil(per_block), Block::default);
-        let mut moments = [[0.0; 2]; FILTERS];
-        for (patches, block) in patches.chunks(per_block).zip(&mut pass.blocks) {
-            let mut pixels = image.of_patches(patches);
-            let mask = dropout_mask(generator, rates[0], pixels.len());
-            multiply(&mut pixels, &mask);
-            columns(&mut block.columns, &pixels, CHANNELS, extent);
-            convolve_columns(&mut block.first, &self.parameters[FIRST], &block.columns);
+        pass.rates = rates;
+        pass.blocks.resize_with(patches.len().div_ceil(LANES), Block::default);
+        let (filters, mut moments) = (self.first_filters(), [[0.0; 2]; FILTERS]);
+        let mut draws = Vec::new();
+        for (patches, block) in patches.chunks(LANES).zip(&mut pass.blocks) {
+            block.patches = patches.len();
+            block.pixels = side_by_side(&image.of_patches(patches), CHANNELS, patches.len());
+            draw(&mut draws, generator, block.pixels.len());
+            drop_out(&mut block.pixels, Dropout::new(&draws, rates[0]));
+            filters.convolve(&mut block.first, &block.pixels, extent);
             for (moments, plane) in moments.iter_mut().zip(planes(&block.first, FILTERS)) {
                 add_moments(moments, plane);
             }
@@ -180,27 +135,25 @@ impl PatchNetwork {
         pass.statistics[0] = self.running[0].take_in(&moments, (patches.len() * inner.area()) as f64);
 
         let affine = self.affine(FIRST, &pass.statistics[0]);
-        pass.second.resize(patches.len() * FEATURES * last.area(), 0.0);
-        let mut contributions = Vec::new();
-        let outputs = pass.second.chunks_mut(per_block * FEATURES * last.area());
-        for (block, output) in pass.blocks.iter_mut().zip(outputs) {
-            normalise(&mut block.hidden, &block.first, FILTERS, &affine);
-            block.mask = dropout_mask(generator, rates[1], block.hidden.len());
-            multiply(&mut block.hidden, &block.mask);
-            contribute(&mut contributions, &self.parameters[SECOND], &block.hidden);
-            gather_taps(output, &contributions, FEATURES, inner);
-        }
-        let mut moments = [[0.0; 2]; FEATURES];
-        for (place, plane) in pass.second.chunks_exact(last.area()).enumerate() {
-            add_moments(&mut moments[place % FEATURES], plane);
+        let (filters, mut moments) = (self.second_filters(), [[0.0; 2]; FEATURES]);
+        for block in &mut pass.blocks {
+            draw(&mut block.draws[0], generator, block.first.len());
+            normalise_and_drop(&mut block.hidden, &block.first, &affine, &block.draws[0], rates[1]);
+            clear_unused(&mut block.hidden, block.patches);
+            filters.convolve(&mut block.second, &block.hidden, inner);
+            for (moments, plane) in moments.iter_mut().zip(planes(&block.second, FEATURES)) {
+                add_moments(moments, plane);
+            }
         }
         pass.statistics[1] = self.running[1].take_in(&moments, (patches.len() * last.area()) as f64);
 
         let affine = self.affine(SECOND, &pass.statistics[1]);
-        normalise_patches(&mut pass.features, &pass.second, last.area(), &affine);
-        pass.second_mask = dropout_mask(generator, rates[2], pass.features.len());
-        multiply(&mut pass.features, &pass.second_mask);
-        self.answer(&mut pass.logits, &pass.features);
+        pass.logits.clear();
+        for block in &mut pass.blocks {
+            draw(&mut block.draws[1], generator, block.second.len());
+            normalise_and_drop(&mut block.features, &block.second, &affine, &block.draws[1], rates[2]);
+            self.answer(&mut pass.logits, &block.features, block.patches);
+        }
     }
 
     /// The gradients of all parameters from that of the logits, which are those of `pass`.
@@ -210,61 +163,54 @@ impl PatchNetwork {
     pub fn backward(&self, pass: &mut Pass, logits: &[f32]) -> Vec<Vec<f32>> {
         let extent = Extent::square(self.patch_side);
         let (inner, last) = (extent.convolved(), extent.convolved().convolved());
+        let patches = logits.len() / self.labels;
         let mut gradients: Vec<Vec<f32>> = self.parameters.iter().map(|values| vec![0.0; values.len()]).collect();
         let inputs = FEATURES * last.area();
-        for row in logits.chunks_exact(self.labels) {
-            gradients[HEAD_BIAS].iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        }
-        let of_logits = Matrix::of_rows(logits, self.labels);
-        add_product(&mut gradients[HEAD], of_logits.transposed(), Matrix::of_rows(&pass.features, inputs));
-        let mut incoming = vec![0.0; pass.features.len()];
-        add_product(&mut incoming, of_logits, Matrix::of_rows(&self.parameters[HEAD], inputs));
-
-        dropped_tanh_backward(&mut pass.features, &incoming, &pass.second_mask, pass.kept[1]);
-        let mut moments = [[0.0; 2]; FEATURES];
-        let of_planes = pass.features.chunks_exact(last.area()).zip(pass.second.chunks_exact(last.area()));
-        for (place, (gradients, values)) in of_planes.enumerate() {
-            let Statistics { mean, inverse } = pass.statistics[1][place % FEATURES];
-            add_gradient_moments(&mut moments[place % FEATURES], gradients, values, mean, inverse);
-        }
-        let count = (logits.len() / self.labels * last.area()) as f64;
-        let ways_back = self.normalise_backward(SECOND, &pass.statistics[1], &moments, count, &mut gradients);
-        let of_planes = pass.features.chunks_exact_mut(last.area()).zip(pass.second.chunks_exact(last.area()));
-        for (place, (gradients, values)) in of_planes.enumerate() {
-            let [a, b, c] = ways_back[place % FEATURES];
-            combine(gradients, values, a, b, c);
-        }
-
-        let mut moments = [[0.0; 2]; FILTERS];
-        let (mut spread, mut incoming) = (Vec::new(), Vec::new());
-        let mut of_features = &pass.features[..];
-        for block in &mut pass.blocks {
-            let positions = block.hidden.len() / FILTERS;
-            let own;
-            (own, of_features) = of_features.split_at(positions / inner.area() * inputs);
-            spread_taps(&mut spread, own, FEATURES, inner);
-            let spread = Matrix::of_rows(&spread, positions);
-            add_product(&mut gradients[SECOND], spread, Matrix::of_rows(&block.hidden, positions).transposed());
+        let (mut incoming, mut moments) = (Vec::new(), [[0.0; 2]; FEATURES]);
+        for (block, logits) in pass.blocks.iter_mut().zip(logits.chunks(LANES * self.labels)) {
+            for row in logits.chunks_exact(self.labels) {
+                gradients[HEAD_BIAS].iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+            let of_logits = side_by_side(logits, 1, block.patches);
+            let of_logits = Matrix::of_rows(&of_logits, LANES);
+            add_product(&mut gradients[HEAD], of_logits, Matrix::of_rows(&block.features, LANES).transposed());
             incoming.clear();
-            incoming.resize(block.hidden.len(), 0.0);
-            add_product(&mut incoming, Matrix::of_rows(&self.parameters[SECOND], FILTERS).transposed(), spread);
-            dropped_tanh_backward(&mut block.hidden, &incoming, &block.mask, pass.kept[0]);
+            incoming.resize(block.features.len(), 0.0);
+            add_product(&mut incoming, Matrix::of_rows(&self.parameters[HEAD], inputs).transposed(), of_logits);
+            dropped_tanh_backward(&mut block.features, &incoming, Dropout::new(&block.draws[1], pass.rates[2]));
+            let of_planes = planes(&block.features, FEATURES).zip(planes(&block.second, FEATURES));
+            for ((moments, (gradients, values)), of) in moments.iter_mut().zip(of_planes).zip(&pass.statistics[1]) {
+                add_gradient_moments(moments, gradients, values, of.mean, of.inverse);
+            }
+        }
+        let count = (patches * last.area()) as f64;
+        let ways_back = self.normalise_backward(SECOND, &pass.statistics[1], &moments, count, &mut gradients);
+
+        let mut of_filters = Filters::new(FEATURES, FILTERS, |_, _, _| 0.0);
+        let mut convolution = WayBack::new(FEATURES, FILTERS, |filter, channel, tap| self.second(filter, channel, tap));
+        let mut moments = [[0.0; 2]; FILTERS];
+        for block in &mut pass.blocks {
+            combine_planes(&mut block.features, &block.second, &ways_back);
+            clear_unused(&mut block.features, block.patches);
+            of_filters.add_gradients(&block.features, &block.hidden, inner);
+            convolution.convolve(&mut incoming, &block.features, inner);
+            dropped_tanh_backward(&mut block.hidden, &incoming, Dropout::new(&block.draws[0], pass.rates[1]));
             let of_planes = planes(&block.hidden, FILTERS).zip(planes(&block.first, FILTERS));
             for ((moments, (gradients, values)), of) in moments.iter_mut().zip(of_planes).zip(&pass.statistics[0]) {
                 add_gradient_moments(moments, gradients, values, of.mean, of.inverse);
             }
         }
-        let count = (logits.len() / self.labels * inner.area()) as f64;
+        of_filters.each(|filter, channel, tap, value| gradients[SECOND][second_place(filter, channel, tap)] = value);
+        let count = (patches * inner.area()) as f64;
         let ways_back = self.normalise_backward(FIRST, &pass.statistics[0], &moments, count, &mut gradients);
+
+        let mut of_filters = Filters::new(FILTERS, CHANNELS, |_, _, _| 0.0);
         for block in &mut pass.blocks {
-            let positions = block.hidden.len() / FILTERS;
-            let of_planes = block.hidden.chunks_exact_mut(positions).zip(block.first.chunks_exact(positions));
-            for ((gradients, values), &[a, b, c]) in of_planes.zip(&ways_back) {
-                combine(gradients, values, a, b, c);
-            }
-            let of_first = Matrix::of_rows(&block.hidden, positions);
-            add_product(&mut gradients[FIRST], of_first, Matrix::of_rows(&block.columns, positions).transposed());
+            // Where there is no patch there are no pixels either that could tell of these gradients.
+            combine_planes(&mut block.hidden, &block.first, &ways_back);
+            of_filters.add_gradients(&block.hidden, &block.pixels, extent);
         }
+        of_filters.each(|filter, channel, tap, value| gradients[FIRST][first_place(filter, channel, tap)] = value);
         gradients
     }
 
@@ -274,12 +220,12 @@ impl PatchNetwork {
     /// → `[n, labels]`
     pub fn logits(&self, image: &PatchImage, patches: &[usize]) -> Vec<f32> {
         let extent = Extent::square(self.patch_side);
-        let (mut all, mut logits) = (Vec::with_capacity(patches.len() * self.labels), Vec::new());
-        for patches in patches.chunks((BLOCK / extent.convolved().area()).max(1)) {
-            self.answer(&mut logits, &self.features(&image.of_patches(patches), extent));
-            all.extend_from_slice(&logits);
+        let mut logits = Vec::with_capacity(patches.len() * self.labels);
+        for patches in patches.chunks(LANES) {
+            let pixels = side_by_side(&image.of_patches(patches), CHANNELS, patches.len());
+            self.answer(&mut logits, &self.features(&pixels, extent), patches.len());
         }
-        all
+        logits
     }
 
     /// The answers to the patches at every place of an image, row by row: `observe` is told the number of a row of places
@@ -306,21 +252,22 @@ impl PatchNetwork {
         // Rows of answers that some rows of features are still to be added to.
         let mut open = vec![blank.clone(); reach];
         let (mut seen, mut contributions) = (Vec::new(), Vec::new());
-        let rows = extent.height - 4;
+        let (rows, width) = (extent.height - 4, extent.width - 4);
+        // Columns of features that are computed in one lane.
+        let tile = width.div_ceil(LANES);
         for top in (0..rows).step_by(BAND) {
-            let band = Extent { width: extent.width, height: BAND.min(rows - top) + 4 };
-            let pixels: Vec<f32> = values
-                .chunks_exact(extent.area())
-                .flat_map(|plane| plane[top * extent.width..][..band.area()].iter().copied())
-                .collect();
-            let features = self.features(&pixels, band);
-            let width = extent.width - 4;
-            for row in top..top + band.height - 4 {
+            let height = BAND.min(rows - top);
+            let of_tile = Extent { width: tile + 4, height: height + 4 };
+            let features = self.features(&tiles(values, extent, top, tile, of_tile), of_tile);
+            for row in 0..height {
                 seen.clear();
                 for plane in planes(&features, FEATURES) {
-                    let of_row = &plane[(row - top) * width..][..width];
+                    let of_row = plane[row * tile * LANES..][..tile * LANES].as_chunks::<LANES>().0;
+                    let feature = |column: usize| of_row[column % tile][column / tile];
+                    let of_row: Vec<f32> = (0..width).map(feature).collect();
                     (0..reach).for_each(|dx| seen.extend_from_slice(&of_row[dx..dx + places]));
                 }
+                let row = top + row;
                 contributions.clear();
                 contributions.resize(reach * self.labels * places, 0.0);
                 add_product(&mut contributions, weights, Matrix::of_rows(&seen, places));
@@ -342,30 +289,39 @@ impl PatchNetwork {
     /// What the head sees of planes, by the running statistics.
     ///
     /// # Shapes
-    /// `[3, n, height, width]` → `[n, 8, height − 4, width − 4]`
+    /// `[3, height, width, 16]` → `[8, height − 4, width − 4, 16]`
     fn features(&self, pixels: &[f32], extent: Extent) -> Vec<f32> {
-        let (inner, last) = (extent.convolved(), extent.convolved().convolved());
-        let [mut seen, mut first, mut hidden, mut contributions, mut features] = [const { Vec::new() }; 5];
-        columns(&mut seen, pixels, CHANNELS, extent);
-        convolve_columns(&mut first, &self.parameters[FIRST], &seen);
-        normalise(&mut hidden, &first, FILTERS, &self.affine(FIRST, &self.running[0].statistics()));
-        contribute(&mut contributions, &self.parameters[SECOND], &hidden);
-        let mut second = vec![0.0; pixels.len() / (CHANNELS * extent.area()) * FEATURES * last.area()];
-        gather_taps(&mut second, &contributions, FEATURES, inner);
-        let affine = self.affine(SECOND, &self.running[1].statistics());
-        normalise_patches(&mut features, &second, last.area(), &affine);
+        let [mut first, mut hidden, mut second, mut features] = [const { Vec::new() }; 4];
+        self.first_filters().convolve(&mut first, pixels, extent);
+        normalise(&mut hidden, &first, &self.affine(FIRST, &self.running[0].statistics()));
+        self.second_filters().convolve(&mut second, &hidden, extent.convolved());
+        normalise(&mut features, &second, &self.affine(SECOND, &self.running[1].statistics()));
         features
     }
 
-    /// The head.
+    /// Adds the head's answers to patches side by side.
     ///
     /// # Shapes
-    /// `[n, 8 · positions]` → `[n, labels]`
-    fn answer(&self, logits: &mut Vec<f32>, features: &[f32]) {
-        let inputs = self.parameters[HEAD].len() / self.labels;
-        *logits = self.parameters[HEAD_BIAS].repeat(features.len() / inputs);
-        let weights = Matrix::of_rows(&self.parameters[HEAD], inputs).transposed();
-        add_product(logits, Matrix::of_rows(features, inputs), weights);
+    /// `[8 · positions, 16]` → `[patches, labels]`
+    fn answer(&self, logits: &mut Vec<f32>, features: &[f32], patches: usize) {
+        let mut answers: Vec<f32> = self.parameters[HEAD_BIAS].iter().flat_map(|&bias| [bias; LANES]).collect();
+        let features = Matrix::of_rows(features, LANES);
+        add_product(&mut answers, Matrix::of_rows(&self.parameters[HEAD], features.rows()), features);
+        let answers = answers.as_chunks::<LANES>().0;
+        (0..patches).for_each(|patch| logits.extend(answers.iter().map(|lanes| lanes[patch])));
+    }
+
+    fn first_filters(&self) -> Filters {
+        let weight = |filter, channel, tap| self.parameters[FIRST][first_place(filter, channel, tap)];
+        Filters::new(FILTERS, CHANNELS, weight)
+    }
+
+    fn second_filters(&self) -> Filters {
+        Filters::new(FEATURES, FILTERS, |filter, channel, tap| self.second(filter, channel, tap))
+    }
+
+    fn second(&self, filter: usize, channel: usize, tap: usize) -> f32 {
+        self.parameters[SECOND][second_place(filter, channel, tap)]
     }
 
     /// The normalisation of a convolution's channels with its parameters: factor and summand of each.
@@ -399,42 +355,32 @@ impl PatchNetwork {
     }
 }
 
-/// The planes of every channel.
-fn planes(values: &[f32], channels: usize) -> impl Iterator<Item = &[f32]> {
-    values.chunks_exact(values.len() / channels)
+fn first_place(filter: usize, channel: usize, tap: usize) -> usize {
+    (filter * CHANNELS + channel) * TAPS + tap
 }
 
-/// The first convolution of what it sees.
-fn convolve_columns(into: &mut Vec<f32>, weights: &[f32], columns: &[f32]) {
-    let positions = columns.len() / (CHANNELS * TAPS);
-    into.clear();
-    into.resize(FILTERS * positions, 0.0);
-    add_product(into, Matrix::of_rows(weights, CHANNELS * TAPS), Matrix::of_rows(columns, positions));
+fn second_place(filter: usize, channel: usize, tap: usize) -> usize {
+    (filter * TAPS + tap) * FILTERS + channel
 }
 
-/// What every position contributes to the second convolution.
-fn contribute(into: &mut Vec<f32>, weights: &[f32], hidden: &[f32]) {
-    let positions = hidden.len() / FILTERS;
-    into.clear();
-    into.resize(FEATURES * TAPS * positions, 0.0);
-    add_product(into, Matrix::of_rows(weights, FILTERS), Matrix::of_rows(hidden, positions));
-}
-
-/// tanh of normalised planes, `[channels, …]`.
-fn normalise(into: &mut Vec<f32>, values: &[f32], channels: usize, affine: &[[f32; 2]]) {
-    into.resize(values.len(), 0.0);
-    let positions = values.len() / channels;
-    for ((into, values), &[scale, shift]) in into.chunks_exact_mut(positions).zip(planes(values, channels)).zip(affine)
-    {
-        scaled_tanh(into, values, scale, shift);
+/// Parts of some rows of an image from `top` on, each `tile` columns after the one before it; what is outside is 0.
+///
+/// # Shapes
+/// `[3, height, width]` → `[3, …, 16]` of the extent of a tile
+fn tiles(values: &[f32], extent: Extent, top: usize, tile: usize, of_tile: Extent) -> Vec<f32> {
+    let mut planes = vec![0.0; CHANNELS * LANES * of_tile.area()];
+    for (place, row) in planes.chunks_exact_mut(of_tile.width).enumerate() {
+        let (part, y) = (place / of_tile.height, place % of_tile.height);
+        let (channel, left) = (part / LANES, part % LANES * tile);
+        let there = extent.width.saturating_sub(left).min(of_tile.width);
+        let start = channel * extent.area() + (top + y) * extent.width + left.min(extent.width);
+        row[..there].copy_from_slice(&values[start..start + there]);
     }
+    side_by_side(&planes, CHANNELS, LANES)
 }
 
-/// tanh of normalised planes of `area` values, `[n, channels, area]`.
-fn normalise_patches(into: &mut Vec<f32>, values: &[f32], area: usize, affine: &[[f32; 2]]) {
-    into.resize(values.len(), 0.0);
-    for (place, (into, values)) in into.chunks_exact_mut(area).zip(values.chunks_exact(area)).enumerate() {
-        let [scale, shift] = affine[place % affine.len()];
-        scaled_tanh(into, values, scale, shift);
-    }
+/// Two random bytes for each of `count` values.
+fn draw(draws: &mut Vec<u8>, generator: &mut ChaCha8Rng, count: usize) {
+    draws.resize(2 * count, 0);
+    generator.fill_bytes(draws);
 }
