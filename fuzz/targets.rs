@@ -13,16 +13,20 @@ use deepcut::features::read_vectors;
 use deepcut::model::checkpoint::{Checkpoint, Stage};
 use deepcut::pixels::{DecodeConfig, decode, decode_label_map, stored_samples};
 use deepcut::raster::RunLengthMask;
+use deepcut::segment::regions::RegionCheckpoint;
 use deepcut::tensor;
 use deepcut::weights::StateDict;
 
-/// A checkpoint, as it is and with its checksum set right: else nothing behind the checksum would ever be reached.
+/// A checkpoint of networks or of a code book, as it is and with its checksum set right: else nothing behind the checksum would ever be reached.
 pub fn checkpoint(bytes: &[u8]) {
     for bytes in [bytes, &sealed(bytes)] {
         if let Ok(checkpoint) = Checkpoint::from_bytes(bytes) {
             for stage in [Stage::Objects, Stage::Parts, Stage::BackgroundParts] {
                 black_box(checkpoint.network(stage, &tensor::cpu()));
             }
+        }
+        if let Ok(RegionCheckpoint { header, book, .. }) = RegionCheckpoint::from_bytes(bytes) {
+            black_box(book.costs(&vec![0.5; header.width], &[50.0, 0.0, 0.0]));
         }
     }
 }

@@ -6,6 +6,8 @@
 //! "DeepCut: Unsupervised Segmentation using Graph Neural Networks Clustering", arXiv 2212.05853.
 //!
 //! * [`train`] makes a [`Model`] of any burn dataset of images; [`Model::segment`] gives masks and objects of new ones.
+//! * [`train_regions`] makes a [`RegionModel`] in the same way, which divides whole images into regions whose labels mean the same
+//!   in all of them.
 //! * [`PerImage`] segments without training, every image by itself; [`PatchRegions`] divides it into regions.
 //! * [`ClusterModel`] groups vectors, one per image, without being told into how many groups.
 //! * [`Settings`] is everything that can be chosen, room by room ([`settings`]); `deepcut config` lists it.
@@ -39,7 +41,7 @@
 //!    `refine` has decided which clusters are background, goes from nodes to pixels, fits the mask to the image and finds
 //!    the objects in it. For all regions of an image a code book of the collection takes the network's place, and a graph cut
 //!    gives the labels (`train --regions`).
-//! 6. `method` is all of this in memory: [`Model`], [`PerImage`], and the recipe that trains a model, on a transformer's
+//! 6. `method` is all of this in memory: [`Model`], [`RegionModel`], [`PerImage`], and the recipe that trains a model, on a transformer's
 //!    features in two rounds: a second network learns the first one's masks after refinement, and a checkpoint keeps that.
 //! 7. `results` writes masks, pictures, annotations and tables in the forms of `output`, and reads them back; `report`
 //!    makes a page of them.
@@ -113,8 +115,9 @@ pub use cluster::{ClusterModel, ClusterNetwork, Doubt, FitDetails, Fitted, Membe
 pub use config::Settings;
 pub use dataset::Collection;
 pub use error::ErrorKind;
-pub use method::{Machine, Model, ModelOptions, PatchRegions, PerImage, Segmentation};
+pub use method::{Machine, Model, ModelOptions, PatchRegions, PerImage, RegionModel, Segmentation};
 pub use pipeline::{PipelineError as Error, train_model as train, train_model_with as train_with};
+pub use pipeline::{train_region_model as train_regions, train_region_model_with as train_regions_with};
 pub use pixels::{ImageContent, ImageItem};
 pub use raster::{Mask, Raster, Rectangle, RgbImage, RunLengthMask};
 pub use refine::FoundObject;
@@ -131,5 +134,6 @@ pub mod settings {
     pub use crate::refine::{BackgroundRule, CutConfig, RefineMethod, Upscale};
     pub use crate::segment::PerImageMethod;
     pub use crate::segment::grapl::{PatchAffinity, Positions, StoppingLoss};
+    pub use crate::segment::regions::RegionAffinity;
     pub use crate::train::Schedule;
 }

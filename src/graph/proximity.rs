@@ -3,12 +3,14 @@
 //! Source: w_pq = exp(−a_pq² / (2σ)) / dist(p, q), "GraPL: Graph-based Patch Learning" (arXiv 2311.01475), where a is a distance
 //! of features, σ the standard deviation of a over all pairs, and dist the Euclidean distance in cells. As in its official code
 //! edges of less than 0.2 are left out, unless that leaves none.
+//!
+//! Differs from the official code, which then takes all pairs, however many: of more nodes than it has, those that are near.
 
 /// Lighter edges are left out.
 const LEAST_WEIGHT: f64 = 0.2;
 /// No edge is longer, in cells: its weight would be less than the least.
 const FARTHEST: f64 = 1.0 / LEAST_WEIGHT;
-/// So many nodes tell how much distances vary.
+/// So many nodes tell how much distances vary: the official code's patches.
 const MOST_SAMPLED: usize = 1024;
 
 /// Edges between near nodes.
@@ -71,8 +73,12 @@ impl Proximity {
             }
             found
         };
-        let near = collect(FARTHEST * (1.0 + 1e-9), LEAST_WEIGHT);
-        if near.edges.is_empty() { collect(f64::INFINITY, 0.0) } else { near }
+        const NEAR: f64 = FARTHEST * (1.0 + 1e-9);
+        let found = collect(NEAR, LEAST_WEIGHT);
+        if !found.edges.is_empty() {
+            return found;
+        }
+        collect(if places.len() > MOST_SAMPLED { NEAR } else { f64::INFINITY }, 0.0)
     }
 }
 
@@ -109,6 +115,11 @@ mod tests {
             let found = Proximity::new(&places(nodes), 1.0, |_, _| 100.0);
             assert_eq!((found.edges.len(), found.weights.iter().all(|&weight| weight == 0.0)), (edges, true));
         }
+        // Nothing is alike: of few nodes all pairs, of many those that are near, as light as they are.
+        let strange = |nodes: usize| Proximity::new(&places(nodes), 1.0, |_, _| 3.0);
+        assert_eq!(strange(1024).edges.len(), 1024 * 1023 / 2);
+        let many = strange(2000);
+        assert!((2000..2000 * 20).contains(&many.edges.len()) && many.weights.iter().all(|&weight| weight > 0.0));
         let same = Proximity::new(&[[0.0; 2]; 3], 1.0, |_, _| 0.0);
         assert_eq!(same.weights, [1.0; 3]);
     }

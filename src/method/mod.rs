@@ -1,8 +1,9 @@
 //! Image → segmentation, in memory: the rooms before this one joined into methods.
 //!
 //! A [`Method`] decides for every node of an image what it is; [`Method::segment_timed`] makes a mask and objects of that.
-//! [`Model`] is a trained network for all images of a collection, [`PerImage`] treats every image by itself, [`PatchRegions`]
-//! too, without a backbone, and [`recipe`] trains a model. No file is touched here but those that are named to be opened.
+//! [`Model`] is a trained network for all images of a collection and [`RegionModel`] a code book, [`PerImage`] treats every image by
+//! itself, [`PatchRegions`] too, without a backbone, and [`recipe`] trains a model. No file is touched here but those that are
+//! named to be opened.
 
 mod backbone;
 mod batches;
@@ -33,6 +34,7 @@ pub use timings::{StepMilliseconds, Timings};
 pub(crate) use batches::{images_per_batch, waiting_threads, with_batches};
 pub(crate) use regions::mean_colours;
 
+use crate::parallel::parallel_map;
 use crate::raster::{Mask, RgbImage};
 use crate::refine::{ObjectsConfig, RefineConfig};
 use crate::segment::Legend;
@@ -62,6 +64,17 @@ pub trait Method: Sync {
         let segmentation = decision.into_segmentation(image, outside, self.legend(), self.finish(), list);
         timings.lap(|spent| &mut spent.refine);
         Ok(segmentation)
+    }
+
+    /// Segments images on as many threads as `workers`, in order.
+    fn segment_all(&self, images: &[RgbImage], workers: usize) -> Result<Vec<Segmentation>, MethodError> {
+        let mut found = Vec::with_capacity(images.len());
+        let segment = |image: &RgbImage| self.segment_timed(image, None, true, &mut Timings::start());
+        parallel_map(images.iter(), workers, segment, |segmentation| {
+            found.push(segmentation?);
+            Ok::<(), MethodError>(())
+        })?;
+        Ok(found)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::features::Backbone;
 use crate::files;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader};
 use crate::model::container::ContainerError;
-use crate::parallel::{parallel_map, workers};
+use crate::parallel::workers;
 use crate::raster::RgbImage;
 use crate::tensor::Device;
 
@@ -138,15 +138,7 @@ impl Model {
     /// Only if a GPU stops computing.
     pub fn segment_batch(&self, images: &[RgbImage]) -> Result<Vec<Segmentation>, MethodError> {
         let workers = workers(self.threads)?;
-        self.method.run(|method, waiting| {
-            let mut found = Vec::with_capacity(images.len());
-            let segment = |image: &RgbImage| method.segment_timed(image, None, true, &mut Timings::start());
-            parallel_map(images.iter(), workers + waiting, segment, |segmentation| {
-                found.push(segmentation?);
-                Ok::<(), MethodError>(())
-            })?;
-            Ok(found)
-        })
+        self.method.run(|method, waiting| method.segment_all(images, workers + waiting))
     }
 
     /// The checkpoint's bytes, for [`Model::from_bytes`]; the same model always gives the same.

@@ -7,6 +7,7 @@ use super::{Decision, Finish, Method, MethodError, ModelOptions, Segmentation, T
 use crate::config::{Purpose, Resolved};
 use crate::features::Backbone;
 use crate::nodes::Layout;
+use crate::parallel::workers;
 use crate::pixels::lab_from_rgb;
 use crate::raster::{Mask, RgbImage};
 use crate::segment::Legend;
@@ -14,16 +15,45 @@ use crate::segment::grapl::colour_components;
 use crate::segment::regions::{COLOURS, Nodes, RegionAffinity, RegionCheckpoint, RegionHeader, divide};
 use crate::tensor::Device;
 
+/// What a code book that is no file is called in messages.
+const UNNAMED: &str = "the code book";
+
 /// Further settings that a code book does not depend on.
 const ADJUSTABLE: [&str; 4] = ["regions.lambda", "regions.affinity", "regions.split", "regions.least_nodes"];
 
 /// Most positions along a side at which colours are looked at: more do not change the mean of a node.
 const MOST_SAMPLED: usize = 1024;
 
-/// A code book that was learned from a collection, ready to divide any number of images into regions.
+/// A code book that was learned from a collection, ready to divide any number of images into regions, whose labels mean the same
+/// in all of them.
+///
+/// Two models in two threads do not disturb each other, and one model may be used by several threads.
+///
+/// # Example
+///
+/// ```
+/// use burn_dataset::InMemDataset;
+/// use deepcut::{RegionModel, RgbImage, Settings, event::Silent};
+///
+/// // Sky above a meadow.
+/// let pixels = (0..48 * 32).map(|place| if place < 48 * 15 { [90, 150, 230] } else { [60, 140, 40] });
+/// let image = RgbImage::from_values(48, 32, pixels.collect());
+/// let mut settings = Settings::default();
+/// settings.regions.labels = 2;
+/// let learned = deepcut::train_regions(&InMemDataset::new(vec![image.clone()]), &settings, &Silent)?;
+///
+/// let model = RegionModel::from_bytes(&learned.to_bytes()?)?;
+/// let found = model.segment(&image)?;
+/// assert_eq!((found.mask.width, found.mask.height), (48, 32));
+/// let [sky, meadow] = [found.mask.at(24, 4), found.mask.at(24, 28)];
+/// assert!(sky != meadow && sky > 0 && meadow > 0);
+/// println!("{} above {}", found.legend[usize::from(sky)].name, found.legend[usize::from(meadow)].name);
+/// # Ok::<(), deepcut::Error>(())
+/// ```
 pub struct RegionModel {
     hash: blake3::Hash,
     method: RegionMethod,
+    threads: usize,
 }
 
 /// A code book on the backbone that it was learned with.
@@ -36,7 +66,7 @@ pub struct RegionMethod {
 }
 
 impl RegionModel {
-    /// Opens a code book that the program wrote, with installed weights where its backbone needs any.
+    /// Opens a code book that [`crate::train_regions`] or the program wrote, with installed weights where its backbone needs any.
     ///
     /// # Errors
     /// If the file cannot be read, is no undamaged code book, or its backbone's weights are not at hand.
@@ -48,24 +78,81 @@ impl RegionModel {
     pub fn open_with(path: impl AsRef<Path>, options: &ModelOptions) -> Result<RegionModel, MethodError> {
         let path = path.as_ref();
         let (checkpoint, hash) = read_code_book(path)?;
-        let name = path.display().to_string();
-        let settings = adjusted_settings(&checkpoint.header.config, &name, &options.overrides, &ADJUSTABLE)?;
+        RegionModel::of_checkpoint(checkpoint, hash, &path.display().to_string(), options)
+    }
+
+    /// A model from the bytes of a code book's file.
+    ///
+    /// # Errors
+    /// As [`RegionModel::open`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<RegionModel, MethodError> {
+        RegionModel::from_bytes_with(bytes, &ModelOptions::default())
+    }
+
+    /// The same with weights, settings or a device of one's own.
+    ///
+    /// # Errors
+    /// As [`RegionModel::open`], and if the weights are not those that the code book was learned with.
+    pub fn from_bytes_with(bytes: &[u8], options: &ModelOptions) -> Result<RegionModel, MethodError> {
+        let unusable = |source| MethodError::Checkpoint { name: UNNAMED.to_string(), source };
+        let checkpoint = RegionCheckpoint::from_bytes(bytes).map_err(unusable)?;
+        RegionModel::of_checkpoint(checkpoint, blake3::hash(bytes), UNNAMED, options)
+    }
+
+    fn of_checkpoint(
+        checkpoint: RegionCheckpoint,
+        hash: blake3::Hash,
+        name: &str,
+        options: &ModelOptions,
+    ) -> Result<RegionModel, MethodError> {
+        let settings = adjusted_settings(&checkpoint.header.config, name, &options.overrides, &ADJUSTABLE)?;
         let device = options.machine.open()?;
         let resolved = settings.resolve(Purpose::Reuse, false, options.machine.precision)?;
         let expected = checkpoint.header.backbone_hash.as_deref();
         let backbone = open_backbone(&resolved, options.weights.as_deref(), expected, &device)?;
-        Ok(RegionModel { hash, method: RegionMethod::new(checkpoint, &name, resolved, backbone, device)? })
+        let method = RegionMethod::new(checkpoint, name, resolved, backbone, device)?;
+        Ok(RegionModel { hash, method, threads: options.machine.threads })
+    }
+
+    /// The model of a code book on a backbone that is ready.
+    pub(crate) fn with_backbone(
+        checkpoint: RegionCheckpoint,
+        hash: blake3::Hash,
+        backbone: Backbone,
+        device: Device,
+    ) -> Result<RegionModel, MethodError> {
+        let settings = adjusted_settings(&checkpoint.header.config, UNNAMED, &[], &ADJUSTABLE)?;
+        let resolved = settings.resolve(Purpose::Reuse, false, None)?;
+        let method = RegionMethod::new(checkpoint, UNNAMED, resolved, backbone, device)?;
+        Ok(RegionModel { hash, method, threads: 0 })
     }
 
     /// Divides an image into regions.
     ///
     /// # Shapes
-    /// image `[height, width]` → mask `[height, width]`
+    /// image `[height, width]` → mask `[height, width]`: the number of every pixel's kind of region, from 1 on, or with
+    /// `regions.split` that of its region
+    ///
+    /// # Errors
+    /// Only if a GPU stops computing.
     pub fn segment(&self, image: &RgbImage) -> Result<Segmentation, MethodError> {
         self.method.segment_timed(image, None, true, &mut Timings::start())
     }
 
-    /// What the code book's file says about itself.
+    /// Divides several images at once, on all threads; the same as one after the other.
+    ///
+    /// # Errors
+    /// Only if a GPU stops computing, or threads cannot be started.
+    pub fn segment_batch(&self, images: &[RgbImage]) -> Result<Vec<Segmentation>, MethodError> {
+        self.method.segment_all(images, workers(self.threads)?)
+    }
+
+    /// The bytes of the code book's file, for [`RegionModel::from_bytes`]; the same model always gives the same.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, MethodError> {
+        self.method.checkpoint.to_bytes().map_err(MethodError::Unkept)
+    }
+
+    /// What the code book's file says about itself: settings, the collection, kinds of regions.
     pub fn header(&self) -> &RegionHeader {
         &self.method.checkpoint.header
     }

@@ -43,7 +43,8 @@ pub use infer::{InferRequest, infer};
 pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
 pub use train::{
-    RegionsSummary, StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with, train_regions,
+    RegionsSummary, StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with, train_region_model,
+    train_region_model_with, train_regions,
 };
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,10 @@
 
 use std::path::Path;
 
+use burn_dataset::InMemDataset;
+use deepcut::event::Silent;
+use deepcut::settings::BackboneChoice;
+use deepcut::{RgbImage, Settings};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -69,7 +73,13 @@ fn survives(target: fn(&[u8]), corpus: &[Vec<u8>]) {
 
 #[test]
 fn checkpoints() {
-    survives(targets::checkpoint, &["", "_vit"].map(|kind| golden(&format!("checkpoint_format_3{kind}.safetensors"))));
+    let mut corpus = ["", "_vit"].map(|kind| golden(&format!("checkpoint_format_3{kind}.safetensors"))).to_vec();
+    let mut settings = Settings { backbone: BackboneChoice::Superpixel, ..Settings::default() };
+    settings.regions.labels = 3;
+    let pixels = (0..24 * 16).map(|place| [place as u8, 90, (place / 24) as u8 * 9]);
+    let images = InMemDataset::new(vec![RgbImage::from_values(24, 16, pixels.collect())]);
+    corpus.push(deepcut::train_regions(&images, &settings, &Silent).unwrap().to_bytes().unwrap());
+    survives(targets::checkpoint, &corpus);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use deepcut::event::Silent;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{self, InferRequest, PredictRequest, SaveKinds, SegmentRequest, TrainRequest};
 use deepcut::pixels::{DecodeConfig, decode};
-use deepcut::{Machine, Model, ModelOptions, PatchRegions, PerImage, RgbImage, Settings, config};
+use deepcut::{Machine, Model, ModelOptions, PatchRegions, PerImage, RegionModel, RgbImage, Settings, config};
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -167,6 +167,71 @@ fn a_dataset_in_memory_trains_the_network_of_the_folder() {
     // The bytes are a checkpoint like any other.
     let again = Model::from_bytes(&in_memory.to_bytes().unwrap()).unwrap();
     assert_eq!(again.to_bytes().unwrap(), in_memory.to_bytes().unwrap());
+}
+
+#[test]
+fn a_dataset_in_memory_gives_the_code_book_of_the_folder_and_its_masks() {
+    let pictures = pictures(5);
+    let images: Vec<RgbImage> = pictures.iter().map(|path| image(path)).collect();
+    let tiny = project("tests/golden/tiny_vit.pth");
+    let superpixels = ["backbone=superpixel", "data.max_images=4", "train.seed=3"];
+    let transformer = [&VIT[..4], &["refine.method=cut", "regions.split=true"]].concat();
+    for (overrides, weights) in [(&superpixels[..], None), (&transformer, Some(tiny))] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder_of(&pictures, folder.path());
+        let chosen = settings(&[overrides, &["regions.labels=6"]].concat());
+        let machine = Machine { threads: 2, ..Machine::default() };
+        let training = TrainRequest {
+            data: data.clone().into(),
+            out: Some(folder.path().join("run")),
+            weights: weights.clone(),
+            machine,
+            resume: false,
+            wait: None,
+        };
+        let checkpoint = pipeline::train_regions(chosen.clone(), &training, &Silent).unwrap().checkpoint;
+        let out = folder.path().join("out");
+        let request = InferRequest {
+            checkpoint: checkpoint.clone(),
+            predict: predict(&data, &out),
+            weights: weights.clone(),
+            overrides: vec![],
+            machine,
+        };
+        pipeline::infer(&request, &Silent).unwrap();
+
+        let learned = |images: &dyn Dataset<RgbImage>| {
+            deepcut::train_regions_with(images, &chosen, weights.as_deref(), &machine, &Silent).unwrap()
+        };
+        let in_memory = learned(&InMemDataset::new(images.clone()));
+        let collection = deepcut::dataset::open(&data).unwrap();
+        let of_collection =
+            deepcut::train_regions_with(&collection, &chosen, weights.as_deref(), &machine, &Silent).unwrap();
+        assert_eq!(of_collection.to_bytes().unwrap(), std::fs::read(&checkpoint).unwrap());
+        // Only the hash of the collection differs: of pixels here, of files there.
+        let options = ModelOptions { weights, ..ModelOptions::default() };
+        let of_folder = RegionModel::open_with(&checkpoint, &options).unwrap();
+        let mut header = in_memory.header().clone();
+        header.collection_hash = of_folder.header().collection_hash.clone();
+        assert_eq!(&header, of_folder.header());
+        assert_eq!(of_folder.hash(), of_collection.hash());
+        // The bytes are a code book like any other.
+        let again = RegionModel::from_bytes_with(&in_memory.to_bytes().unwrap(), &options).unwrap();
+        let batch = again.segment_batch(&images).unwrap();
+        for ((path, image), of_batch) in pictures.iter().zip(&images).zip(batch) {
+            let found = in_memory.segment(image).unwrap();
+            assert_eq!(found.mask, mask_of(&out, path), "{}", path.display());
+            assert_eq!(found, of_batch, "one by one and together");
+            assert_eq!(found, of_folder.segment(image).unwrap());
+            assert_eq!(found.foreground_area_px, (image.width * image.height) as u64);
+        }
+        let overrides = vec!["regions.lambda=1e30".to_string(), "regions.split=false".to_string()];
+        let dear = RegionModel::open_with(&checkpoint, &ModelOptions { overrides, ..options }).unwrap();
+        assert_eq!(dear.segment(&images[0]).unwrap().clusters, 1);
+    }
+    let error = deepcut::train_regions(&InMemDataset::new(images), &settings(&[]), &Silent).err().unwrap();
+    assert_eq!(error.kind(), deepcut::ErrorKind::Usage);
+    assert!(error.to_string().contains("regions.labels"), "{error}");
 }
 
 #[test]

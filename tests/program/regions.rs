@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::drive::{expect, expect_error, path_text, predictions, text, write_png};
+use crate::drive::{expect, expect_error, path_text, predictions, program, text, write_png};
 
 const SIDES: (u32, u32) = (96, 64);
 const SKY: [u8; 3] = [70, 120, 230];
@@ -138,5 +138,103 @@ fn what_is_for_networks_is_refused_with_regions() {
     for number in ["1", "256", "x"] {
         let output = crate::drive::run(&["train", "--data", "x", "--regions", number]);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+}
+
+/// Learns from a collection and divides it, with further arguments for either; gives what was said and the folder of masks.
+fn learned_and_divided(folder: &Path, data: &Path, train: &[&str], infer: &[&str]) -> (String, PathBuf) {
+    let [book, out] = ["book", "divided"].map(|name| folder.join(name));
+    let learn = ["train", "--data", path_text(data), "--out", path_text(&book), "--backbone", "superpixel"];
+    let mut learned = program(&[&learn[..], train].concat());
+    let learned = learned.output().unwrap();
+    assert!(learned.status.success(), "{}", text(&learned.stderr));
+    let checkpoint = book.join("best.safetensors");
+    let divide = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(data), "--out", path_text(&out)];
+    let divided = program(&[&divide[..], &["--overwrite"], infer].concat()).output().unwrap();
+    assert!(divided.status.success(), "{}", text(&divided.stderr));
+    (text(&learned.stderr) + &text(&learned.stdout) + &text(&divided.stderr), out)
+}
+
+fn values(path: &Path) -> BTreeSet<u8> {
+    deepcut::output::read_mask(path).unwrap().values.into_iter().collect()
+}
+
+#[test]
+fn what_differs_in_nothing_is_one_kind_and_that_is_said() {
+    for (width, height) in [(1, 1), (70, 50)] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        write_png(&data.join("flat.png"), width, height, |_, _| SKY);
+        for refine in ["none", "cut", "bilateral"] {
+            let (said, out) = learned_and_divided(folder.path(), &data, &["--regions", "255"], &["--refine", refine]);
+            assert!(said.contains("for no more than 1 kind") && said.contains("in one cluster"), "{said}");
+            assert_eq!(values(&out.join("masks/flat.png")), BTreeSet::from([1]), "{refine}");
+        }
+        // Two images of one colour each are two kinds, in whichever order and however dear a boundary is.
+        write_png(&data.join("other.png"), width, height, |_, _| WALL);
+        for lambda in ["0", "1e30"] {
+            let lambda = format!("regions.lambda={lambda}");
+            let (said, out) = learned_and_divided(folder.path(), &data, &["--regions", "255"], &["--set", &lambda]);
+            assert!(said.contains("for no more than 2 kinds"), "{said}");
+            let found = ["flat", "other"].map(|name| values(&out.join(format!("masks/{name}.png"))));
+            assert!(found.iter().all(|values| values.len() == 1), "{lambda}: {found:?}");
+            assert_ne!(found[0], found[1], "{lambda}");
+        }
+    }
+}
+
+#[test]
+fn a_boundary_may_cost_nothing_or_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_png(&data.join("1.png"), SIDES.0, SIDES.1, |x, y| colour(1, x, y));
+    let count = |out: &Path| predictions(out)["1.png"]["clusters"].as_u64().unwrap();
+    let few =
+        ["--set", "grapl.patches=8", "--set", "grapl.side=64", "--set", "grapl.sigma=1", "--set", "grapl.steps=[6, 4]"];
+    for method in ["grapl", "slic-cut"] {
+        let found = ["0", "1e12"].map(|lambda| {
+            let (out, lambda) = (folder.path().join(format!("{method}{lambda}")), format!("grapl.lambda={lambda}"));
+            let arguments = ["segment", "--method", method, "--data", path_text(&data), "--out", path_text(&out)];
+            expect(0, &[&arguments[..], &["--set", &lambda], &few].concat());
+            count(&out)
+        });
+        // A network that has learnt for a few steps need not say that all is one.
+        assert!(found[0] > 2 && (method == "grapl" || found[1] == 1), "{method}: {found:?}");
+    }
+    for (lambda, refine) in [("0", "none"), ("1e30", "none"), ("0", "cut"), ("1e30", "cut")] {
+        let setting = format!("regions.lambda={lambda}");
+        for smoothness in ["0", "1e6"] {
+            let smoothness = format!("refine.cut.smoothness={smoothness}");
+            let further = ["--refine", refine, "--set", &setting, "--set", &smoothness];
+            let (_, out) = learned_and_divided(folder.path(), &data, &["--regions", "3"], &further);
+            assert_eq!(count(&out) > 1, lambda == "0", "{further:?}");
+            assert!(!values(&out.join("masks/1.png")).contains(&0), "{further:?}");
+        }
+    }
+}
+
+#[test]
+fn a_price_that_is_none_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_png(&data.join("1.png"), SIDES.0, SIDES.1, |x, y| colour(1, x, y));
+    learned_and_divided(folder.path(), &data, &["--regions", "3"], &[]);
+    let checkpoint = folder.path().join("book/best.safetensors");
+    let infer = ["infer", "--ckpt", path_text(&checkpoint), "--refine", "cut"];
+    let out = folder.path().join("out");
+    for (arguments, setting, refused) in [
+        (&["segment", "--method", "grapl"][..], "grapl.lambda", &["-1", "nan", "inf", "1e30"][..]),
+        (&["segment", "--method", "slic-cut"], "grapl.lambda", &["-1", "nan", "inf", "1e30"]),
+        (&["train", "--regions", "3"], "regions.lambda", &["-1", "nan", "inf"]),
+        (&infer, "regions.lambda", &["-1", "nan", "inf"]),
+        (&infer, "refine.cut.smoothness", &["-1", "nan", "inf", "1e30"]),
+    ] {
+        for value in refused {
+            let value = format!("{setting}={value}");
+            let places = ["--data", path_text(&data), "--out", path_text(&out), "--set", &value];
+            let error = expect_error(2, &[arguments, &places].concat());
+            assert!(error.contains(setting), "{value}: {error}");
+            assert!(!out.exists(), "{value}: nothing was begun");
+        }
     }
 }

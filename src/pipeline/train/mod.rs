@@ -5,7 +5,7 @@ pub(super) mod journal;
 mod regions;
 mod summary;
 
-pub use regions::{RegionsSummary, train_regions};
+pub use regions::{RegionsSummary, train_region_model, train_region_model_with, train_regions};
 pub use summary::{StageSummary, TrainSummary};
 
 use std::path::{Path, PathBuf};
@@ -294,13 +294,8 @@ impl<'a> Training<'a> {
             observer: self.observer,
         };
         let total = indices.len() as u64;
-        let numbered = |index: usize| {
-            let missing =
-                || SkippedFile { path: index.to_string().into(), reason: "the dataset has no such item".into() };
-            Ok(Numbered { index, item: items.get(index).ok_or_else(missing)? })
-        };
         let mut images = Vec::new();
-        let consumed = image_loop.run(graphs, indices.into_iter().map(numbered), Some(total), |computed| {
+        let consumed = image_loop.run(graphs, numbered(items, indices), Some(total), |computed| {
             images.push(TrainingImage { index: Some(computed.item.index), content: computed.content });
             Ok(())
         });
@@ -406,6 +401,17 @@ fn collection_hash(contents: impl Iterator<Item = blake3::Hash>) -> String {
 struct Numbered<I> {
     index: usize,
     item: I,
+}
+
+/// The items of a dataset at some places.
+fn numbered<I: ImageItem>(
+    items: &dyn Dataset<I>,
+    indices: Vec<usize>,
+) -> impl ExactSizeIterator<Item = Result<Numbered<I>, SkippedFile>> + Send {
+    indices.into_iter().map(move |index| {
+        let missing = || SkippedFile { path: index.to_string().into(), reason: "the dataset has no such item".into() };
+        Ok(Numbered { index, item: items.get(index).ok_or_else(missing)? })
+    })
 }
 
 impl<I: ImageItem> ImageItem for Numbered<I> {

@@ -2,21 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_dataset::Dataset;
 use rand::Rng;
 use serde::Serialize;
 
-use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims};
-use crate::config::Settings;
-use crate::dataset::{self, sample};
+use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims, numbered};
+use crate::config::{ConfigError, Settings};
+use crate::dataset::{self, Sources, sample};
 use crate::event::{Event, Observer, Plan, counted, path_as_text};
 use crate::features::Extractor;
-use crate::method::{MethodError, mean_colours, read_code_book};
+use crate::method::{Machine, MethodError, RegionModel, mean_colours, read_code_book};
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
 use crate::numerics::random;
 use crate::output::{Cache, OutputFolder};
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, stored_config, tell_of_passed_over};
-use crate::pixels::Picture;
+use crate::pixels::{ImageItem, Picture};
 use crate::segment::regions::{COLOURS, CodeBook, PatchSample, RegionCheckpoint, RegionHeader};
 use crate::tensor;
 
@@ -51,6 +52,19 @@ impl Patches<'_> {
     /// Values of a patch.
     fn width(&self) -> usize {
         self.extractor.width() + COLOURS
+    }
+
+    /// Everything that the patches of an image follow from besides the image.
+    fn identity(&self, settings: &Settings) -> blake3::Hash {
+        let identity = serde_json::json!([
+            "patches",
+            env!("CARGO_PKG_VERSION"),
+            self.extractor.fingerprint(),
+            settings.pixels.fingerprint(),
+            self.count,
+            self.seed
+        ]);
+        blake3::hash(identity.to_string().as_bytes())
     }
 }
 
@@ -116,7 +130,7 @@ pub fn train_regions(
     let settings = training.resolved.settings();
     let folder = OutputFolder::open(&out, "train", &claims(), request.wait, observer)?;
     let (limit, seed) = (settings.data.max_images, settings.train.seed);
-    let sample::Sample { records, mut skipped, seen, .. } =
+    let sample::Sample { records, skipped, seen, .. } =
         sample::records(collection.records(), |_| true, limit, seed, observer);
     tell_of_passed_over(&collection, observer);
     if seen == 0 && skipped.is_empty() {
@@ -127,70 +141,12 @@ pub fn train_regions(
         observer.observe(Event::Note("a code book is learned in one go: what the cache holds is used again".into()));
     }
 
-    let extractor = training.backbone.extractor.as_ref();
-    let count = PATCHES.div_ceil(records.len().max(1)).min(MOST_OF_IMAGE);
-    let patches = Patches { extractor, count, seed };
+    let patches = training.patches(records.len())?;
     folder.create_folder(&out.join(CACHE))?;
     let failed = |source| PipelineError::OutputFolder { path: out.clone(), source };
-    let identity = serde_json::json!([
-        "patches",
-        env!("CARGO_PKG_VERSION"),
-        extractor.fingerprint(),
-        settings.pixels.fingerprint(),
-        count,
-        seed
-    ]);
-    let identity = blake3::hash(identity.to_string().as_bytes());
-    let cache = Cache::open(&out.join(CACHE), &identity, &settings.cache).map_err(failed)?;
-    let image_loop = ImageLoop {
-        extractor,
-        device: &training.device,
-        limits: &settings.pixels,
-        cache: Some(&cache),
-        workers: training.workers,
-        observer,
-    };
-    let mut drawn = Drawn { seen: 0, rows: Vec::new(), generator: random::stream(seed, "code book", 0) };
-    let (mut images, mut contents) = (0, blake3::Hasher::new());
-    let total = records.len() as u64;
-    let outcome = image_loop.run(&patches, records.into_iter().map(Ok), Some(total), |computed| {
-        images += 1;
-        contents.update(computed.content.as_bytes());
-        floats_from_bytes(&computed.bytes).chunks_exact(patches.width()).for_each(|row| drawn.offer(row));
-        Ok(())
-    });
-    let Outcome { skipped: bad, .. } = outcome.map_err(|error| error.during(Run::Training))?;
-    skipped.extend(bad);
-    if drawn.rows.is_empty() {
-        return Err(PipelineError::NoUsableImage { data: request.data.clone(), skipped });
-    }
-    settings.data.judge(skipped.len() as u64, images as u64 + skipped.len() as u64, &skipped)?;
-
-    let sample = sample_of(&drawn.rows, extractor.width());
-    let (labels, components) = (settings.regions.labels, settings.regions.components);
-    let book = training.pool.install(|| CodeBook::fit(&sample, labels, components, seed));
-    if observer.interrupted() {
-        return Err(PipelineError::Interrupted(Run::Training));
-    }
-    let header = RegionHeader {
-        config: stored_config(settings),
-        backbone: training.backbone.name.to_string(),
-        backbone_hash: training.backbone.hash.clone(),
-        seed,
-        collection_hash: contents.finalize().to_hex().to_string(),
-        images,
-        patches: sample.colours.len() / COLOURS,
-        labels: book.labels(),
-        components: book.directions.len() / book.width(),
-        width: book.width(),
-        spread: book.spread,
-    };
-    if header.labels < labels {
-        let found = counted(header.labels as u64, "kind");
-        observer.observe(Event::Warning(format!("there are patches for no more than {found} of regions")));
-    }
-    let (patches, labels) = (header.patches, header.labels);
-    let checkpoint = RegionCheckpoint { header, book, position_directions: extractor.position_directions() };
+    let cache = Cache::open(&out.join(CACHE), &patches.identity(settings), &settings.cache).map_err(failed)?;
+    let records = records.into_iter().map(Ok);
+    let (checkpoint, skipped) = training.learn_regions(&patches, records, Some(&cache), skipped, &request.data)?;
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     let path = out.join(CHECKPOINT);
     let already_finished = read_code_book(&path).is_ok_and(|(earlier, _)| earlier == checkpoint);
@@ -198,7 +154,67 @@ pub fn train_regions(
         folder.write(&path, |writer| writer.write_all(&bytes))?;
     }
     folder.sync()?;
+    let RegionHeader { images, patches, labels, .. } = checkpoint.header;
     Ok(RegionsSummary { checkpoint: path, skipped, images, patches, labels, already_finished })
+}
+
+/// Learns one code book from a dataset of images: of files, such as a [`dataset::Collection`], or in memory, such as burn's
+/// `InMemDataset<RgbImage>`. The same images in the same order give the same code book as a folder of them.
+///
+/// `settings.regions.labels` says how many kinds of regions are looked for. Installed weights are used where there are any, and
+/// the fastest device.
+///
+/// # Errors
+/// If no kinds are asked for, no image can be used, or the observer interrupts.
+///
+/// # Example
+///
+/// ```
+/// use burn_dataset::InMemDataset;
+/// use deepcut::{RgbImage, Settings, event::Silent};
+///
+/// // A horizon, and what is below it.
+/// let land = |horizon: usize| {
+///     let pixels = (0..48 * 32).map(|place| if place / 48 < horizon { [90, 150, 230] } else { [60, 140, 40] });
+///     RgbImage::from_values(48, 32, pixels.collect())
+/// };
+/// let images = InMemDataset::new((10..22).step_by(3).map(land).collect());
+/// let mut settings = Settings::default();
+/// settings.regions.labels = 2;
+/// let model = deepcut::train_regions(&images, &settings, &Silent)?;
+/// let [high, low] = [12, 18].map(|horizon| model.segment(&land(horizon)));
+/// assert_eq!(high?.mask.at(24, 4), low?.mask.at(24, 4));
+/// # Ok::<(), deepcut::Error>(())
+/// ```
+pub fn train_region_model<I: ImageItem>(
+    images: &dyn Dataset<I>,
+    settings: &Settings,
+    observer: &dyn Observer,
+) -> Result<RegionModel, PipelineError> {
+    train_region_model_with(images, settings, None, &Machine::default(), observer)
+}
+
+/// [`train_region_model`] with the weights of a transformer from a file, on the wanted device.
+pub fn train_region_model_with<I: ImageItem>(
+    images: &dyn Dataset<I>,
+    settings: &Settings,
+    weights: Option<&Path>,
+    machine: &Machine,
+    observer: &dyn Observer,
+) -> Result<RegionModel, PipelineError> {
+    settings.validate()?;
+    let training = Training::open(settings.clone(), weights, machine, observer)?;
+    let settings = training.resolved.settings();
+    let indices = sample::indices(images.len(), settings.data.max_images, settings.train.seed, observer);
+    let patches = training.patches(indices.len())?;
+    training.announce_regions(indices.len(), "a dataset");
+    let items = numbered(images, indices);
+    // Every image is looked at once: nothing needs to be kept.
+    let (checkpoint, _) =
+        training.learn_regions(&patches, items, None, Vec::new(), &Path::new("the dataset").into())?;
+    let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
+    let Training { backbone, device, .. } = training;
+    Ok(RegionModel::with_backbone(checkpoint, blake3::hash(&bytes), backbone, device)?)
 }
 
 /// Features and colours apart.
@@ -213,6 +229,76 @@ fn sample_of(rows: &[f32], width: usize) -> PatchSample {
 }
 
 impl Training<'_> {
+    /// What is looked at of so many images.
+    fn patches(&self, images: usize) -> Result<Patches<'_>, PipelineError> {
+        let settings = self.resolved.settings();
+        settings.regions.asked_for().map_err(|invalid| ConfigError::Setting { room: "regions", invalid })?;
+        let count = PATCHES.div_ceil(images.max(1)).min(MOST_OF_IMAGE);
+        Ok(Patches { extractor: self.backbone.extractor.as_ref(), count, seed: settings.train.seed })
+    }
+
+    /// Learns a code book from all images that can be used; gives with it those that cannot, after those `skipped` before.
+    fn learn_regions<I: ImageItem>(
+        &self,
+        patches: &Patches,
+        items: impl ExactSizeIterator<Item = Result<I, SkippedFile>> + Send,
+        cache: Option<&Cache>,
+        mut skipped: Vec<SkippedFile>,
+        data: &Sources,
+    ) -> Result<(RegionCheckpoint, Vec<SkippedFile>), PipelineError> {
+        let (settings, observer, extractor) = (self.resolved.settings(), self.observer, patches.extractor);
+        let seed = settings.train.seed;
+        let image_loop = ImageLoop {
+            extractor,
+            device: &self.device,
+            limits: &settings.pixels,
+            cache,
+            workers: self.workers,
+            observer,
+        };
+        let mut drawn = Drawn { seen: 0, rows: Vec::new(), generator: random::stream(seed, "code book", 0) };
+        let (mut images, mut contents) = (0, blake3::Hasher::new());
+        let total = items.len() as u64;
+        let outcome = image_loop.run(patches, items, Some(total), |computed| {
+            images += 1;
+            contents.update(computed.content.as_bytes());
+            floats_from_bytes(&computed.bytes).chunks_exact(patches.width()).for_each(|row| drawn.offer(row));
+            Ok(())
+        });
+        let Outcome { skipped: bad, .. } = outcome.map_err(|error| error.during(Run::Training))?;
+        skipped.extend(bad);
+        if drawn.rows.is_empty() {
+            return Err(PipelineError::NoUsableImage { data: data.clone(), skipped });
+        }
+        settings.data.judge(skipped.len() as u64, images as u64 + skipped.len() as u64, &skipped)?;
+
+        let sample = sample_of(&drawn.rows, extractor.width());
+        let (labels, components) = (settings.regions.labels, settings.regions.components);
+        let book = self.pool.install(|| CodeBook::fit(&sample, labels, components, seed));
+        if observer.interrupted() {
+            return Err(PipelineError::Interrupted(Run::Training));
+        }
+        let header = RegionHeader {
+            config: stored_config(settings),
+            backbone: self.backbone.name.to_string(),
+            backbone_hash: self.backbone.hash.clone(),
+            seed,
+            collection_hash: contents.finalize().to_hex().to_string(),
+            images,
+            patches: sample.colours.len() / COLOURS,
+            labels: book.labels(),
+            components: book.directions.len() / book.width(),
+            width: book.width(),
+            spread: book.spread,
+        };
+        if header.labels < labels {
+            let found = counted(header.labels as u64, "kind");
+            observer.observe(Event::Warning(format!("there are patches for no more than {found} of regions")));
+        }
+        let checkpoint = RegionCheckpoint { header, book, position_directions: extractor.position_directions() };
+        Ok((checkpoint, skipped))
+    }
+
     /// Says what will be done.
     fn announce_regions(&self, images: usize, data: &str) {
         let labels = self.resolved.settings().regions.labels;

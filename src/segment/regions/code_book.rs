@@ -42,7 +42,7 @@ pub struct CodeBook {
 
 impl CodeBook {
     /// Learns `labels` kinds of patches, which features tell apart along `components` directions; fewer of both where the
-    /// sample has no more.
+    /// sample has no more that differ.
     ///
     /// Features are projected on their principal directions and divided by two standard deviations, colours by one, and both
     /// are grouped by k-means.
@@ -77,7 +77,11 @@ impl CodeBook {
         }
         let described = book.described(&sample.features, &sample.colours);
         let found = k_means(Rows::new(&described, channels), labels.min(patches), STARTS, seed);
-        book.centres = found.centres.iter().map(|&value| value as f32).collect();
+        // With fewer different patches than kinds some are of none.
+        let mut in_use = vec![false; labels.min(patches)];
+        found.starts[found.kept].iter().for_each(|&kind| in_use[kind as usize] = true);
+        let kinds = found.centres.chunks_exact(channels).zip(in_use).filter(|(_, in_use)| *in_use);
+        book.centres = kinds.flat_map(|(centre, _)| centre).map(|&value| value as f32).collect();
         book.spread = found.squared_distances / patches as f64;
         book
     }
@@ -174,12 +178,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_of_one_patch_or_of_one_colour_is_a_code_book() {
-        for patches in [1, 2, 40] {
-            let sample = PatchSample { features: vec![0.5; 4 * patches], colours: vec![50.0; 3 * patches] };
+    fn there_are_no_more_kinds_than_different_patches() {
+        for (patches, colours, kinds) in [(1, 1, 1), (2, 1, 1), (2, 2, 2), (40, 1, 1), (40, 3, 3), (40, 40, 32)] {
+            let colour = |patch: usize| [30.0 + (patch % colours) as f32, 0.0, 5.0];
+            let sample =
+                PatchSample { features: vec![0.5; 4 * patches], colours: (0..patches).flat_map(colour).collect() };
             let book = CodeBook::fit(&sample, 32, 16, 0);
             let costs = book.costs(&sample.features, &sample.colours);
-            assert_eq!((book.labels(), costs.len()), (patches.min(32), patches * patches.min(32)));
+            assert_eq!(
+                (book.labels(), costs.len()),
+                (kinds, patches * kinds),
+                "{patches} patches of {colours} colours"
+            );
             assert!(costs.iter().all(|cost| cost.is_finite()), "{costs:?}");
         }
     }

@@ -31,7 +31,8 @@ pub struct Divided {
 }
 
 /// Gives every node the label for which costs and boundaries together are cheapest, by α-expansion from the first label, and
-/// joins connected regions of few nodes to their neighbours.
+/// joins connected regions of few nodes to their neighbours. Where boundaries cost more than they can save, all nodes have the
+/// label that is cheapest for them together.
 ///
 /// # Panics
 /// If there is no node.
@@ -41,7 +42,15 @@ pub fn divide(nodes: &Nodes, config: &RegionsConfig) -> Divided {
     let compared = Compared::new(nodes.compared, count, nodes.unit_length);
     let places = places(nodes.layout);
     let near = Proximity::new(&places, compared.deviation(), |one, other| compared.distance(one, other));
-    let weights: Vec<f64> = near.weights.iter().map(|weight| config.lambda * weight).collect();
+    let range = |row: &[f64]| {
+        let (least, most) = row.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most): (f64, f64), &cost| {
+            (least.min(cost), most.max(cost))
+        });
+        (most - least).max(0.0)
+    };
+    // No boundary saves more. Whole numbers stand for costs: beside much larger ones they would be nothing.
+    let most: f64 = nodes.costs.chunks_exact(labels).map(range).sum();
+    let weights: Vec<f64> = near.weights.iter().map(|weight| (config.lambda * weight).min(most)).collect();
     let energy = PottsEnergy::of_reals(nodes.costs, labels, near.edges, &weights);
     let mut labels = energy.expanded(vec![0; count], |_| ());
     let borders = Borders::new(nodes.layout);
@@ -255,6 +264,15 @@ mod tests {
         assert_eq!((free.labels[18], free.pieces[18], free.pieces[19], free.pieces[47]), (1, 2, 0, 1));
         let dear = halves(&RegionsConfig { lambda: 1e12, ..config.clone() }, 1.0);
         assert!(dear.labels.iter().all(|&label| label == dear.labels[0]));
+        // Not the first kind, but that which fits best.
+        for (sides, best) in [([3.0, 1.0], 1), ([1.0, 3.0], 0)] {
+            let costs = sides.repeat(48);
+            let nodes = Nodes { layout: &GRID, costs: &costs, compared: &[1.0; 48], unit_length: false };
+            for lambda in [1e12, 1e30, f64::MAX] {
+                let found = divide(&nodes, &RegionsConfig { lambda, ..config.clone() });
+                assert_eq!((found.labels, found.pieces), (vec![best; 48], vec![0; 48]), "{lambda}");
+            }
+        }
         // A node of another kind is a region, unless regions are larger.
         let odd = halves(&config, 1e3);
         assert_eq!(odd.labels[18], 1);

@@ -63,6 +63,11 @@ impl Default for RegionsConfig {
 const MOST_LABELS: usize = u8::MAX as usize;
 
 impl RegionsConfig {
+    /// Refuses to look for no regions at all.
+    pub fn asked_for(&self) -> Result<(), InvalidSetting> {
+        require(self.labels > 0, "labels", self.labels, "2 to 255")
+    }
+
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let labels = self.labels != 1 && self.labels <= MOST_LABELS;

@@ -10,7 +10,9 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::ground::{checkpoint, encoded, fresh, random, results, save_picture};
+use super::ground::{
+    SLIC_CUT, SMALL_PATCHES, TRAIN_REGIONS, checkpoint, encoded, fresh, random, results, save_picture,
+};
 use super::process::{Ended, run};
 use super::{Outcome, Row, ensure, settle, tries};
 use crate::drive::{path_text, predictions, program};
@@ -145,6 +147,7 @@ fn bad_images_are_listed_and_the_others_are_as_without_them() {
     let (checkpoint, out, alone) = (checkpoint(), folder.path().join("out"), folder.path().join("alone"));
     let infer = ["infer", "--ckpt", path_text(&checkpoint)];
     let segment = ["segment", "--epochs", "2"];
+    let by_pixels = [&["segment", "--method", "slic-cut"][..], &SMALL_PATCHES].concat();
     let on = |command: &[&str], data: &Path, out: &Path, further: &[&str]| {
         run(program(command)
             .arg("--data")
@@ -155,8 +158,8 @@ fn bad_images_are_listed_and_the_others_are_as_without_them() {
             .args(further))
     };
     let mut rows = Vec::new();
-    for command in [&infer[..], &segment] {
-        let mut row = Row::new("bad images", format!("damaged and forged images in {}", command[0]));
+    for (name, command) in [("infer", &infer[..]), ("segment", &segment), (SLIC_CUT, &by_pixels)] {
+        let mut row = Row::new("bad images", format!("damaged and forged images in {name}"));
         on(command, &good, &alone, &[]).ended_with(&[0]).unwrap();
         let ended = on(command, &mixed, &out, &["--threads", "2"]);
         row.attempt("the exit code", ended.ended_with(&[3]));
@@ -182,10 +185,14 @@ fn a_training_and_a_clustering_pass_over_bad_images() {
     let folder = tempfile::tempdir().unwrap();
     let (mixed, _, bad) = collections(folder.path(), tries(20, 400));
     let surely: Vec<&String> = bad.iter().filter(|(_, is_none)| **is_none).map(|(name, _)| name).collect();
-    let commands = [&["train", "--epochs", "1"][..], &["cluster", "--epochs", "5", "--restarts", "1"]];
-    settle(commands.map(|command| {
-        let mut row = Row::new("bad images", format!("damaged and forged images in {}", command[0]));
-        let out = folder.path().join(command[0]);
+    let commands = [
+        ("train", &["train", "--epochs", "1"][..]),
+        (TRAIN_REGIONS, &["train", "--regions", "3", "--backbone", "superpixel"]),
+        ("cluster", &["cluster", "--epochs", "5", "--restarts", "1"]),
+    ];
+    settle(commands.map(|(name, command)| {
+        let mut row = Row::new("bad images", format!("damaged and forged images in {name}"));
+        let out = folder.path().join(name);
         let ended = run(program(command).arg("--data").arg(&mixed).arg("--out").arg(&out));
         row.attempt("run", ended.ended_with(&[3]));
         for name in &surely {

@@ -12,7 +12,7 @@ use super::bad_images::tiff_entry;
 use super::ground::{checkpoint, encoded, fresh, save_picture};
 use super::process::{Ended, run};
 use super::{Outcome, Row, ensure, is_long, settle};
-use crate::drive::{path_text, predictions, program};
+use crate::drive::{path_text, predictions, program, write_png};
 
 /// What a run with bombs may need beyond one without, in KiB: room for a large image or two, not for every bomb.
 const BOUND_KIB: u64 = 256 << 10;
@@ -206,6 +206,58 @@ fn what_is_no_file_is_passed_over() {
             let outcome = ended.ended_with(&[2, 3, 4, 5]).and_then(|()| within_bound(&ended, usual));
             row.attempt(format_args!("{arguments:?}"), outcome);
         }
+    }
+    settle([row]);
+}
+
+/// Most that dividing one long image may take, in KiB.
+const LONG_KIB: u64 = 300 << 10;
+
+#[test]
+fn long_thin_images_are_divided_in_bounded_memory() {
+    const SIDES: (u32, u32) = (20, 10_000);
+    let folder = tempfile::tempdir().unwrap();
+    let ground = folder.path();
+    let [data, book, out] = ["data", "book", "out"].map(|name| ground.join(name));
+    // Bands of two colours, upright and lying.
+    let colour = |along: u32, across: u32| {
+        let noise = (along * 7 + across * 13) as u8 % 20;
+        if along / 2500 % 2 == 0 { [200 + noise, 40, 60] } else { [30, 160 + noise, 70] }
+    };
+    write_png(&data.join("upright.png"), SIDES.0, SIDES.1, |x, y| colour(y, x));
+    write_png(&data.join("lying.png"), SIDES.1, SIDES.0, |x, y| colour(x, y));
+    let (data, checkpoint) = (path_text(&data), book.join("best.safetensors"));
+    let mut row = Row::new("bombs", "images of 20 × 10000 pixels divided into regions, within 300 MiB");
+    let bounded = |ended: &Ended, most: u64| {
+        ended.ended_with(&[0])?;
+        ensure(ended.peak_kib < most, || format!("it took {} MiB", ended.peak_kib >> 10))
+    };
+    let learn = ["train", "--regions", "8", "--backbone", "superpixel", "--data", data, "--out", path_text(&book)];
+    row.attempt("train --regions", bounded(&run(&mut program(&learn)), LONG_KIB));
+    let infer = ["infer", "--ckpt", path_text(&checkpoint)];
+    let steps: &[&str] = if is_long() { &[] } else { &["--set", "grapl.steps=[2, 2]"] };
+    for arguments in [
+        [&["segment", "--method", "grapl"][..], steps].concat(),
+        vec!["segment", "--method", "slic-cut"],
+        infer.to_vec(),
+        [&infer[..], &["--refine", "cut"]].concat(),
+        [&infer[..], &["--refine", "bilateral", "--set", "regions.split=true"]].concat(),
+    ] {
+        let ended = run(program(&arguments).args(["--data", data, "--threads", "1", "--out"]).arg(fresh(&out)));
+        let outcome = || -> Outcome {
+            bounded(&ended, LONG_KIB)?;
+            for (name, (width, height)) in [("upright", SIDES), ("lying", (SIDES.1, SIDES.0))] {
+                let mask = deepcut::output::read_mask(&out.join(format!("masks/{name}.png"))).unwrap();
+                let sides = (mask.width as u32, mask.height as u32);
+                ensure(sides == (width, height), || format!("{name} has a mask of {sides:?}"))?;
+                ensure(!mask.values.contains(&0), || format!("{name} is not divided as a whole"))?;
+                // In the middle of two bands beside each other.
+                let at = |along: usize| if height > width { mask.at(10, along) } else { mask.at(along, 10) };
+                ensure(at(3750) != at(6250), || format!("{name} is one region"))?;
+            }
+            Ok(())
+        };
+        row.attempt(format_args!("{arguments:?}"), outcome());
     }
     settle([row]);
 }

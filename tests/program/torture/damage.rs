@@ -7,7 +7,9 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::ground::{Entry, PER_IMAGE, Scenario, fresh, random, results, same, times, tree, verify, visible};
+use super::ground::{
+    Entry, PER_IMAGE, Scenario, TRAIN_REGIONS, fresh, random, results, same, times, tree, verify, visible,
+};
 use super::process::{Process, run};
 use super::{Outcome, Row, ensure, settle, tries};
 use crate::drive::{path_text, program};
@@ -184,7 +186,7 @@ fn a_damaged_clustering_is_named_and_mended() {
 
 #[test]
 fn a_damaged_cache_has_no_say() {
-    settle([cached("train", 53), cached("cluster", 54)]);
+    settle([cached("train", 53), cached("cluster", 54), cached(TRAIN_REGIONS, 57)]);
 }
 
 #[test]
@@ -193,13 +195,16 @@ fn a_damaged_checkpoint_is_refused() {
     let ground = folder.path();
     let random = &mut random(55);
     let mut rows = Vec::new();
-    for (name, file) in [("train", "best.safetensors"), ("cluster", "clusters.safetensors")] {
+    for (name, file, user) in [
+        ("train", "best.safetensors", "infer"),
+        ("cluster", "clusters.safetensors", "cluster"),
+        (TRAIN_REGIONS, "best.safetensors", "infer"),
+    ] {
         let ground = ground.join(name);
         let scenario = Scenario::prepare(&ground, name);
         let (whole, bad, out) = (ground.join("whole").join(file), ground.join("bad.safetensors"), ground.join("out"));
         let data = ground.join("data");
         let (bad_text, data) = (path_text(&bad), path_text(&data));
-        let user = if name == "train" { "infer" } else { "cluster" };
         let mut row = Row::new("damage", format!("damaged checkpoints of {name} in {user} and inspect"));
         for at in 0..tries(5, 100) {
             let how = DAMAGES[at % DAMAGES.len()];

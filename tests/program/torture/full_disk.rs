@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::ground::{Scenario, fresh, no_leftovers};
+use super::ground::{Scenario, TRAIN_REGIONS, fresh, no_leftovers};
 use super::process::{has, run, within};
 use super::{Outcome, Row, ensure, settle, tries};
 
@@ -93,10 +93,10 @@ fn full(name: &'static str) -> Row {
 
 #[test]
 fn files_that_may_not_grow_end_a_run_in_order() {
-    settle(["train", "infer with everything saved", "cluster"].map(limited));
+    settle(["train", "infer with everything saved", "cluster", TRAIN_REGIONS].map(limited));
 }
 
 #[test]
 fn a_full_disk_ends_a_run_in_order() {
-    settle(["train", "infer with everything saved", "cluster"].map(full));
+    settle(["train", "infer with everything saved", "cluster", TRAIN_REGIONS].map(full));
 }

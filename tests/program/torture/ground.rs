@@ -80,8 +80,18 @@ pub struct Scenario {
     seconds: Cell<f64>,
 }
 
-/// The names of all scenarios.
+/// The names of the scenarios that all attacks know.
 pub const SCENARIOS: [&str; 5] = ["train", "infer", "infer with everything saved", "segment", "cluster"];
+
+/// Those with regions, each of which some attacks know: what they share with the others is attacked there.
+pub const TRAIN_REGIONS: &str = "train --regions";
+pub const INFER_REGIONS: &str = "infer of a code book";
+pub const GRAPL: &str = "segment --method grapl";
+pub const SLIC_CUT: &str = "segment --method slic-cut";
+
+/// Small patches, few of them, and few steps.
+pub const SMALL_PATCHES: [&str; 6] =
+    ["--set", "grapl.patches=10", "--set", "grapl.side=100", "--set", "grapl.steps=[8, 4]"];
 
 impl Scenario {
     /// Runs the command once without any attack, below `ground`.
@@ -90,19 +100,31 @@ impl Scenario {
         // All that the command reads lies below one folder.
         let network = ground.join("network.safetensors");
         fs::copy(checkpoint(), &network).unwrap();
-        let [data, checkpoint] = [&data, &network].map(|path| path_text(path).to_string());
-        let infer = ["infer", "--ckpt", &checkpoint, "--data", &data];
+        let book = ground.join("book");
+        let learn = ["train", "--regions", "12", "--backbone", "superpixel", "--data", path_text(&data)];
+        if name == INFER_REGIONS {
+            run(program(&learn).arg("--out").arg(&book)).ended_with(&[0]).unwrap();
+        }
+        let book = book.join("best.safetensors");
+        let infer = ["infer", "--ckpt", path_text(&network), "--data", path_text(&data)];
+        let divide = ["infer", "--ckpt", path_text(&book), "--data", path_text(&data), "--refine", "cut"];
+        let data = path_text(&data);
+        let by_patches = |method| [&["segment", "--method", method, "--data", data][..], &SMALL_PATCHES].concat();
         let arguments: Vec<&str> = match name {
             // The second network and the parts have states of their own.
             "train" => [
-                &["train", "--data", &data, "--epochs", "6", "--parts", "2", "--resume"][..],
+                &["train", "--data", data, "--epochs", "6", "--parts", "2", "--resume"][..],
                 &["--set", "train.self_training=true", "--set", "train.restarts=2", "--set", "train.restart_epochs=2"],
             ]
             .concat(),
             "infer" => infer.to_vec(),
             "infer with everything saved" => [&infer[..], &["--save", ALL_KINDS]].concat(),
-            "segment" => vec!["segment", "--data", &data, "--epochs", "10", "--instances", "--save", ALL_KINDS],
-            "cluster" => vec!["cluster", "--data", &data, "--link", "--epochs", "30"],
+            "segment" => vec!["segment", "--data", data, "--epochs", "10", "--instances", "--save", ALL_KINDS],
+            "cluster" => vec!["cluster", "--data", data, "--link", "--epochs", "30"],
+            TRAIN_REGIONS => learn.to_vec(),
+            INFER_REGIONS => [&divide[..], &["--save", "masks,report,coco"]].concat(),
+            GRAPL => by_patches("grapl"),
+            SLIC_CUT => by_patches("slic-cut"),
             _ => panic!("there is no scenario {name}"),
         };
         let arguments = arguments.into_iter().chain(["--threads", "2"]).map(str::to_string).collect();

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use super::ground::{SCENARIOS, Scenario, checkpoint, collection, fresh, random, save_picture};
+use super::ground::{
+    SCENARIOS, SLIC_CUT, Scenario, TRAIN_REGIONS, checkpoint, collection, fresh, random, save_picture,
+};
 use super::process::{Ended, Process, soon};
 use super::{Outcome, Row, ensure, is_long, settle, tries};
 use crate::drive::{path_text, program};
@@ -93,9 +95,13 @@ fn long_commands(ground: &Path) -> Vec<(&'static str, Vec<String>)> {
         [&data, &one, &large, &few, &many, &wide].map(|path| path_text(path).to_string());
     let checkpoint = path_text(&checkpoint()).to_string();
     let endless = "1000000";
-    let commands: [(&'static str, Vec<&str>); 9] = [
+    let commands: [(&'static str, Vec<&str>); 10] = [
         ("a training of a million epochs", vec!["train", "--data", &data, "--epochs", endless]),
         ("per-image optimisation of a million epochs", vec!["segment", "--data", &one, "--epochs", endless]),
+        (
+            "the learning of patches",
+            vec!["segment", "--method", "grapl", "--data", &one, "--set", "grapl.steps=[10000, 10000, 10000]"],
+        ),
         ("the parts of a training", vec!["train", "--data", &data, "--epochs", endless, "--parts", "3"]),
         (
             "k-means",
@@ -126,7 +132,8 @@ fn write_vectors(path: &Path, rows: usize, columns: usize) {
 
 #[test]
 fn an_interrupted_run_completes_as_if_it_had_not_been_interrupted() {
-    settle(SCENARIOS.iter().zip(10..).map(|(name, seed)| interrupted(name, seed)));
+    let names = SCENARIOS.into_iter().chain([TRAIN_REGIONS, SLIC_CUT]);
+    settle(names.zip(10..).map(|(name, seed)| interrupted(name, seed)));
 }
 
 #[test]

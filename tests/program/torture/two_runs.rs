@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use super::ground::{SCENARIOS, Scenario, collection, fresh, no_leftovers, random};
+use super::ground::{INFER_REGIONS, SCENARIOS, SLIC_CUT, Scenario, collection, fresh, no_leftovers, random};
 use super::process::{Process, run, soon};
 use super::{Outcome, Row, ensure, settle, tries};
 use crate::drive::{path_text, program};
@@ -12,7 +12,7 @@ use crate::drive::{path_text, program};
 #[test]
 fn two_runs_at_once_give_the_results_of_one() {
     let random = &mut random(40);
-    settle(SCENARIOS.map(|name| {
+    settle(SCENARIOS.into_iter().chain([INFER_REGIONS, SLIC_CUT]).map(|name| {
         let folder = tempfile::tempdir().unwrap();
         let scenario = Scenario::prepare(folder.path(), name);
         let out = folder.path().join("attacked");

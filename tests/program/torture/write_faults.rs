@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::Path;
 
-use super::ground::{Scenario, fresh};
+use super::ground::{Scenario, TRAIN_REGIONS, fresh};
 use super::process::{Ended, has, run, within};
 use super::{Outcome, Row, ensure, is_long, settle, tries};
 use crate::drive::path_text;
@@ -178,4 +178,9 @@ fn failing_calls_of_a_segmentation_end_it_in_order() {
 #[test]
 fn failing_calls_of_a_clustering_end_it_in_order() {
     faults("cluster");
+}
+
+#[test]
+fn failing_calls_of_a_training_of_regions_end_it_in_order() {
+    faults(TRAIN_REGIONS);
 }
