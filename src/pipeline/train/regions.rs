@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rand::Rng;
 use serde::Serialize;
 
-use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims};
+use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims, patch_network};
 use crate::config::Settings;
 use crate::dataset::{self, sample};
 use crate::event::{Event, Observer, Plan, counted, path_as_text};
@@ -17,7 +17,7 @@ use crate::output::{Cache, OutputFolder};
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, stored_config, tell_of_passed_over};
 use crate::pixels::Picture;
-use crate::segment::regions::{COLOURS, CodeBook, PatchSample, RegionCheckpoint, RegionHeader};
+use crate::segment::regions::{COLOURS, CodeBook, KindsBy, PatchSample, RegionCheckpoint, RegionHeader};
 use crate::tensor;
 
 /// So many patches of the whole collection tell what its patches look like.
@@ -110,6 +110,9 @@ pub fn train_regions(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<RegionsSummary, PipelineError> {
+    if settings.regions.by == KindsBy::PatchNetwork {
+        return patch_network::train(settings, request, observer);
+    }
     let collection = dataset::open_sources(&request.data, &settings.data)?;
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let training = Training::open(settings, request.weights.as_deref(), &request.machine, observer)?;
@@ -184,21 +187,38 @@ pub fn train_regions(
         components: book.directions.len() / book.width(),
         width: book.width(),
         spread: book.spread,
+        network: None,
     };
-    if header.labels < labels {
-        let found = counted(header.labels as u64, "kind");
+    warn_of_few(header.labels, labels, observer);
+    let (patches, labels) = (header.patches, header.labels);
+    let position_directions = extractor.position_directions();
+    let checkpoint = RegionCheckpoint { header, book, position_directions, network: None };
+    let (path, already_finished) = keep(&checkpoint, &folder, &out)?;
+    Ok(RegionsSummary { checkpoint: path, skipped, images, patches, labels, already_finished })
+}
+
+/// Says so where there are fewer kinds than were asked for.
+pub(super) fn warn_of_few(found: usize, asked: usize, observer: &dyn Observer) {
+    if found < asked {
+        let found = counted(found as u64, "kind");
         observer.observe(Event::Warning(format!("there are patches for no more than {found} of regions")));
     }
-    let (patches, labels) = (header.patches, header.labels);
-    let checkpoint = RegionCheckpoint { header, book, position_directions: extractor.position_directions() };
+}
+
+/// Writes a checkpoint unless it is there already; gives its path and whether it was.
+pub(super) fn keep(
+    checkpoint: &RegionCheckpoint,
+    folder: &OutputFolder,
+    out: &Path,
+) -> Result<(PathBuf, bool), PipelineError> {
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     let path = out.join(CHECKPOINT);
-    let already_finished = read_code_book(&path).is_ok_and(|(earlier, _)| earlier == checkpoint);
+    let already_finished = read_code_book(&path).is_ok_and(|(earlier, _)| earlier == *checkpoint);
     if !already_finished {
         folder.write(&path, |writer| writer.write_all(&bytes))?;
     }
     folder.sync()?;
-    Ok(RegionsSummary { checkpoint: path, skipped, images, patches, labels, already_finished })
+    Ok((path, already_finished))
 }
 
 /// Features and colours apart.

@@ -18,4 +18,4 @@ pub use layers::Extent;
 pub use network::{DropoutRates, Pass, PatchNetwork, Running};
 pub use patches::{PatchImage, label_counts};
 pub use pixels::label_pixels;
-pub use training::{GridLoss, Losses, learn};
+pub use training::{GridLoss, Losses, costs as label_costs, learn};
