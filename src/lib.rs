@@ -134,6 +134,6 @@ pub mod settings {
     pub use crate::refine::{BackgroundRule, CutConfig, RefineMethod, Upscale};
     pub use crate::segment::PerImageMethod;
     pub use crate::segment::grapl::{PatchAffinity, Positions, StoppingLoss};
-    pub use crate::segment::regions::RegionAffinity;
+    pub use crate::segment::regions::{KindsBy, RegionAffinity};
     pub use crate::train::Schedule;
 }

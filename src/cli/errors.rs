@@ -132,6 +132,10 @@ fn method(error: &MethodError) -> String {
             "--method spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"
                 .into()
         }
+        MethodError::NeedlessForPatchNetwork { setting } => format!(
+            "regions.by=patch-network divides images by their pixels, without a backbone; leave out {}",
+            flag_of(setting)
+        ),
         MethodError::NeedlessForPixels { method, setting } => format!(
             "--method {method} divides an image by its pixels, without a backbone: leave out {}",
             flag_of(setting)

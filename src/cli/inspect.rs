@@ -42,7 +42,13 @@ fn of_code_book(description: &CodeBookDescription) -> String {
         ("kinds of regions", header.labels.to_string()),
         ("images", header.images.to_string()),
         ("patches", header.patches.to_string()),
-        ("channels", format!("{} of {} by features, 3 by colours", header.components, header.width)),
+        match header.network {
+            Some(sizes) => (
+                "network",
+                format!("GraPL's, for {0} x {0} patches of {1} x {1} pixels", sizes.patches, sizes.patch_side),
+            ),
+            None => ("channels", format!("{} of {} by features, 3 by colours", header.components, header.width)),
+        },
         ("seed", header.seed.to_string()),
         ("collection blake3", header.collection_hash.clone()),
     ]);

@@ -60,6 +60,8 @@ pub enum MethodError {
     SpectralCutsInTwo,
     #[error("segment.method = {method} divides an image by its pixels, without a backbone: leave out {setting}")]
     NeedlessForPixels { method: &'static str, setting: &'static str },
+    #[error("regions.by = patch-network divides an image by its pixels, without a backbone: leave out {setting}")]
+    NeedlessForPatchNetwork { setting: &'static str },
     #[error("segment.method = {method} has no backbone: `PatchRegions` segments by it")]
     WithoutBackbone { method: &'static str },
     #[error("there are more clusters and parts than masks have values")]
@@ -119,6 +121,7 @@ impl MethodError {
             | MethodError::NoBfloat { .. }
             | MethodError::SpectralCutsInTwo
             | MethodError::NeedlessForPixels { .. }
+            | MethodError::NeedlessForPatchNetwork { .. }
             | MethodError::WithoutBackbone { .. }
             | MethodError::StateOfOtherRun { .. }
             | MethodError::TooManyValues

@@ -11,6 +11,7 @@ mod decision;
 mod error;
 mod machine;
 mod model;
+mod patch_kinds;
 mod patch_regions;
 mod per_image;
 mod precision;
@@ -32,6 +33,7 @@ pub use shared::SharedMethod;
 pub use timings::{StepMilliseconds, Timings};
 
 pub(crate) use batches::{images_per_batch, waiting_threads, with_batches};
+pub(crate) use patch_kinds::{patch_picture, refuse_needless};
 pub(crate) use regions::mean_colours;
 
 use crate::parallel::parallel_map;

@@ -156,7 +156,7 @@ fn numbered(labels: &LabelMap) -> (LabelMap, usize) {
 }
 
 /// The image with the nearest pixel of a row in place of those without data, and the nearest row in place of those without any.
-fn continued(image: &RgbImage, outside: &Mask) -> RgbImage {
+pub(super) fn continued(image: &RgbImage, outside: &Mask) -> RgbImage {
     let row = |y: usize| &outside.values[y * image.width..(y + 1) * image.width];
     let rows = nearest(image.height, |y| row(y).contains(&0));
     let mut values = Vec::with_capacity(image.values.len());

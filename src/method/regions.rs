@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::model::{adjusted_settings, read_file};
+use super::patch_kinds::{nodes_of_patches, patch_picture};
 use super::{Decision, Finish, Method, MethodError, ModelOptions, Segmentation, Timings, open_backbone};
 use crate::config::{Purpose, Resolved};
 use crate::features::Backbone;
@@ -181,7 +182,7 @@ impl RegionMethod {
         device: Device,
     ) -> Result<RegionMethod, MethodError> {
         let (found, given) = (checkpoint.header.width, backbone.extractor.width());
-        if found != given {
+        if checkpoint.network.is_none() && found != given {
             return Err(MethodError::OtherChannels { name: name.to_string(), found, given });
         }
         if !checkpoint.position_directions.is_empty() {
@@ -216,19 +217,29 @@ impl Method for RegionMethod {
     }
 
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
-        let nodes = self.backbone.extractor.extract_within(image, outside);
-        let colours = mean_colours(image, &nodes.layout);
-        timings.lap(|spent| &mut spent.features);
         let (book, config) = (&self.checkpoint.book, &self.resolved.settings().regions);
-        let costs = book.costs(&nodes.values, &colours);
-        let (compared, unit_length) = match config.affinity {
-            RegionAffinity::Features => (nodes.values, true),
-            RegionAffinity::Colour => (colours_compared(image, &nodes.layout), false),
+        let (layout, costs, compared, unit_length) = if let Some(network) = &self.checkpoint.network {
+            let picture = patch_picture(image, outside, network.sizes());
+            let (layout, costs, compared) = nodes_of_patches(network, picture, outside);
+            timings.lap(|spent| &mut spent.features);
+            (layout, costs, compared, false)
+        } else {
+            let nodes = self.backbone.extractor.extract_within(image, outside);
+            let colours = mean_colours(image, &nodes.layout);
+            timings.lap(|spent| &mut spent.features);
+            let costs = book.costs(&nodes.values, &colours);
+            match config.affinity {
+                RegionAffinity::Features => (nodes.layout, costs, nodes.values, true),
+                RegionAffinity::Colour => {
+                    let compared = colours_compared(image, &nodes.layout);
+                    (nodes.layout, costs, compared, false)
+                }
+            }
         };
-        let divided = divide(&Nodes { layout: &nodes.layout, costs: &costs, compared: &compared, unit_length }, config);
+        let divided = divide(&Nodes { layout: &layout, costs: &costs, compared: &compared, unit_length }, config);
         timings.lap(|spent| &mut spent.graph);
         let likely = likelihoods(&costs, book.labels());
-        Ok(decision(nodes.layout, &divided.labels, &likely, config.split.then_some(&divided.pieces)))
+        Ok(decision(layout, &divided.labels, &likely, config.split.then_some(&divided.pieces)))
     }
 }
 
@@ -285,7 +296,7 @@ pub(crate) fn mean_colours(image: &RgbImage, layout: &Layout) -> Vec<f32> {
 }
 
 /// What GraPL compares patches by: components of mean colours, whose range in the image is −1 to 1, `[N, 3]`.
-fn colours_compared(image: &RgbImage, layout: &Layout) -> Vec<f32> {
+pub(super) fn colours_compared(image: &RgbImage, layout: &Layout) -> Vec<f32> {
     let of_row = |row: &RgbImage| row.values.iter().map(|pixel| pixel.map(f32::from)).collect();
     let colours = means(image, layout, of_row);
     let range = image

@@ -12,6 +12,7 @@ use crate::features::vit::VitShape;
 use crate::files;
 use crate::method::{MethodError, installed_weights, locate_weights, published_settings, published_weights};
 use crate::output::write_atomically;
+use crate::segment::regions::KindsBy;
 use crate::weights::{
     self, EXTENSIONS, Hashes, INSTALLED_NAME, Published, Record, Stored, WeightsError, WeightsFile, installed,
 };
@@ -103,7 +104,8 @@ pub fn known_settings(settings: &Settings, weights: Option<&Path>) -> Vec<String
     let of_regions = settings.regions.labels > 0;
     // Between the middles of nodes boundaries lie where the image's edges do, which serves every measure of regions.
     let mut known: Vec<String> = of_regions.then(|| "refine.method=bilateral".to_string()).into_iter().collect();
-    let has_weights = || weights.is_some() || installed_weights().is_some();
+    let is_deep = settings.regions.by == KindsBy::CodeBook || !of_regions;
+    let has_weights = || is_deep && (weights.is_some() || installed_weights().is_some());
     if !settings.backbone.entry().map_or_else(has_weights, |backbone| backbone.needs_weights()) {
         // Those of superpixels have one channel, which tells no two of them apart by its direction.
         known.extend(of_regions.then(|| "regions.affinity=colour".to_string()));

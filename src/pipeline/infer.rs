@@ -48,9 +48,16 @@ fn infer_regions(
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
     let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
     let labels = model.header().labels;
+    let by_patches = model.header().network.is_some();
+    let seen = if by_patches { "GraPL's network, trained once" } else { backbone.description.as_str() };
+    let told_apart = if by_patches {
+        "one network of GraPL".to_string()
+    } else {
+        format!("one code book of {} features", backbone.name)
+    };
     observer.observe(Event::Plan(Plan {
         doing: format!("dividing {} with {}", request.predict.data.display(), request.checkpoint.display()),
-        backbone: backbone.description.clone(),
+        backbone: seen.to_string(),
         could_be_deeper: false,
         how: format!("device {}, {labels} kinds of regions", tensor::name(method.device())),
     }));
@@ -58,7 +65,7 @@ fn infer_regions(
         request: &request.predict,
         command: "infer",
         settings,
-        description: format!("{labels} kinds of regions, one code book of {} features", backbone.name),
+        description: format!("{labels} kinds of regions, {told_apart}"),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision, settings.regions]),
         threads: request.machine.threads,
         precision: None,

@@ -238,3 +238,48 @@ fn a_price_that_is_none_is_refused_by_its_name() {
         }
     }
 }
+
+#[test]
+fn a_network_without_a_transformer_gives_the_same_labels_in_every_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    collection(&data);
+    fs::write(data.join("bad.jpg"), "no image").unwrap();
+    let sizes = ["--set", "regions.by=patch-network", "--set", "grapl.patches=16", "--set", "grapl.side=96"];
+    let train = |name: &str, threads: &str| {
+        let out = folder.path().join(name);
+        let arguments = ["train", "--data", path_text(&data), "--out", path_text(&out), "--regions", "3"];
+        let said = expect(3, &[&arguments[..], &sizes, &["--threads", threads]].concat());
+        (said, out.join("best.safetensors"))
+    };
+    let (said, checkpoint) = train("network", "2");
+    assert!(said.contains("learned 3 kinds of regions from 1280 patches of 5 images, 1 image skipped"), "{said}");
+    assert!(train("network", "2").0.contains("had learned 3 kinds"));
+    assert!(fs::read(&checkpoint).unwrap() == fs::read(train("other", "1").1).unwrap(), "threads change no network");
+
+    let out = folder.path().join("results");
+    let data = path_text(&data);
+    let infer =
+        ["infer", "--ckpt", path_text(&checkpoint), "--data", data, "--out", path_text(&out), "--save", "masks"];
+    let said = expect(3, &infer);
+    assert!(said.contains("segmented 5 images"), "{said}");
+    // In the middle of sky, field and wall.
+    let found: Vec<[u8; 3]> = (0..5)
+        .map(|image| {
+            let value = mask(&out, image);
+            [(90, 6), (4, 60), (12 * image + 13, 24 + 4 * image + 4)].map(|(x, y)| value(x, y))
+        })
+        .collect();
+    let [sky, field, wall] = found[1];
+    assert_eq!(BTreeSet::from([sky, field, wall]), BTreeSet::from([1, 2, 3]));
+    assert!(found[1..].iter().all(|of_image| *of_image == found[1]), "{found:?}");
+    assert_eq!(found[0][..2], found[1][..2]);
+
+    let shown = expect(0, &["inspect", path_text(&checkpoint)]);
+    assert!(shown.contains("GraPL's, for 16 x 16 patches of 6 x 6 pixels"), "{shown}");
+    let train = ["train", "--data", data, "--out", path_text(&out), "--regions", "--set", "regions.by=patch-network"];
+    for needless in [["--backbone", "superpixel"], ["--weights", "vit.safetensors"]] {
+        let error = expect_error(2, &[&train[..], &needless].concat());
+        assert!(error.contains("patch-network") && error.contains(needless[0]), "{error}");
+    }
+}

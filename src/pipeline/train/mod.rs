@@ -2,6 +2,7 @@
 
 mod graphs;
 pub(super) mod journal;
+mod patch_network;
 mod regions;
 mod summary;
 

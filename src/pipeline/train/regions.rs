@@ -6,10 +6,10 @@ use burn_dataset::Dataset;
 use rand::Rng;
 use serde::Serialize;
 
-use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims, numbered};
+use super::{CACHE, CHECKPOINT, TrainRequest, Training, claims, numbered, patch_network};
 use crate::config::{ConfigError, Settings};
 use crate::dataset::{self, Sources, sample};
-use crate::event::{Event, Observer, Plan, counted, path_as_text};
+use crate::event::{Event, Observer, Plan, Silent, counted, path_as_text};
 use crate::features::Extractor;
 use crate::method::{Machine, MethodError, RegionModel, mean_colours, read_code_book};
 use crate::numerics::bytes::{bytes_from_floats, floats_from_bytes};
@@ -18,7 +18,7 @@ use crate::output::{Cache, OutputFolder};
 use crate::pipeline::images::{ImageLoop, OfImage, Outcome};
 use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, stored_config, tell_of_passed_over};
 use crate::pixels::{ImageItem, Picture};
-use crate::segment::regions::{COLOURS, CodeBook, PatchSample, RegionCheckpoint, RegionHeader};
+use crate::segment::regions::{COLOURS, CodeBook, KindsBy, PatchSample, RegionCheckpoint, RegionHeader};
 use crate::tensor;
 
 /// So many patches of the whole collection tell what its patches look like.
@@ -124,6 +124,9 @@ pub fn train_regions(
     request: &TrainRequest,
     observer: &dyn Observer,
 ) -> Result<RegionsSummary, PipelineError> {
+    if settings.regions.by == KindsBy::PatchNetwork {
+        return patch_network::train(settings, request, observer);
+    }
     let collection = dataset::open_sources(&request.data, &settings.data)?;
     let out = request.out.clone().unwrap_or_else(|| Path::new("checkpoints").join(collection.name()));
     let training = Training::open(settings, request.weights.as_deref(), &request.machine, observer)?;
@@ -147,9 +150,27 @@ pub fn train_regions(
     let cache = Cache::open(&out.join(CACHE), &patches.identity(settings), &settings.cache).map_err(failed)?;
     let records = records.into_iter().map(Ok);
     let (checkpoint, skipped) = training.learn_regions(&patches, records, Some(&cache), skipped, &request.data)?;
+    keep(&checkpoint, skipped, &folder, &out)
+}
+
+/// Says so where there are fewer kinds than were asked for.
+pub(super) fn warn_of_few(found: usize, asked: usize, observer: &dyn Observer) {
+    if found < asked {
+        let found = counted(found as u64, "kind");
+        observer.observe(Event::Warning(format!("there are patches for no more than {found} of regions")));
+    }
+}
+
+/// Writes a checkpoint unless it is there already.
+pub(super) fn keep(
+    checkpoint: &RegionCheckpoint,
+    skipped: Vec<SkippedFile>,
+    folder: &OutputFolder,
+    out: &Path,
+) -> Result<RegionsSummary, PipelineError> {
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     let path = out.join(CHECKPOINT);
-    let already_finished = read_code_book(&path).is_ok_and(|(earlier, _)| earlier == checkpoint);
+    let already_finished = read_code_book(&path).is_ok_and(|(earlier, _)| earlier == *checkpoint);
     if !already_finished {
         folder.write(&path, |writer| writer.write_all(&bytes))?;
     }
@@ -203,15 +224,27 @@ pub fn train_region_model_with<I: ImageItem>(
     observer: &dyn Observer,
 ) -> Result<RegionModel, PipelineError> {
     settings.validate()?;
-    let training = Training::open(settings.clone(), weights, machine, observer)?;
-    let settings = training.resolved.settings();
-    let indices = sample::indices(images.len(), settings.data.max_images, settings.train.seed, observer);
-    let patches = training.patches(indices.len())?;
-    training.announce_regions(indices.len(), "a dataset");
-    let items = numbered(images, indices);
-    // Every image is looked at once: nothing needs to be kept.
-    let (checkpoint, _) =
-        training.learn_regions(&patches, items, None, Vec::new(), &Path::new("the dataset").into())?;
+    let data = Path::new("the dataset").into();
+    let (training, (checkpoint, _)) = match settings.regions.by {
+        KindsBy::CodeBook => {
+            let training = Training::open(settings.clone(), weights, machine, observer)?;
+            let settings = training.resolved.settings();
+            let indices = sample::indices(images.len(), settings.data.max_images, settings.train.seed, observer);
+            let patches = training.patches(indices.len())?;
+            training.announce_regions(indices.len(), "a dataset");
+            // Every image is looked at once: nothing needs to be kept.
+            let learned = training.learn_regions(&patches, numbered(images, indices), None, Vec::new(), &data)?;
+            (training, learned)
+        }
+        KindsBy::PatchNetwork => {
+            let training = patch_network::open(settings.clone(), weights, machine, observer)?;
+            let squares = training.squares()?;
+            let indices = sample::indices(images.len(), squares.most(), training.seed(), &Silent);
+            training.announce_network(indices.len(), images.len(), "a dataset", &squares);
+            let learned = training.learn_network(&squares, numbered(images, indices), Vec::new(), &data)?;
+            (training, learned)
+        }
+    };
     let bytes = checkpoint.to_bytes().map_err(MethodError::Unkept)?;
     let Training { backbone, device, .. } = training;
     Ok(RegionModel::with_backbone(checkpoint, blake3::hash(&bytes), backbone, device)?)
@@ -290,13 +323,11 @@ impl Training<'_> {
             components: book.directions.len() / book.width(),
             width: book.width(),
             spread: book.spread,
+            network: None,
         };
-        if header.labels < labels {
-            let found = counted(header.labels as u64, "kind");
-            observer.observe(Event::Warning(format!("there are patches for no more than {found} of regions")));
-        }
-        let checkpoint = RegionCheckpoint { header, book, position_directions: extractor.position_directions() };
-        Ok((checkpoint, skipped))
+        warn_of_few(header.labels, labels, observer);
+        let position_directions = extractor.position_directions();
+        Ok((RegionCheckpoint { header, book, position_directions, network: None }, skipped))
     }
 
     /// Says what will be done.

@@ -8,8 +8,8 @@ use crate::numerics::range::{InvalidSetting, require, within};
 /// Fewest pixels along a patch: two convolutions of three pixels leave one.
 pub const LEAST_PATCH: usize = 5;
 
-/// How images are divided into regions patch by patch, by the methods `grapl` and `slic-cut`; the defaults are those of
-/// GraPL's official code.
+/// How images are divided into regions patch by patch, by the methods `grapl` and `slic-cut`, and the patches that the network
+/// of `regions.by` = "patch-network" learns; the defaults are those of GraPL's official code.
 ///
 /// Source: Wasserman and Szafir, "GraPL: Unsupervised Image Segmentation by Graph-based Patch Learning", arXiv 2311.01475.
 /// Where the paper's text and its official code differ, the code made the paper's tables.

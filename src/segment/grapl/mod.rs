@@ -20,4 +20,4 @@ pub use network::{DropoutRates, Pass, PatchNetwork};
 pub use normalisation::Running;
 pub use patches::{PatchImage, label_counts};
 pub use pixels::label_pixels;
-pub use training::{GridLoss, Losses, learn};
+pub use training::{GridLoss, Losses, costs as label_costs, learn};

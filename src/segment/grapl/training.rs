@@ -55,7 +55,7 @@ pub fn learn(image: &PatchImage, graph: &PatchGraph, start: &[usize], config: &G
 ///
 /// # Shapes
 /// `[n, labels]` → `[n, labels]`
-fn costs(logits: &[f32], labels: usize) -> Vec<f64> {
+pub fn costs(logits: &[f32], labels: usize) -> Vec<f64> {
     let mut costs = Vec::with_capacity(logits.len());
     for row in logits.chunks_exact(labels) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

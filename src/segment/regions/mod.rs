@@ -7,10 +7,12 @@
 mod checkpoint;
 mod code_book;
 mod divide;
+mod patch_kinds;
 
-pub use checkpoint::{RegionCheckpoint, RegionHeader};
+pub use checkpoint::{PatchSizes, RegionCheckpoint, RegionHeader};
 pub use code_book::{COLOURS, CodeBook, PatchSample};
 pub use divide::{Divided, Nodes, divide};
+pub use patch_kinds::{PatchKinds, PatchPicture, colour_book};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,9 +25,11 @@ use crate::numerics::range::{InvalidSetting, require};
 pub struct RegionsConfig {
     /// Kinds of regions that `train` looks for in the collection, at most 255; 0 looks for objects instead.
     pub labels: usize,
+    /// What tells the kinds apart.
+    pub by: KindsBy,
     /// How much a boundary costs against what patches look like: larger gives fewer regions.
     pub lambda: f64,
-    /// What is compared along a boundary.
+    /// What is compared along a boundary; with a patch network always colours.
     pub affinity: RegionAffinity,
     /// Number the connected regions of every image by themselves, instead of giving them the labels of their kinds.
     pub split: bool,
@@ -33,6 +37,17 @@ pub struct RegionsConfig {
     pub components: usize,
     /// Connected regions of fewer nodes join the neighbour with which they share the longest boundary.
     pub least_nodes: usize,
+}
+
+/// What tells kinds of regions apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KindsBy {
+    /// The backbone's features and mean colours of nodes, grouped by k-means
+    #[default]
+    CodeBook,
+    /// GraPL's network, trained once on patches of the collection; only without a transformer
+    PatchNetwork,
 }
 
 /// What two nodes are compared by along a boundary.
@@ -50,6 +65,7 @@ impl Default for RegionsConfig {
     fn default() -> Self {
         RegionsConfig {
             labels: 0,
+            by: KindsBy::CodeBook,
             lambda: 8.0,
             affinity: RegionAffinity::Features,
             split: false,
