@@ -9,6 +9,7 @@ use crate::dataset::truth::FoundMaps;
 use crate::event::counted;
 use crate::metrics::BoundingBox;
 use crate::results::{ListedObject, ResultsFolder, TableLine};
+use crate::segment::Role;
 
 /// Where the box of an image is known from.
 pub enum PredictedBox {
@@ -30,6 +31,8 @@ pub struct PredictedObjects {
 pub enum ForegroundValues {
     /// All but 0: the masks come without a table of labels.
     AboveZero,
+    /// All but 0: a run's table of labels calls them regions, of which masks of 16 bits have more than it lists.
+    Regions,
     /// Those that a run's table of labels calls foreground.
     Listed(BTreeSet<u32>),
 }
@@ -37,20 +40,21 @@ pub enum ForegroundValues {
 impl ForegroundValues {
     pub fn contains(&self, value: u32) -> bool {
         match self {
-            ForegroundValues::AboveZero => value > 0,
+            ForegroundValues::AboveZero | ForegroundValues::Regions => value > 0,
             ForegroundValues::Listed(values) => values.contains(&value),
         }
     }
 
     /// Whether somebody has told what the values mean.
     pub fn is_told(&self) -> bool {
-        matches!(self, ForegroundValues::Listed(_))
+        !matches!(self, ForegroundValues::AboveZero)
     }
 
     /// For the definition of a score.
     pub fn description(&self) -> &'static str {
         match self {
             ForegroundValues::AboveZero => "every predicted value above 0 is foreground",
+            ForegroundValues::Regions => "every predicted value above 0 is a region, and foreground",
             ForegroundValues::Listed(_) => {
                 "every predicted value that labels.json calls an object or its part is foreground"
             }
@@ -61,6 +65,9 @@ impl ForegroundValues {
 /// Which values are foreground in the results of a folder.
 pub fn foreground_values(folder: &ResultsFolder) -> Result<ForegroundValues, EvaluateError> {
     let Some(labels) = folder.read_labels()? else { return Ok(ForegroundValues::AboveZero) };
+    if labels.iter().any(|label| label.role == Role::Region) {
+        return Ok(ForegroundValues::Regions);
+    }
     let foreground = labels.iter().filter(|label| label.role.is_foreground());
     Ok(ForegroundValues::Listed(foreground.map(|label| u32::from(label.value)).collect()))
 }

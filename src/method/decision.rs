@@ -6,7 +6,7 @@ use super::Finish;
 use crate::graph::Graph;
 use crate::nodes::Layout;
 use crate::raster::{Mask, Raster, Rectangle, RgbImage};
-use crate::refine::{Cells, CutNodes, FoundObject, ObjectsConfig, Shares};
+use crate::refine::{Cells, CutNodes, FoundObject, NumberedNodes, ObjectsConfig, Shares};
 use crate::segment::{LEAST_NODES, Label, Legend, SecondStage, Segmenter, Segments, cut_objects};
 
 /// What a method says of an image's nodes.
@@ -19,6 +19,9 @@ pub struct Decision {
     /// The number of the object that every node is part of, from 1 on, and 0 for background, `[N]`; none where objects
     /// are components of the mask.
     pub objects: Option<Vec<u32>>,
+    /// Where an image has more regions than masks of 8 bits have values, the number of every node's region, from 1 on, `[N]`;
+    /// `values` are then such that no two regions share one where they touch.
+    pub numbers: Option<Vec<u16>>,
     /// How probable every node is background, or each of the objects, `[N, 1 + objects]` (see [`Legend::shares`]).
     pub shares: Vec<f32>,
     /// The probability of every node to be foreground, `[N]`.
@@ -37,6 +40,9 @@ pub struct Decision {
 pub struct Segmentation {
     /// `[height, width]` of the image: 0 is background; the other values are named by `legend`.
     pub mask: Mask,
+    /// The regions by number where an image has more than the 255 that `mask` has values for, `[height, width]` of the image: 0
+    /// is no data, and the other values are named by `legend`. `mask` then holds the kinds of the regions.
+    pub numbered: Option<Raster<u16>>,
     /// What the values of the mask mean, in order.
     pub legend: Vec<Label>,
     /// Every instance, or where instances are not told apart every value in use; boxes in pixels of the image.
@@ -88,6 +94,7 @@ impl Decision {
             layout,
             values,
             objects: None,
+            numbers: None,
             shares: legend.shares(&segments.probabilities, background),
             foreground: segments.foreground_probabilities(background),
             clusters: segments.clusters_in_use(),
@@ -111,6 +118,7 @@ impl Decision {
             layout,
             values: numbers.iter().map(|&number| number as u8 + 1).collect(),
             objects: None,
+            numbers: None,
             shares,
             foreground: vec![1.0; numbers.len()],
             clusters: numbers.iter().collect::<BTreeSet<_>>().len(),
@@ -123,12 +131,14 @@ impl Decision {
     /// so that masks end where the data does, and not half a node before.
     fn over_whole_layout(self) -> Decision {
         let Some(nearest) = self.layout.nearest_inside() else { return self };
-        let Decision { layout, values, objects, shares, foreground, clusters, negative_share, final_loss } = self;
+        let Decision { layout, values, objects, numbers, shares, foreground, clusters, negative_share, final_loss } =
+            self;
         let classes = shares.len() / values.len();
         let share_row = |&node: &usize| shares[node * classes..(node + 1) * classes].iter().copied();
         Decision {
             values: nearest.iter().map(|&node| values[node]).collect(),
             objects: objects.map(|objects| nearest.iter().map(|&node| objects[node]).collect()),
+            numbers: numbers.map(|numbers| nearest.iter().map(|&node| numbers[node]).collect()),
             shares: nearest.iter().flat_map(share_row).collect(),
             foreground: nearest.iter().map(|&node| foreground[node]).collect(),
             layout: match layout {
@@ -154,6 +164,7 @@ impl Decision {
         let Decision { layout, values, shares, foreground, clusters, negative_share, final_loss, .. } = whole;
         let Finish { refine, objects } = finish;
         let of_nodes = whole.objects.map(|objects| layout.paint(&objects, 0));
+        let of_regions = whole.numbers.map(|numbers| layout.paint(&numbers, 0));
         let object_of = |value| legend.object_of(value);
         let is_foreground = |value| object_of(value) > 0;
         let cells = layout.paint(&values, 0);
@@ -173,8 +184,17 @@ impl Decision {
         let cut = of_nodes.as_ref().map(|objects| CutNodes { values: &cells, objects, least: LEAST_NODES });
         let mut found = objects.find(&mask, cut, object_of);
         let confidence = objects.decide(&mut mask, &mut found, &saliency);
-        let is_listed = list || objects.instances;
-        let listed = if is_listed { objects.list(&mask, found, &saliency, object_of) } else { Vec::new() };
+        let numbered = of_regions.map(|numbers| NumberedNodes { values: &cells, numbers: &numbers }.of_pixels(&mask));
+        let listed = match &numbered {
+            _ if !list && !objects.instances => Vec::new(),
+            None => objects.list(&mask, found, &saliency, object_of),
+            // Every region is an instance.
+            Some(numbered) => {
+                let by_value = ObjectsConfig { instances: false, ..*objects };
+                by_value.list(numbered, found, &saliency, |number| number)
+            }
+        };
+        let most = numbered.as_ref().and_then(|numbered| numbered.values.iter().copied().max());
         if let Some(outside) = outside {
             let shares = layout.class_shares(outside, 2);
             let is_outside: Vec<bool> = shares.as_chunks::<2>().0.iter().map(|[_, outside]| *outside >= 0.5).collect();
@@ -188,7 +208,8 @@ impl Decision {
             bounding_box: Rectangle::bounding(&mask, is_foreground),
             foreground_area_px: mask.values.iter().filter(|&&value| is_foreground(value)).count() as u64,
             mask,
-            legend: legend.named(),
+            numbered,
+            legend: most.map_or_else(|| legend.named(), |most| legend.named_up_to(most)),
             confidence,
             saliency,
             clusters,

@@ -188,8 +188,10 @@ impl RegionMethod {
         if !checkpoint.position_directions.is_empty() {
             backbone.extractor.adopt_position_directions(&checkpoint.position_directions);
         }
-        let values = if resolved.settings().regions.split { usize::from(u8::MAX) } else { checkpoint.header.labels };
-        let legend = Legend::regions(values).ok_or(MethodError::TooManyValues)?;
+        let legend = match resolved.settings().regions.split {
+            true => Legend::numbered_regions(),
+            false => Legend::regions(checkpoint.header.labels).ok_or(MethodError::TooManyValues)?,
+        };
         Ok(RegionMethod { checkpoint, resolved, backbone, legend, device })
     }
 
@@ -249,6 +251,10 @@ const OWN_SHARE: f32 = 0.6;
 /// A decision for nodes with their kinds, and where regions are numbered their numbers.
 fn decision(layout: Layout, labels: &[usize], likely: &[f32], pieces: Option<&Vec<usize>>) -> Decision {
     let kinds = likely.len() / labels.len();
+    // More regions than masks of 8 bits have values are told apart by their kinds, which differ wherever two of them touch.
+    let is_wide = pieces.is_some_and(|pieces| pieces.iter().any(|&piece| piece >= usize::from(u8::MAX)));
+    let numbers = pieces.filter(|_| is_wide).map(|pieces| pieces.iter().map(|&piece| (piece + 1) as u16).collect());
+    let pieces = pieces.filter(|_| !is_wide);
     let regions = pieces.map_or(labels, |pieces| pieces.as_slice());
     let classes = 1 + if pieces.is_some() { regions.iter().max().map_or(0, |last| last + 1) } else { kinds };
     let mut shares = vec![0.0; labels.len() * classes];
@@ -263,9 +269,10 @@ fn decision(layout: Layout, labels: &[usize], likely: &[f32], pieces: Option<&Ve
     used.sort_unstable();
     used.dedup();
     Decision {
-        // Masks have 8 bits: there are at most 255 kinds and regions.
+        // Of kinds there are at most 255, and of regions here.
         values: regions.iter().map(|&region| (region + 1) as u8).collect(),
         objects: None,
+        numbers,
         shares,
         foreground: labels.iter().enumerate().map(|(node, &label)| likely[node * kinds + label]).collect(),
         clusters: used.len(),

@@ -83,7 +83,7 @@ pub enum MaskError {
     #[error(transparent)]
     Labels(#[from] LabelMapError),
 
-    #[error("the pixel value {0} is more than a mask of 8 bits holds; number the clusters from 0 to 255")]
+    #[error("the pixel value {0} is more than such a mask holds; number the clusters from 0 on")]
     ValueTooLarge(u32),
 }
 

@@ -11,7 +11,7 @@ use super::EncodeError;
 use super::palette::cluster_colour;
 use crate::numerics::range::{InvalidSetting, within};
 use crate::pixels::resize_lanczos;
-use crate::raster::{Mask, RgbImage};
+use crate::raster::{Raster, RgbImage};
 
 /// How much of its colour and of its light the background keeps.
 const BACKGROUND_SATURATION: f32 = 0.4;
@@ -60,13 +60,13 @@ impl OutputConfig {
 ///
 /// # Shapes
 /// image `[H, W]`, mask `[h, w]` → `[s·H, s·W]` with s = min(1, max_side / max(H, W))
-pub fn overlay(image: &RgbImage, mask: &Mask, max_side: usize) -> RgbImage {
+pub fn overlay<V: Copy + Into<u16>>(image: &RgbImage, mask: &Raster<V>, max_side: usize) -> RgbImage {
     if image.values.is_empty() || mask.values.is_empty() {
         return image.clone();
     }
     let image = scaled_down(image, max_side);
     let (width, height) = (image.width, image.height);
-    let mask = mask.resized_nearest(width, height);
+    let mask = mask.resized_nearest(width, height).map(Into::into);
     let inner = inner_pixels(&mask);
     let mut picture = RgbImage::filled(width, height, [0; 3]);
     for y in 0..height {
@@ -101,7 +101,7 @@ pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError
 
 /// `image` itself where its longer side has at most `max_side` pixels, else scaled down to that. An image without pixels has
 /// no proportions and stays as it is.
-fn scaled_down(image: &RgbImage, max_side: usize) -> Cow<'_, RgbImage> {
+pub(super) fn scaled_down(image: &RgbImage, max_side: usize) -> Cow<'_, RgbImage> {
     let (width, height) = fit(image.width, image.height, max_side);
     if image.values.is_empty() || (width, height) == (image.width, image.height) {
         return Cow::Borrowed(image);
@@ -118,7 +118,7 @@ fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
 }
 
 /// Whether all pixels within reach have a pixel's own value, so that no outline comes near it.
-fn inner_pixels(mask: &Mask) -> Vec<bool> {
+fn inner_pixels(mask: &Raster<u16>) -> Vec<bool> {
     let (width, height) = (mask.width, mask.height);
     let around = |place: usize, length: usize| place.saturating_sub(REACH_PX)..(place + REACH_PX + 1).min(length);
     let mut along_rows = Vec::with_capacity(width * height);
@@ -135,7 +135,7 @@ fn inner_pixels(mask: &Mask) -> Vec<bool> {
 }
 
 /// The colour of the pixel `x`, `y` of the picture.
-fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize, inner: bool) -> [u8; 3] {
+fn paint(source: [u8; 3], mask: &Raster<u16>, x: usize, y: usize, inner: bool) -> [u8; 3] {
     let source = source.map(f32::from);
     let value = mask.at(x, y);
     let base = if value == 0 {
@@ -155,7 +155,7 @@ fn paint(source: [u8; 3], mask: &Mask, x: usize, y: usize, inner: bool) -> [u8; 
 ///
 /// Inside a cluster the distance to the nearest other pixel decides; it is measured between centres, so the border lies
 /// half a pixel closer. Outside, only pixels in the corner of a staircase are covered, in part: it smooths the stairs.
-fn outline(mask: &Mask, x: usize, y: usize) -> ([u8; 3], f32) {
+fn outline(mask: &Raster<u16>, x: usize, y: usize) -> ([u8; 3], f32) {
     let value = mask.at(x, y);
     let reach = REACH_PX as isize;
     let mut nearest_squared = isize::MAX;
@@ -196,6 +196,7 @@ fn mix(base: [f32; 3], colour: [f32; 3], opacity: f32) -> [f32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raster::Mask;
 
     #[test]
     fn pictures_fit_the_square_and_are_never_enlarged() {
@@ -222,7 +223,7 @@ mod tests {
         }
         let image = RgbImage::filled(20, 20, [200, 100, 50]);
         let picture = overlay(&image, &mask, 20);
-        let colour = cluster_colour(3);
+        let colour = cluster_colour(3u8);
         assert_eq!([picture.at(5, 10), picture.at(6, 10), picture.at(10, 13), picture.at(14, 5)], [colour; 4]);
         let inside = picture.at(7, 10);
         assert_eq!(inside, picture.at(10, 10));
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn a_border_of_the_image_is_no_border_of_the_cluster() {
         let picture = overlay(&RgbImage::filled(6, 6, [10, 20, 30]), &Mask::filled(6, 6, 1), 6);
-        assert!(picture.values.iter().all(|&pixel| pixel == picture.values[0] && pixel != cluster_colour(1)));
+        assert!(picture.values.iter().all(|&pixel| pixel == picture.values[0] && pixel != cluster_colour(1u8)));
     }
 
     #[test]

@@ -28,11 +28,11 @@ const CHOSEN: [[u8; 3]; 20] = [
 ///
 /// Values above the hand-chosen ones step the hue by the golden angle, the step that keeps any run of hues far apart,
 /// and cycle through three brightnesses and two saturations.
-pub fn cluster_colour(value: u8) -> [u8; 3] {
-    match value {
+pub fn cluster_colour(value: impl Into<u16>) -> [u8; 3] {
+    match value.into() {
         0 => [0, 0, 0],
-        1..=20 => CHOSEN[usize::from(value) - 1],
-        _ => {
+        value @ 1..=20 => CHOSEN[usize::from(value) - 1],
+        value => {
             let step = u32::from(value);
             // The golden angle is 137.508°; a whole turn here is 6 · 256 = 1536 units.
             let hue = step * 587 % 1536;
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn colours_are_distinct_and_neighbours_far_apart() {
-        let colours: Vec<[u8; 3]> = (0..=255).map(cluster_colour).collect();
+        let colours: Vec<[u8; 3]> = (0..=255u8).map(cluster_colour).collect();
         let mut unique = colours.clone();
         unique.sort();
         unique.dedup();

@@ -63,7 +63,7 @@ pub struct CutNodes<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundObject {
     /// The mask value it is listed under.
-    pub label: u8,
+    pub label: u16,
     pub bounding_box: Rectangle,
     pub area_px: u64,
     /// Mean probability over its pixels that they are what it is: foreground, or background for a part of that.
@@ -145,16 +145,16 @@ impl ObjectsConfig {
     ///
     /// # Shapes
     /// as for [`ObjectsConfig::decide`]
-    pub fn list(
+    pub fn list<V: Copy + Default + Into<u16>>(
         &self,
-        mask: &Mask,
+        mask: &Raster<V>,
         objects: Components,
         foreground: &Raster<f32>,
-        object_of: impl Fn(u8) -> u8,
+        object_of: impl Fn(V) -> V,
     ) -> Vec<FoundObject> {
         let (labels, names) = if self.instances {
             let Components { labels, areas_px } = objects;
-            let mut names = vec![0; areas_px.len()];
+            let mut names = vec![V::default(); areas_px.len()];
             for (&label, &value) in labels.values.iter().zip(&mask.values) {
                 if let Some(object) = (label as usize).checked_sub(1) {
                     names[object] = object_of(value);
@@ -162,20 +162,22 @@ impl ObjectsConfig {
             }
             (labels, names)
         } else {
-            let mut used = [false; 256];
-            mask.values.iter().for_each(|&value| used[usize::from(value)] = true);
-            let names: Vec<u8> = (1..=255).filter(|&value| used[usize::from(value)]).collect();
-            let mut place = [0u32; 256];
-            names.iter().zip(1..).for_each(|(&value, number)| place[usize::from(value)] = number);
-            (mask.map(|value| place[usize::from(value)]), names)
+            let index = |value: V| usize::from(value.into());
+            let most = mask.values.iter().map(|&value| index(value)).max().unwrap_or(0);
+            let mut used = vec![None; most + 1];
+            mask.values.iter().for_each(|&value| used[index(value)] = Some(value));
+            let names: Vec<V> = used.into_iter().skip(1).flatten().collect();
+            let mut place = vec![0u32; most + 1];
+            names.iter().zip(1..).for_each(|(&value, number)| place[index(value)] = number);
+            (mask.map(|value| place[index(value)]), names)
         };
         let sums = sums_over(&labels, names.len(), foreground);
         let masks = RunLengthMask::encode_labels(&labels, names.len());
-        let found = names.into_iter().zip(sums).zip(masks).filter_map(|((label, sum), mask)| {
+        let found = names.into_iter().zip(sums).zip(masks).filter_map(|((name, sum), mask)| {
             let area_px = mask.area_px();
             let mean = sum / area_px as f64;
-            let confidence = if object_of(label) > 0 { mean } else { 1.0 - mean };
-            Some(FoundObject { label, bounding_box: mask.bounding()?, area_px, confidence, mask })
+            let confidence = if object_of(name).into() > 0 { mean } else { 1.0 - mean };
+            Some(FoundObject { label: name.into(), bounding_box: mask.bounding()?, area_px, confidence, mask })
         });
         found.collect()
     }
@@ -231,7 +233,7 @@ mod tests {
         (mask, confidence, found)
     }
 
-    fn rounded(objects: &[FoundObject]) -> Vec<(u8, [usize; 4], u64, f64)> {
+    fn rounded(objects: &[FoundObject]) -> Vec<(u16, [usize; 4], u64, f64)> {
         let rounded = |object: &FoundObject| {
             let Rectangle { x, y, width, height } = object.bounding_box;
             (object.label, [x, y, width, height], object.area_px, (object.confidence * 1000.0).round() / 1000.0)

@@ -237,7 +237,7 @@ impl ClusterReport<'_> {
                         @for &index in images {
                             @let image = &self.images[index];
                             @let jpeg = pictures.get(&index).map(Vec::as_slice);
-                            (picture_tile(&image.name, jpeg, Some(map::picture_id(index)), &decimal(image.confidence, 2)))
+                            (picture_tile(&image.name, jpeg.as_slice(), Some(map::picture_id(index)), &decimal(image.confidence, 2)))
                             "\n"
                         }
                     }

@@ -95,18 +95,18 @@ pub fn bounded_picture(jpeg: Option<Vec<u8>>) -> Option<Vec<u8>> {
     jpeg.filter(|bytes| !bytes.is_empty() && bytes.len() <= MOST_PICTURE_BYTES)
 }
 
-/// A picture with its file's name and `value`, plain text, below it.
-pub fn picture_tile(path: &str, jpeg: Option<&[u8]>, id: Option<String>, value: &str) -> Markup {
+/// A picture, or two side by side, with their file's name and `value`, plain text, below. `id` is that of the first.
+pub fn picture_tile(path: &str, jpegs: &[impl AsRef<[u8]>], id: Option<String>, value: &str) -> Markup {
     let path = shortened(path, LONGEST_PATH);
     html! {
-        li {
+        li class=[(jpegs.len() > 1).then_some("pair")] {
             figure title=(Text(&path)) {
                 div.frame {
-                    @match jpeg {
-                        Some(bytes) => {
-                            img id=[id] src={ "data:image/jpeg;base64," (base64(bytes)) } alt=(Text(&path)) decoding="async";
-                        }
-                        None => span.missing { "no picture" }
+                    @if jpegs.is_empty() {
+                        span.missing { "no picture" }
+                    }
+                    @for (number, jpeg) in jpegs.iter().enumerate() {
+                        img id=[id.as_ref().filter(|_| number == 0)] src={ "data:image/jpeg;base64," (base64(jpeg.as_ref())) } alt=(Text(&path)) decoding="async";
                     }
                 }
                 figcaption {

@@ -17,12 +17,14 @@ const MOST_DOUBTFUL: usize = 24;
 
 /// The report of a segmenting run: pictures of a sample and of the doubtful images, and figures of all.
 ///
-/// However many images there are, it keeps no more than 264 pictures at a time. Which ones follows from the order and
+/// However many images there are, it keeps no more than the pictures of 264 at a time. Which ones follows from the order and
 /// the confidences of the images alone.
 #[derive(Debug, Clone, Default)]
 pub struct MaskReport {
     collection: String,
     method: String,
+    /// Images are divided into regions as a whole.
+    of_regions: bool,
     images: u64,
     without_object: u64,
     /// Images with a confidence, and the sum of theirs.
@@ -46,7 +48,7 @@ struct Kept {
     path: String,
     confidence: Option<f64>,
     foreground_share: f64,
-    jpeg: Option<Vec<u8>>,
+    jpegs: Vec<Vec<u8>>,
 }
 
 impl MaskReport {
@@ -55,12 +57,17 @@ impl MaskReport {
         Self { collection: collection.into(), method: method.into(), sheet_step: 1, ..Self::default() }
     }
 
-    /// Counts an image, in the collection's order, and asks for its `picture` only if the report shows it for now. An
+    /// The same about images that are divided into regions as a whole.
+    pub fn of_regions(self) -> Self {
+        Self { of_regions: true, ..self }
+    }
+
+    /// Counts an image, in the collection's order, and asks for its `pictures` only if the report shows it for now. An
     /// image that was skipped is listed with its reason.
     ///
-    /// The picture is a JPEG as [`crate::output::thumbnail`] makes it, of the image with its mask drawn over it. Without one,
-    /// or with one of more than 32 KiB, the image is listed without a picture.
-    pub fn push(&mut self, image: &Prediction, picture: impl FnOnce() -> Option<Vec<u8>>) {
+    /// The pictures are JPEGs as [`crate::output::thumbnail`] makes them: the image with its mask drawn over it, and of regions
+    /// their mean colours. Without one, or with those of more than 32 KiB, the image is listed without.
+    pub fn push(&mut self, image: &Prediction, pictures: impl FnOnce() -> Vec<Vec<u8>>) {
         let Some(measures) = &image.result else {
             self.skipped_count += 1;
             if self.skipped.len() < MOST_SKIPPED_LISTED {
@@ -89,9 +96,9 @@ impl MaskReport {
         if !is_doubtful && !self.on_sheet(place) {
             return;
         }
-        let jpeg = html::bounded_picture(picture());
+        let jpegs = pictures().into_iter().filter_map(|jpeg| html::bounded_picture(Some(jpeg))).collect();
         let path = html::shortened(&image.path, html::LONGEST_PATH).into_owned();
-        self.kept.insert(place, Kept { path, confidence, foreground_share, jpeg });
+        self.kept.insert(place, Kept { path, confidence, foreground_share, jpegs });
         if self.doubtful.len() > MOST_DOUBTFUL
             && let Some((_, surest)) = self.doubtful.pop_last()
             && !self.on_sheet(surest)
@@ -150,6 +157,9 @@ impl MaskReport {
                 }
                 ", in the collection’s order. Below each picture: share of foreground, confidence."
             }
+            @if self.of_regions {
+                p.note { "Left the image with its regions outlined, right each region in its mean colour." }
+            }
             (tiles(&shown))
         };
         Section::titled("sheet", "Contact sheet", content)
@@ -184,7 +194,7 @@ impl Kept {
             None => html::UNKNOWN.to_string(),
         };
         let value = format!("{} · {confidence}", percent(self.foreground_share));
-        picture_tile(&self.path, self.jpeg.as_deref(), None, &value)
+        picture_tile(&self.path, &self.jpegs, None, &value)
     }
 }
 
@@ -213,7 +223,7 @@ mod tests {
         for place in 0..10_007 {
             report.push(&segmented("a", Some(confidence(place)), 50), || {
                 asked += 1;
-                Some(vec![1])
+                vec![vec![1]]
             });
             assert!(report.kept.len() <= MOST_ON_SHEET + MOST_DOUBTFUL);
         }
@@ -231,7 +241,7 @@ mod tests {
         let mut report = MaskReport::new("", "");
         for place in 0..100 {
             let confidence = [Some(f64::NAN), None, Some(0.5), Some(f64::INFINITY)][place % 4];
-            report.push(&segmented("a", confidence, 10), || None);
+            report.push(&segmented("a", confidence, 10), Vec::new);
         }
         let expected: Vec<u64> = (0..100).filter(|place| place % 4 == 2).take(MOST_DOUBTFUL).collect();
         assert_eq!(shown(&report).1, expected);

@@ -92,7 +92,7 @@ fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String
     for index in 0..count {
         let area_px = index as u64 % 10 * 10;
         let confidence = (area_px > 0).then_some((index * 31 % 97) as f64 / 97.0);
-        report.push(&segmented(&path(index), confidence, area_px), || Some(vec![index as u8; picture_bytes]));
+        report.push(&segmented(&path(index), confidence, area_px), || vec![vec![index as u8; picture_bytes]]);
         if index % 50 == 0 {
             let (path, reason) = (HOSTILE[index / 50 % 5].into(), Some("cannot be decoded".into()));
             let skipped = Prediction {
@@ -104,7 +104,7 @@ fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String
                 content_hash: None,
                 result: None,
             };
-            report.push(&skipped, || None);
+            report.push(&skipped, Vec::new);
         }
     }
     report.finish()
@@ -216,7 +216,7 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
 
     let mut report = MaskReport::new("", "");
     for (confidence, area_px) in [(Some(f64::NAN), 50), (None, 0), (Some(-1.0), 200), (Some(9.0), 0)] {
-        report.push(&segmented("", confidence, area_px), || None);
+        report.push(&segmented("", confidence, area_px), Vec::new);
     }
     let html = report.finish();
     assert!(!html.contains("NaN") && html.contains("no object"));

@@ -32,6 +32,9 @@ pub(super) struct LabelTable {
     /// Identifies everything that the masks follow from besides their images.
     pub origin: String,
     pub labels: Vec<Label>,
+    /// What a reader of the masks should know besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// The output folder of a segmenting run.

@@ -70,8 +70,8 @@ pub struct Measures {
 /// One object of an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListedObject {
-    /// A value of `labels.json`.
-    pub label: u8,
+    /// A value of the mask.
+    pub label: u16,
     /// x, y, width, height.
     #[serde(rename = "box")]
     pub bounding_box: [usize; 4],

@@ -22,6 +22,10 @@ use crate::segment::{Label, Legend};
 const PROVENANCE_KEYWORD: &str = "deepcut";
 const OVERLAY_QUALITY: u8 = 90;
 
+/// What of numbered regions no list of values tells.
+const NUMBERED: &str = "the regions of every image are numbered by themselves; where they are more than 255, the mask has 16 bits, \
+                        and higher values are regions, too";
+
 /// The text chunk that a finished mask carries: it proves from what and in which way the mask was made.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Provenance {
@@ -54,6 +58,7 @@ pub struct Results {
     save: SaveKinds,
     overwrite: bool,
     config: OutputConfig,
+    legend: Legend,
     labels: Vec<Label>,
     categories: Vec<Category>,
     origin: String,
@@ -76,13 +81,18 @@ impl Results {
             name: label.name.clone(),
             supercategory: if label.role.is_foreground() { "foreground" } else { "background" }.to_string(),
         };
+        let categories = match legend.is_numbered() {
+            true => vec![Category { id: 1, name: "region".to_string(), supercategory: "foreground".to_string() }],
+            false => labels.iter().filter(|label| label.value > 0).map(category).collect(),
+        };
         Results {
             folder: ResultsFolder::new(out.root()),
             out,
             save,
             overwrite,
             config,
-            categories: labels.iter().filter(|label| label.value > 0).map(category).collect(),
+            categories,
+            legend,
             labels,
             origin: blake3::hash(origin.to_string().as_bytes()).to_hex().to_string(),
         }
@@ -90,6 +100,11 @@ impl Results {
 
     pub fn folder(&self) -> &ResultsFolder {
         &self.folder
+    }
+
+    /// Whether masks divide whole images into regions.
+    pub fn is_of_regions(&self) -> bool {
+        self.legend.is_of_regions()
     }
 
     pub fn out(&self) -> &OutputFolder {
@@ -137,7 +152,11 @@ impl Results {
                 out.remove_outdated(name)?;
             }
         }
-        let labels = LabelTable { origin: self.origin.clone(), labels: self.labels.clone() };
+        let labels = LabelTable {
+            origin: self.origin.clone(),
+            labels: self.labels.clone(),
+            remark: self.legend.is_numbered().then(|| NUMBERED.to_string()),
+        };
         let labels = serde_json::to_string_pretty(&labels).unwrap_or_default();
         out.write(&folder.labels(), |writer| writeln!(writer, "{labels}"))?;
         if self.save.yolo {
@@ -204,7 +223,11 @@ impl Results {
             drawn.files.push((kind.path(&self.folder, &record.output), bytes));
         };
         if save.overlays {
-            let overlay = output::overlay(image, &found.mask, self.config.overlay_side_px);
+            let side_px = self.config.overlay_side_px;
+            let overlay = match &found.numbered {
+                Some(numbered) => output::overlay(image, numbered, side_px),
+                None => output::overlay(image, &found.mask, side_px),
+            };
             add(ImageFile::Overlay, output::encode_jpeg(&overlay, OVERLAY_QUALITY).map_err(encoding)?);
         }
         if save.saliency {
@@ -214,7 +237,7 @@ impl Results {
         }
         let mut yolo = None;
         if save.yolo || save.voc {
-            let annotated = annotated(prediction, &self.folder)?;
+            let annotated = self.annotated(prediction)?;
             if save.yolo {
                 let labels = output::yolo_labels(&annotated);
                 yolo = Some(yolo_checksum(&labels));
@@ -234,7 +257,12 @@ impl Results {
             let yolo = yolo.or(kept_yolo);
             let provenance = Provenance { origin: self.origin.clone(), overlay, yolo, prediction: prediction.clone() };
             let text = serde_json::to_string(&provenance).unwrap_or_default();
-            let bytes = output::encode_indexed_png(&found.mask, &[(PROVENANCE_KEYWORD, &text)]).map_err(encoding)?;
+            let text = [(PROVENANCE_KEYWORD, text.as_str())];
+            let bytes = match &found.numbered {
+                Some(numbered) => output::encode_wide_png(numbered, &text),
+                None => output::encode_indexed_png(&found.mask, &text),
+            };
+            let bytes = bytes.map_err(encoding)?;
             add(ImageFile::Mask, bytes);
         }
         Ok(drawn)
@@ -255,6 +283,32 @@ impl Results {
             self.out.write(path, |writer| writer.write_all(bytes))?;
         }
         Ok(())
+    }
+
+    /// A prediction as annotation writers take it.
+    fn annotated(&self, prediction: &Prediction) -> Result<AnnotatedImage, ResultsError> {
+        let object = |listed: &ListedObject| {
+            let [x, y, width, height] = listed.bounding_box;
+            Ok(AnnotatedObject {
+                // Numbers are no categories.
+                category: if self.legend.is_numbered() { 1 } else { u32::from(listed.label) },
+                bounding_box: Rectangle { x, y, width, height },
+                area_px: listed.area_px,
+                score: Some(listed.confidence),
+                mask: listed.segmentation.decode()?,
+            })
+        };
+        let measures = prediction.result.as_ref();
+        let objects = measures.and_then(|measures| measures.objects.as_deref()).unwrap_or_default();
+        let objects = objects.iter().map(object).collect::<Result<_, _>>().map_err(|source| {
+            ResultsError::BrokenObject { image: prediction.path.clone(), masks: self.folder.masks_folder(), source }
+        })?;
+        Ok(AnnotatedImage {
+            path: prediction.path.clone(),
+            width: measures.map_or(0, |measures| measures.width),
+            height: measures.map_or(0, |measures| measures.height),
+            objects,
+        })
     }
 }
 
@@ -283,7 +337,7 @@ impl Collected<'_> {
     pub fn push(&mut self, prediction: &Prediction) -> Result<(), ResultsError> {
         self.table.push(prediction)?;
         if let (Some(coco), Some(_)) = (&mut self.coco, &prediction.result) {
-            coco.push(&annotated(prediction, &self.results.folder)?)?;
+            coco.push(&self.results.annotated(prediction)?)?;
         }
         Ok(())
     }
@@ -301,29 +355,4 @@ impl Collected<'_> {
         let kinds = ImageFile::ALL.into_iter().filter(|kind| kind.is_saved(save)).map(|kind| kind.name().to_string());
         Ok(self.results.out.set_images(Some(kinds.collect()))?)
     }
-}
-
-/// A prediction as annotation writers take it.
-fn annotated(prediction: &Prediction, folder: &ResultsFolder) -> Result<AnnotatedImage, ResultsError> {
-    let object = |listed: &ListedObject| {
-        let [x, y, width, height] = listed.bounding_box;
-        Ok(AnnotatedObject {
-            category: u32::from(listed.label),
-            bounding_box: Rectangle { x, y, width, height },
-            area_px: listed.area_px,
-            score: Some(listed.confidence),
-            mask: listed.segmentation.decode()?,
-        })
-    };
-    let measures = prediction.result.as_ref();
-    let objects = measures.and_then(|measures| measures.objects.as_deref()).unwrap_or_default();
-    let objects = objects.iter().map(object).collect::<Result<_, _>>().map_err(|source| {
-        ResultsError::BrokenObject { image: prediction.path.clone(), masks: folder.masks_folder(), source }
-    })?;
-    Ok(AnnotatedImage {
-        path: prediction.path.clone(),
-        width: measures.map_or(0, |measures| measures.width),
-        height: measures.map_or(0, |measures| measures.height),
-        objects,
-    })
 }

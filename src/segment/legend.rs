@@ -11,12 +11,14 @@ pub struct Legend {
     background_parts: u8,
     /// The clusters are regions that together cover the image.
     of_regions: bool,
+    /// They are numbered anew in every image, and may be more than those here.
+    is_numbered: bool,
 }
 
 /// One mask value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
-    pub value: u8,
+    pub value: u16,
     pub name: String,
     pub role: Role,
 }
@@ -53,6 +55,7 @@ impl Legend {
             parts: parts as u8,
             background_parts: background_parts as u8,
             of_regions: false,
+            is_numbered: false,
         })
     }
 
@@ -60,6 +63,21 @@ impl Legend {
     /// an image has no data. None if masks of 8 bits have too few values.
     pub fn regions(labels: usize) -> Option<Legend> {
         Legend::new(labels, 0, 0).map(|legend| Legend { of_regions: true, ..legend })
+    }
+
+    /// Legend of images whose regions are numbered, each image's by themselves. They may be more than the values of masks of 8
+    /// bits, which this names.
+    pub fn numbered_regions() -> Legend {
+        Legend { objects: u8::MAX, parts: 0, background_parts: 0, of_regions: true, is_numbered: true }
+    }
+
+    pub fn is_of_regions(&self) -> bool {
+        self.of_regions
+    }
+
+    /// Whether a value says nothing but that a region of an image is not another one.
+    pub fn is_numbered(&self) -> bool {
+        self.is_numbered
     }
 
     /// How probable the most probable cluster of background is in every node, or of each object: rows of the values that
@@ -123,19 +141,25 @@ impl Legend {
 
     /// All values with their names, in order.
     pub fn named(&self) -> Vec<Label> {
-        let label = |value: u8| {
+        self.named_up_to(u16::from(self.objects + self.parts + self.background_parts))
+    }
+
+    /// The values up to `last` with their names, in order.
+    pub fn named_up_to(&self, last: u16) -> Vec<Label> {
+        let [objects, parts] = [self.objects, self.parts].map(u16::from);
+        let label = |value: u16| {
             let (name, role) = match value {
                 0 if self.of_regions => ("no data".to_string(), Role::Background),
                 0 => ("background".to_string(), Role::Background),
                 _ if self.of_regions => (format!("region {value}"), Role::Region),
-                _ if value <= self.objects && self.objects == 1 => ("object".to_string(), Role::Object),
-                _ if value <= self.objects => (format!("cluster {value}"), Role::Object),
-                _ if value <= self.objects + self.parts => (format!("part {}", value - self.objects), Role::Part),
-                _ => (format!("background part {}", value - self.objects - self.parts), Role::BackgroundPart),
+                _ if value <= objects && objects == 1 => ("object".to_string(), Role::Object),
+                _ if value <= objects => (format!("cluster {value}"), Role::Object),
+                _ if value <= objects + parts => (format!("part {}", value - objects), Role::Part),
+                _ => (format!("background part {}", value - objects - parts), Role::BackgroundPart),
             };
             Label { value, name, role }
         };
-        (0..=self.objects + self.parts + self.background_parts).map(label).collect()
+        (0..=last).map(label).collect()
     }
 }
 
@@ -156,9 +180,9 @@ mod tests {
             let labels = Legend::new(clusters, parts, background_parts).unwrap();
             let named = labels.named();
             assert_eq!(named.iter().map(|label| label.name.as_str()).collect::<Vec<_>>(), names);
-            assert!(named.iter().zip(0u8..).all(|(label, value)| label.value == value));
+            assert!(named.iter().zip(0u16..).all(|(label, value)| label.value == value));
             for label in &named {
-                assert_eq!(labels.object_of(label.value) > 0, label.role.is_foreground(), "{label:?}");
+                assert_eq!(labels.object_of(label.value as u8) > 0, label.role.is_foreground(), "{label:?}");
             }
             (0..parts).for_each(|part| assert_eq!(named[usize::from(labels.of_part(part))].role, Role::Part));
             (0..background_parts).for_each(|part| {
@@ -171,6 +195,9 @@ mod tests {
             ["no data", "region 1", "region 2"]
         );
         assert!(regions[1].role.is_foreground() && !regions[0].role.is_foreground());
+        let numbered = Legend::numbered_regions();
+        let names = |last: usize| numbered.named_up_to(last as u16)[last].name.clone();
+        assert_eq!((numbered.named().len(), names(3), names(700)), (256, "region 3".into(), "region 700".into()));
         assert_eq!(Legend::new(200, 0, 56), None);
         assert!(Legend::new(200, 0, 55).is_some());
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
 use serde_json::Value;
 
 use crate::drive::{expect, expect_error, path_text, predictions, program, text, write_png};
@@ -125,6 +126,121 @@ fn regions_have_the_same_labels_in_every_image() {
     assert!(shown.contains("kinds of regions   3") && shown.contains("superpixel"), "{shown}");
     let shown: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
     assert_eq!(shown["labels"], 3);
+}
+
+const TILES: u32 = 20;
+const TILE_PX: u32 = 16;
+const COLOURS: [[u8; 3]; 4] = [[200, 60, 50], [50, 170, 80], [60, 80, 200], [210, 200, 90]];
+
+/// Tiles of which no two that share a side have one colour.
+fn tile(image: u32, x: u32, y: u32) -> [u8; 3] {
+    COLOURS[((x / TILE_PX + 2 * (y / TILE_PX) + image) % 4) as usize].map(|value| value + ((x * 31 + y * 17) % 9) as u8)
+}
+
+/// One colour that grows brighter from the top to the bottom, and another beside it.
+fn half(x: u32, y: u32) -> [u8; 3] {
+    if x < 160 { COLOURS[0].map(|value| value - 20 + (y / 8) as u8) } else { COLOURS[2] }
+}
+
+/// Width, colour type, bits and values of the mask.
+fn stored(path: &Path) -> (u32, png::ColorType, png::BitDepth, Vec<u16>) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(fs::read(path).unwrap())).read_info().unwrap();
+    let (width, colour, depth) = (reader.info().width, reader.info().color_type, reader.info().bit_depth);
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut bytes).unwrap();
+    let values = match depth {
+        png::BitDepth::Sixteen => bytes.as_chunks::<2>().0.iter().map(|&pair| u16::from_be_bytes(pair)).collect(),
+        _ => bytes.into_iter().map(u16::from).collect(),
+    };
+    (width, colour, depth, values)
+}
+
+/// The pictures of every tile of the report, by the name below them.
+fn pictures(report: &str) -> Vec<(String, Vec<image::RgbImage>)> {
+    let tiles = report.split("<li").skip(1).map(|tile| {
+        let name = tile.split("<span class=\"name\">").nth(1).unwrap().split('<').next().unwrap().to_string();
+        let decode = |text: &str| {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text.split('"').next().unwrap()).unwrap();
+            image::load_from_memory(&bytes).unwrap().to_rgb8()
+        };
+        (name, tile.split("data:image/jpeg;base64,").skip(1).map(decode).collect())
+    });
+    tiles.collect()
+}
+
+#[test]
+fn more_regions_than_a_byte_numbers_make_a_mask_of_16_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let side = TILES * TILE_PX;
+    for image in 0..2 {
+        write_png(&at(&format!("data/tiles{image}.png")), side, side, |x, y| tile(image, x, y));
+    }
+    write_png(&at("data/halves.png"), side, side, half);
+    let [data, book] = ["data", "book"].map(at);
+    let arguments = ["train", "--data", path_text(&data), "--out", path_text(&book), "--regions", "4"];
+    expect(0, &[&arguments[..], &["--backbone", "pixel", "--set", "pixel.side=80"]].concat());
+
+    let checkpoint = book.join("best.safetensors");
+    let infer = |out: &Path, further: &[&str]| {
+        let free = ["--set", "regions.split=true", "--set", "regions.lambda=0", "--set", "regions.least_nodes=1"];
+        let arguments =
+            ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(out)];
+        expect(0, &[&arguments[..], &free, further].concat())
+    };
+    let (out, save) = (at("out"), ["--refine", "none", "--save", "masks,overlays,report,coco,yolo,voc"]);
+    infer(&out, &save);
+    // Regions are numbered by their first places.
+    let number = |index: u32| (1 + index / side / TILE_PX * TILES + index % side / TILE_PX) as u16;
+    let expected: Vec<u16> = (0..side * side).map(number).collect();
+    for name in ["tiles0", "tiles1"] {
+        let (width, colour, depth, values) = stored(&out.join(format!("masks/{name}.png")));
+        assert_eq!((width, colour, depth), (side, png::ColorType::Grayscale, png::BitDepth::Sixteen));
+        assert!(values == expected, "{name}: {} numbers", values.iter().collect::<BTreeSet<_>>().len());
+    }
+    let (_, colour, depth, values) = stored(&out.join("masks/halves.png"));
+    assert_eq!((colour, depth), (png::ColorType::Indexed, png::BitDepth::Eight));
+    assert!((0..side * side).all(|index| values[index as usize] == if index % side < 160 { 1 } else { 2 }));
+
+    // Everything else knows such masks.
+    assert!(expect(0, &["verify", path_text(&out)]).contains("as written"));
+    assert!(infer(&out, &save).contains("3 already done"));
+    for name in ["tiles0", "tiles1"] {
+        let truth = at(&format!("truth/{name}_1.png"));
+        fs::create_dir_all(truth.parent().unwrap()).unwrap();
+        fs::copy(out.join(format!("masks/{name}.png")), truth).unwrap();
+    }
+    let [pred, truth] = [&out, &at("truth")].map(|path| path_text(path).to_string());
+    let scores = expect(0, &["eval", "--pred", &pred, "--truth", &truth, "--task", "regions", "--json"]);
+    let scores: Value = serde_json::from_str(&scores).unwrap();
+    assert_eq!((scores["miou"].as_f64(), scores["accuracy"].as_f64()), (Some(1.0), Some(1.0)), "{scores}");
+    let coco: Value = serde_json::from_slice(&fs::read(out.join("coco.json")).unwrap()).unwrap();
+    assert_eq!(coco["categories"].as_array().unwrap().len(), 1, "numbers are no categories");
+    let annotations = coco["annotations"].as_array().unwrap();
+    assert!(annotations.len() == 802 && annotations.iter().all(|one| one["category_id"] == 1));
+    assert_eq!(fs::read_to_string(out.join("yolo/tiles0.txt")).unwrap_or_default().lines().count(), 400);
+    let labels = fs::read_to_string(out.join("labels.json")).unwrap();
+    assert!(labels.contains("region 255") && labels.contains("higher values are regions"), "{labels}");
+
+    // What the bilateral solver moves stays the region that it was.
+    let fitted = at("fitted");
+    infer(&fitted, &["--refine", "bilateral", "--save", "masks"]);
+    let (.., values) = stored(&fitted.join("masks/tiles0.png"));
+    let same = values.iter().zip(&expected).filter(|(found, expected)| found == expected).count();
+    assert!(same as f64 > 0.95 * f64::from(side * side), "{same}");
+
+    // The report shows each image, and beside it its regions in their mean colours.
+    let shown = pictures(&fs::read_to_string(out.join("report.html")).unwrap());
+    assert!(shown.iter().all(|(_, pictures)| pictures.len() == 2));
+    let (_, halves) = shown.iter().find(|(name, _)| name == "halves.png").unwrap();
+    let differ = |picture: &image::RgbImage, colour: [u8; 3], y: u32| -> u8 {
+        picture.get_pixel(40, y).0.into_iter().zip(colour).map(|(one, other)| one.abs_diff(other)).max().unwrap()
+    };
+    let mean = COLOURS[0].map(|value| value - 20 + 19);
+    for y in [20, 80, 140] {
+        assert!(differ(&halves[1], mean, y) < 6, "{:?} instead of {mean:?}", halves[1].get_pixel(40, y));
+    }
+    assert!(differ(&halves[0], halves[0].get_pixel(40, 20).0, 140) > 15);
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl Predictor<'_> {
         let results = Results::new(out, *save, *overwrite, output.clone(), method.legend(), &origin);
         self.check_places(collection, &results, workers, observer)?;
         let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));
+        let report = if results.is_of_regions() { report.map(MaskReport::of_regions) } else { report };
         let mut collected = Collected::new(results.begin()?, report, &results, self.settings, observer);
         let (mut totals, mut remarks) = (Totals::default(), Remarks::new(observer));
         observer.observe(Event::PhaseStarted { phase: Phase::Inference, total: None });

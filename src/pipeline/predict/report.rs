@@ -7,7 +7,7 @@ use crate::output;
 use crate::pipeline::PipelineError;
 use crate::pixels::ImageItem;
 use crate::report::MaskReport;
-use crate::results::{self, Prediction, Results, ResultsFolder};
+use crate::results::{self, Prediction, Results};
 
 /// The collected results with the report, where one is wanted.
 pub struct Collected<'a> {
@@ -33,15 +33,15 @@ impl<'a> Collected<'a> {
     pub fn push(&mut self, prediction: &Prediction, record: Option<&Record>) -> Result<(), PipelineError> {
         self.results.push(prediction)?;
         if let Some(report) = &mut self.report {
-            let picture = || match thumbnail(self.out.folder(), record?, self.config) {
-                Ok(picture) => Some(picture),
-                Err(reason) => {
+            let pictures = || {
+                let Some(record) = record else { return Vec::new() };
+                thumbnails(self.out, record, self.config).unwrap_or_else(|reason| {
                     let name = &prediction.path;
                     self.observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
-                    None
-                }
+                    Vec::new()
+                })
             };
-            report.push(prediction, picture);
+            report.push(prediction, pictures);
         }
         Ok(())
     }
@@ -56,10 +56,15 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// A small overlay from the image and its mask on disk; the error is the reason why there is none.
-fn thumbnail(folder: &ResultsFolder, record: &Record, config: &Settings) -> Result<Vec<u8>, String> {
+/// A small overlay from the image and its mask on disk, and of regions their mean colours; the error is the reason why there is
+/// none.
+fn thumbnails(results: &Results, record: &Record, config: &Settings) -> Result<Vec<Vec<u8>>, String> {
     let image = record.content(&config.pixels)?.decode(&config.pixels)?;
-    let mask = output::read_mask(&folder.mask(&record.output)).map_err(|error| error.to_string())?;
-    let overlay = output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX);
-    output::thumbnail(&overlay, output::THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
+    let mask = output::read_wide_mask(&results.folder().mask(&record.output)).map_err(|error| error.to_string())?;
+    let mut pictures = vec![output::overlay(&image, &mask, output::THUMBNAIL_SIDE_PX)];
+    if results.is_of_regions() {
+        pictures.push(output::mean_colours(&image, &mask, output::THUMBNAIL_SIDE_PX));
+    }
+    let small = pictures.iter().map(|picture| output::thumbnail(picture, output::THUMBNAIL_SIDE_PX));
+    small.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }

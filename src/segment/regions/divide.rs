@@ -26,7 +26,8 @@ pub struct Nodes<'a> {
 pub struct Divided {
     /// The kind of every node's region, `[N]`.
     pub labels: Vec<usize>,
-    /// The connected region of every node, numbered from 0 in the order of their first nodes, `[N]`; never more than 255.
+    /// The connected region of every node, numbered from 0 in the order of their first nodes, `[N]`; never more than
+    /// 65 535.
     pub pieces: Vec<usize>,
 }
 
@@ -167,7 +168,7 @@ impl Borders {
     /// Joins the smallest pieces first, as long as one has fewer than `least` nodes or there are more pieces than a mask has
     /// values; gives the piece of every node.
     fn joined(&self, labels: &mut [usize], least: usize) -> Vec<usize> {
-        const MOST_PIECES: usize = u8::MAX as usize;
+        const MOST_PIECES: usize = u16::MAX as usize;
         let mut pieces = self.pieces(labels);
         let count = pieces.iter().max().map_or(0, |last| last + 1);
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); count];
@@ -282,14 +283,13 @@ mod tests {
 
     #[test]
     fn there_are_never_more_regions_than_values() {
-        let layout = Layout::Grid { rows: 40, columns: 40 };
-        // A chessboard.
-        let costs: Vec<f64> =
-            (0..1600).flat_map(|node| if (node / 40 + node) % 2 == 0 { [0.0, 1.0] } else { [1.0, 0.0] }).collect();
-        let nodes = Nodes { layout: &layout, costs: &costs, compared: &[1.0; 1600], unit_length: false };
-        let config = RegionsConfig { lambda: 0.0, least_nodes: 1, ..RegionsConfig::default() };
-        let found = divide(&nodes, &config);
-        assert!((2..255).contains(found.pieces.iter().max().unwrap()), "{:?}", found.pieces.iter().max());
+        // Chessboards.
+        for (side, expected) in [(40, 1600..=1600), (257, 60_000..=65_535)] {
+            let borders = Borders::new(&Layout::Grid { rows: side, columns: side });
+            let mut labels: Vec<usize> = (0..side * side).map(|node| (node / side + node % side) % 2).collect();
+            let count = borders.joined(&mut labels, 1).into_iter().max().unwrap() + 1;
+            assert!(expected.contains(&count), "{count} of {side}²");
+        }
     }
 
     #[test]
