@@ -9,7 +9,7 @@ use crate::config::{BackboneChoice, Settings};
 use crate::nodes::Layout;
 use crate::pixels::resize_lanczos;
 use crate::raster::{Mask, RgbImage};
-use crate::segment::regions::{PatchKinds, PatchPicture, PatchSizes};
+use crate::segment::regions::{CodeBook, PatchKinds, PatchPicture, PatchSizes};
 use crate::tensor::DeviceChoice;
 
 /// Refuses what only a backbone could use.
@@ -41,12 +41,13 @@ pub(crate) fn patch_picture(image: &RgbImage, outside: Option<&Mask>, sizes: Pat
 /// → layout of N nodes, `[N, K]`, `[N, D]`
 pub(super) fn nodes_of_patches(
     network: &PatchKinds,
+    book: &CodeBook,
     picture: PatchPicture,
     outside: Option<&Mask>,
 ) -> (Layout, Vec<f64>, Vec<f32>) {
     let whole = network.sizes().layout();
     let count = whole.nodes();
-    let costs = network.costs(&picture.square);
+    let costs = network.costs(&picture, book);
     let layout = whole.within(outside);
     let Layout::Part { inside, .. } = &layout else { return (layout, costs, picture.compared) };
     let (costs, compared) = (rows(&costs, count, inside), rows(&picture.compared, count, inside));

@@ -222,7 +222,7 @@ impl Method for RegionMethod {
         let (book, config) = (&self.checkpoint.book, &self.resolved.settings().regions);
         let (layout, costs, compared, unit_length) = if let Some(network) = &self.checkpoint.network {
             let picture = patch_picture(image, outside, network.sizes());
-            let (layout, costs, compared) = nodes_of_patches(network, picture, outside);
+            let (layout, costs, compared) = nodes_of_patches(network, book, picture, outside);
             timings.lap(|spent| &mut spent.features);
             (layout, costs, compared, false)
         } else {

@@ -20,7 +20,7 @@ pub struct RegionCheckpoint {
     pub book: CodeBook,
     /// The directions that are removed from the backbone's features, row-major `[directions, D]`; may be empty.
     pub position_directions: Vec<f32>,
-    /// What tells the book's kinds apart in its place.
+    /// What tells the book's kinds, which are those of colours then, apart beside it.
     pub network: Option<PatchKinds>,
 }
 

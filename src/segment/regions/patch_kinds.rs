@@ -3,7 +3,8 @@
 //! The network is GraPL's ("GraPL: Graph-based Patch Learning", arXiv 2311.01475), which is trained once on a collection instead
 //! of for every image. Its labels are those of a code book of colours and one cut per image, so that a label means the same in
 //! every image. Differs from GraPL: a step sees patches of several images, so that the network is normalised as the collection is
-//! and not as each image, and colours are not stretched to the image's range, so that they mean the same in every image, too.
+//! and not as each image; colours are not stretched to the image's range, so that they mean the same in every image, too; and
+//! neighbours need not be alike for the network, which is the cut's business: where the network merges, no cut can part again.
 
 use super::checkpoint::PatchSizes;
 use super::code_book::{COLOURS, CodeBook, PatchSample};
@@ -11,7 +12,7 @@ use super::{Nodes, RegionsConfig, divide};
 use crate::nodes::Layout;
 use crate::numerics::random;
 use crate::raster::RgbImage;
-use crate::segment::grapl::{GraplConfig, GridLoss, Pass, PatchImage, PatchNetwork, label_costs};
+use crate::segment::grapl::{GraplConfig, Pass, PatchImage, PatchNetwork, label_costs};
 use crate::train::HostOptimiser;
 
 /// Passes over the images, unless they are few.
@@ -44,8 +45,8 @@ pub struct PatchKinds {
 /// An image while the network learns from it.
 struct Pupil<'a> {
     image: PatchImage,
+    /// The kinds of its patches.
     targets: &'a [usize],
-    loss: GridLoss,
     /// The order in which its patches are seen.
     order: Vec<usize>,
 }
@@ -92,7 +93,11 @@ impl PatchKinds {
         let mut network = PatchNetwork::new(sizes.patch_side, labels, &mut random::stream(seed, "patch network", 0));
         let mut optimiser = HostOptimiser::new(0.0, &network.parameters);
         let (rates, mut pass, mut step) = (network.dropout_rates(), Pass::default(), 0);
-        for epoch in 0..PatchKinds::epochs(pictures.len()) {
+        let epochs = PatchKinds::epochs(pictures.len());
+        for epoch in 0..epochs {
+            // Down along half a cosine, so that the last images do not weigh more than the first.
+            let over = epoch as f64 / epochs as f64;
+            let rate = config.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * over).cos());
             let order = random::permutation(&mut random::stream(seed, "pictures", epoch as u64), pictures.len());
             // No group is much smaller than the others.
             let together = order.len().div_ceil(order.len().div_ceil(TOGETHER));
@@ -101,16 +106,9 @@ impl PatchKinds {
                 let pupil = |&picture: &usize| Pupil {
                     image: seen(&pictures[picture].square, sizes),
                     targets: &targets[picture],
-                    // Of every image only a part is answered in a step, and the loss is to be the mean over all that are.
-                    loss: GridLoss::new(
-                        sizes.patches,
-                        labels,
-                        &targets[picture],
-                        config.continuity * group.len() as f64,
-                    ),
                     order: random::permutation(&mut orders, count),
                 };
-                let mut pupils: Vec<Pupil> = group.iter().map(pupil).collect();
+                let pupils: Vec<Pupil> = group.iter().map(pupil).collect();
                 // As many patches in all as there are in half an image.
                 let share = count.div_ceil(2 * group.len());
                 for first in (0..count).step_by(share) {
@@ -122,17 +120,12 @@ impl PatchKinds {
                     let numbers: Vec<usize> = (0..pupils.len() * chosen.len()).collect();
                     let mut generator = random::stream(seed, "patch dropout", step);
                     network.forward(&batch, &numbers, rates, &mut generator, &mut pass);
-                    let answers = pass.logits.chunks_exact(chosen.len() * labels);
-                    let gradient: Vec<f32> = pupils
-                        .iter_mut()
-                        .zip(answers)
-                        .flat_map(|(pupil, answers)| {
-                            pupil.loss.of(&pupil.order[chosen.clone()], answers, pupil.targets).1
-                        })
-                        .map(|slope| slope / group.len() as f32)
-                        .collect();
+                    let wanted = pupils
+                        .iter()
+                        .flat_map(|pupil| pupil.order[chosen.clone()].iter().map(|&patch| pupil.targets[patch]));
+                    let gradient = cross_entropy_gradient(&pass.logits, labels, wanted);
                     let gradients = network.backward(&mut pass, &gradient);
-                    optimiser.step(config.learning_rate, &mut network.parameters, &gradients);
+                    optimiser.step(rate, &mut network.parameters, &gradients);
                     step += 1;
                 }
             }
@@ -140,13 +133,17 @@ impl PatchKinds {
         Some(PatchKinds { sizes, network })
     }
 
-    /// What every patch of an image costs as one of every kind: −ln of its probability.
+    /// What every patch of an image costs as one of every kind: the mean of −ln of its probability by the network and of what it
+    /// costs by its colour. The network sees texture and blurs kinds of alike colours, which the book keeps apart; together they
+    /// are better than either.
     ///
     /// # Shapes
     /// a square of [`PatchSizes::side`] → `[patches², K]`
-    pub fn costs(&self, square: &RgbImage) -> Vec<f64> {
+    pub fn costs(&self, picture: &PatchPicture, book: &CodeBook) -> Vec<f64> {
         let all: Vec<usize> = (0..self.sizes.patches * self.sizes.patches).collect();
-        label_costs(&self.network.logits(&seen(square, self.sizes), &all), self.network.labels())
+        let logits = self.network.logits(&seen(&picture.square, self.sizes), &all);
+        let by_network = label_costs(&logits, self.network.labels());
+        by_network.iter().zip(costs_by_colour(picture, book)).map(|(one, other)| 0.5 * (one + other)).collect()
     }
 
     pub fn sizes(&self) -> PatchSizes {
@@ -154,10 +151,27 @@ impl PatchKinds {
     }
 }
 
+/// The slope of the mean cross-entropy of wanted labels.
+///
+/// # Shapes
+/// logits `[n, labels]`, wanted `[n]` → `[n, labels]`
+fn cross_entropy_gradient(logits: &[f32], labels: usize, wanted: impl Iterator<Item = usize>) -> Vec<f32> {
+    let mut gradient: Vec<f32> = label_costs(logits, labels).iter().map(|cost| (-cost).exp() as f32).collect();
+    gradient.chunks_exact_mut(labels).zip(wanted).for_each(|(row, wanted)| row[wanted] -= 1.0);
+    let count = (logits.len() / labels) as f32;
+    gradient.iter_mut().for_each(|slope| *slope /= count);
+    gradient
+}
+
+/// What every patch of a picture costs by its colour, `[patches², K]`.
+fn costs_by_colour(picture: &PatchPicture, book: &CodeBook) -> Vec<f64> {
+    book.costs(&vec![0.0; picture.colours.len() / COLOURS], &picture.colours)
+}
+
 /// The kinds of a picture's patches by their colours and one cut, `[patches²]`.
 fn kinds_by_colour(picture: &PatchPicture, book: &CodeBook, sizes: PatchSizes, regions: &RegionsConfig) -> Vec<usize> {
     let layout = sizes.layout();
-    let costs = book.costs(&vec![0.0; layout.nodes()], &picture.colours);
+    let costs = costs_by_colour(picture, book);
     let nodes = Nodes { layout: &layout, costs: &costs, compared: &picture.compared, unit_length: false };
     divide(&nodes, regions).labels
 }
@@ -244,17 +258,23 @@ mod tests {
         let regions = RegionsConfig { least_nodes: 1, ..RegionsConfig::default() };
         let learn = |seed| PatchKinds::learn(&pictures, &book, &regions, &config(), seed, |_| true).unwrap();
         let kinds = learn(1);
+        let all: Vec<usize> = (0..PATCHES * PATCHES).collect();
+        // By the network alone.
         let found = |line: usize| -> Vec<usize> {
-            let costs = kinds.costs(&picture(line, 99).square);
-            costs.chunks_exact(2).map(|row| argmax(&row.iter().map(|&cost| -cost as f32).collect::<Vec<_>>())).collect()
+            let logits = kinds.network.logits(&seen(&picture(line, 99).square, kinds.sizes), &all);
+            logits.chunks_exact(2).map(argmax).collect()
         };
-        let costs = book.costs(&[0.0], &[45.0, 55.0, 25.0]);
-        let red = usize::from(costs[1] < costs[0]);
+        let by_colour = book.costs(&[0.0], &[45.0, 55.0, 25.0]);
+        let red = usize::from(by_colour[1] < by_colour[0]);
         for line in [0, 3, 8] {
             let expected: Vec<usize> =
                 (0..PATCHES * PATCHES).map(|patch| if patch % PATCHES < line { red } else { 1 - red }).collect();
             assert_eq!(found(line), expected, "{line}");
         }
+        let both = kinds.costs(&pictures[0], &book);
+        let alone = label_costs(&kinds.network.logits(&seen(&pictures[0].square, kinds.sizes), &[0]), 2);
+        let of_first = book.costs(&[0.0], &pictures[0].colours[..3]);
+        assert_eq!(both[..2], [0, 1].map(|kind| 0.5 * (alone[kind] + of_first[kind])));
         assert_eq!(learn(1), kinds);
         assert_ne!(learn(2), kinds);
     }
@@ -281,7 +301,6 @@ mod tests {
         let pupils = [3, 5].map(|line| Pupil {
             image: seen(&picture(line, line).square, sizes),
             targets: &targets,
-            loss: GridLoss::new(PATCHES, 2, &targets, 0.0),
             order: (0..PATCHES * PATCHES).rev().collect(),
         });
         let batch = side_by_side(&pupils, 4..7, PATCH_SIDE);
