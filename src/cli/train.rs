@@ -78,7 +78,8 @@ fn regions_sentence(summary: &RegionsSummary) -> String {
     let verb = if summary.already_finished { "had learned" } else { "learned" };
     let RegionsSummary { images, patches, labels, checkpoint, .. } = summary;
     format!(
-        "{verb} {labels} kinds of regions from {patches} patches of {}{skipped}; checkpoint: {}",
+        "{verb} {} of regions from {patches} patches of {}{skipped}; checkpoint: {}",
+        counted(*labels as u64, "kind"),
         counted(*images as u64, "image"),
         checkpoint.display()
     )

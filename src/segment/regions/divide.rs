@@ -32,8 +32,8 @@ pub struct Divided {
 }
 
 /// Gives every node the label for which costs and boundaries together are cheapest, by α-expansion from the first label, and
-/// joins connected regions of few nodes to their neighbours. Where boundaries cost more than they can save, all nodes have the
-/// label that is cheapest for them together.
+/// joins connected regions of few nodes to their neighbours. Where boundaries cost more than they can save, nodes that edges join
+/// have the label that is cheapest for all of them together.
 ///
 /// # Panics
 /// If there is no node.
