@@ -34,7 +34,7 @@ pub struct GraplConfig {
     pub affinity: PatchAffinity,
     /// grapl only: steps of every round of training, with a cut between two rounds. The paper prints [40, 32, 22, 12].
     pub steps: Vec<usize>,
-    /// grapl only: learning rate of Adam.
+    /// grapl and the network of `regions.by`: learning rate of Adam, for the latter at its highest.
     pub learning_rate: f64,
     /// grapl only: weight of the loss by which neighbouring patches are to be alike, the paper's μ.
     pub continuity: f64,

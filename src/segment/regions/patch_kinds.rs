@@ -272,7 +272,7 @@ mod tests {
             assert_eq!(found(line), expected, "{line}");
         }
         let both = kinds.costs(&pictures[0], &book);
-        let alone = label_costs(&kinds.network.logits(&seen(&pictures[0].square, kinds.sizes), &[0]), 2);
+        let alone = label_costs(&kinds.network.logits(&seen(&pictures[0].square, kinds.sizes), &all), 2);
         let of_first = book.costs(&[0.0], &pictures[0].colours[..3]);
         assert_eq!(both[..2], [0, 1].map(|kind| 0.5 * (alone[kind] + of_first[kind])));
         assert_eq!(learn(1), kinds);
