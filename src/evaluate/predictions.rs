@@ -9,7 +9,6 @@ use crate::dataset::truth::FoundMaps;
 use crate::event::counted;
 use crate::metrics::BoundingBox;
 use crate::results::{ListedObject, ResultsFolder, TableLine};
-use crate::segment::Role;
 
 /// Where the box of an image is known from.
 pub enum PredictedBox {
@@ -65,7 +64,7 @@ impl ForegroundValues {
 /// Which values are foreground in the results of a folder.
 pub fn foreground_values(folder: &ResultsFolder) -> Result<ForegroundValues, EvaluateError> {
     let Some(labels) = folder.read_labels()? else { return Ok(ForegroundValues::AboveZero) };
-    if labels.iter().any(|label| label.role == Role::Region) {
+    if labels.iter().any(|label| label.role.is_region()) {
         return Ok(ForegroundValues::Regions);
     }
     let foreground = labels.iter().filter(|label| label.role.is_foreground());

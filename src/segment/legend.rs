@@ -41,6 +41,10 @@ impl Role {
     pub fn is_foreground(self) -> bool {
         matches!(self, Role::Object | Role::Part | Role::Region)
     }
+
+    pub fn is_region(self) -> bool {
+        self == Role::Region
+    }
 }
 
 impl Legend {

@@ -218,7 +218,7 @@ fn more_regions_than_a_byte_numbers_make_a_mask_of_16_bits() {
     assert_eq!(coco["categories"].as_array().unwrap().len(), 1, "numbers are no categories");
     let annotations = coco["annotations"].as_array().unwrap();
     assert!(annotations.len() == 802 && annotations.iter().all(|one| one["category_id"] == 1));
-    assert_eq!(fs::read_to_string(out.join("yolo/tiles0.txt")).unwrap_or_default().lines().count(), 400);
+    assert_eq!(fs::read_to_string(out.join("yolo/labels/tiles0.txt")).unwrap().lines().count(), 400);
     let labels = fs::read_to_string(out.join("labels.json")).unwrap();
     assert!(labels.contains("region 255") && labels.contains("higher values are regions"), "{labels}");
 
