@@ -222,10 +222,10 @@ fn long_thin_images_are_divided_in_bounded_memory() {
     // Bands of two colours, upright and lying.
     let colour = |along: u32, across: u32| {
         let noise = (along * 7 + across * 13) as u8 % 20;
-        if along / 2500 % 2 == 0 { [200 + noise, 40, 60] } else { [30, 160 + noise, 70] }
+        if (along / 2500).is_multiple_of(2) { [200 + noise, 40, 60] } else { [30, 160 + noise, 70] }
     };
     write_png(&data.join("upright.png"), SIDES.0, SIDES.1, |x, y| colour(y, x));
-    write_png(&data.join("lying.png"), SIDES.1, SIDES.0, |x, y| colour(x, y));
+    write_png(&data.join("lying.png"), SIDES.1, SIDES.0, colour);
     let (data, checkpoint) = (path_text(&data), book.join("best.safetensors"));
     let mut row = Row::new("bombs", "images of 20 × 10000 pixels divided into regions, within 300 MiB");
     let bounded = |ended: &Ended, most: u64| {
