@@ -244,8 +244,10 @@ fn collate_16_graphs_1225_nodes(bencher: Bencher) {
     bencher.bench(|| network.assign(&Batch::collate(black_box(&graphs), &device), None));
 }
 
+type Pairs = Vec<(u32, u32)>;
+
 /// As many nodes as an image of GraPL has patches, each joined to those within three cells, with a weight of each edge.
-fn near_pairs() -> (Vec<(u32, u32)>, Vec<i32>) {
+fn near_pairs() -> (Pairs, Vec<i32>) {
     let side = 32i32;
     let mut pairs = Vec::new();
     for node in 0..side * side {
@@ -270,7 +272,7 @@ fn expansion_of_1024_nodes_and_32_labels(bencher: Bencher) {
 }
 
 /// A cut of 1024 nodes: terminals, and the pairs with their capacities in both directions.
-fn cut() -> (Vec<i64>, Vec<(u32, u32)>, Vec<[i32; 2]>) {
+fn cut() -> (Vec<i64>, Pairs, Vec<[i32; 2]>) {
     let (pairs, weights) = near_pairs();
     let terminals = random::uniform(&mut random::stream(3, "bench", 0), 1.0, 1024);
     let terminals = terminals.into_iter().map(|terminal| (terminal * 300_000.0) as i64).collect();

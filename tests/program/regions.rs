@@ -316,8 +316,8 @@ fn a_boundary_may_cost_nothing_or_all() {
             expect(0, &[&arguments[..], &["--set", &lambda], &few].concat());
             count(&out)
         });
-        // A network that has learnt for a few steps need not say that all is one.
-        assert!(found[0] > 2 && (method == "grapl" || found[1] == 1), "{method}: {found:?}");
+        // A network that has learnt for a few steps says what it likes between the two.
+        assert!(found[0] > 1 && (method == "grapl" || found[1] == 1), "{method}: {found:?}");
     }
     for (lambda, refine) in [("0", "none"), ("1e30", "none"), ("0", "cut"), ("1e30", "cut")] {
         let setting = format!("regions.lambda={lambda}");

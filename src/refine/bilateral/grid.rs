@@ -1,5 +1,7 @@
 //! The simplified bilateral grid: an image as cells in place and colour, and the neighbours among them.
 
+use std::array::from_fn;
+
 use crate::raster::RgbImage;
 
 /// Dimensions of the grid: column, row, brightness and two colour differences.
@@ -97,25 +99,29 @@ impl BilateralGrid {
         &self.areas_px
     }
 
-    /// S x: the sum over each vertex's pixels. `[pixels]` → `[vertices]`
-    pub(super) fn splat(&self, pixels: &[f64]) -> Vec<f64> {
-        let mut sums = vec![0.0; self.vertices()];
-        for (&vertex, value) in self.vertices.iter().zip(pixels) {
-            sums[vertex as usize] += value;
+    /// S x of several x: the sum over each vertex's pixels. `[pixels]` → `[vertices]`
+    pub(super) fn splat<const N: usize>(&self, pixels: &[[f64; N]]) -> Vec<[f64; N]> {
+        let mut sums = vec![[0.0; N]; self.vertices()];
+        for (&vertex, values) in self.vertices.iter().zip(pixels) {
+            sums[vertex as usize].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         }
         sums
     }
 
     /// Sᵀ y: every pixel takes its vertex's value. `[vertices]` → `[pixels]`
-    pub(super) fn slice(&self, values: &[f64]) -> Vec<f64> {
+    pub(super) fn slice<const N: usize>(&self, values: &[[f64; N]]) -> Vec<[f64; N]> {
         self.vertices.iter().map(|&vertex| values[vertex as usize]).collect()
     }
 
-    /// B y: in every dimension the two neighbours and twice the vertex itself. `[vertices]` → `[vertices]`
-    pub(super) fn blur(&self, values: &[f64], blurred: &mut [f64]) {
+    /// B y of several y: in every dimension the two neighbours and twice the vertex itself. `[vertices]` → `[vertices]`
+    pub(super) fn blur<const N: usize>(&self, values: &[[f64; N]], blurred: &mut [[f64; N]]) {
         for ((bounds, value), blurred) in self.starts.windows(2).zip(values).zip(blurred) {
             let around = &self.neighbours[bounds[0] as usize..bounds[1] as usize];
-            *blurred = BLUR_DIAGONAL * value + around.iter().map(|&neighbour| values[neighbour as usize]).sum::<f64>();
+            let sums = around.iter().fold([0.0; N], |sums, &neighbour| {
+                let values = &values[neighbour as usize];
+                from_fn(|place| sums[place] + values[place])
+            });
+            *blurred = from_fn(|place| BLUR_DIAGONAL * value[place] + sums[place]);
         }
     }
 }
@@ -220,8 +226,8 @@ mod tests {
         let image = RgbImage::from_values(2, 3, vec![a, a, b, a, c, b]);
         let grid = BilateralGrid::new(&image, 1.0, 4.0, 4.0);
         assert_eq!(grid.vertices(), 6);
-        let mut blurred = vec![0.0; 6];
-        let unit = |at: usize| (0..6).map(|index| f64::from(u8::from(index == at))).collect::<Vec<_>>();
+        let mut blurred = vec![[0.0]; 6];
+        let unit = |at: usize| (0..6).map(|index| [f64::from(u8::from(index == at))]).collect::<Vec<_>>();
         // Same colour side by side, same colour one below the other; a step in place and colour at once is none.
         for (vertex, expected) in [
             (0, [10.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
@@ -230,15 +236,15 @@ mod tests {
             (5, [0.0, 0.0, 0.0, 0.0, 0.0, 10.0]),
         ] {
             grid.blur(&unit(vertex), &mut blurred);
-            assert_eq!(blurred, expected, "vertex {vertex}");
+            assert_eq!(blurred.as_flattened(), expected, "vertex {vertex}");
         }
         // In one cell in place the brightnesses 0 and 4 are neighbours, 12 has none.
         let grid = BilateralGrid::new(&image, 8.0, 4.0, 4.0);
         assert_eq!(grid.areas_px(), [3.0, 2.0, 1.0]);
-        grid.blur(&[1.0, 0.0, 100.0], &mut blurred[..3]);
-        assert_eq!(blurred[..3], [10.0, 1.0, 1000.0]);
-        assert_eq!(grid.splat(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [7.0, 9.0, 5.0]);
-        assert_eq!(grid.slice(&[7.0, 9.0, 5.0]), [7.0, 7.0, 9.0, 7.0, 5.0, 9.0]);
+        grid.blur(&[[1.0], [0.0], [100.0]], &mut blurred[..3]);
+        assert_eq!(blurred[..3], [[10.0], [1.0], [1000.0]]);
+        assert_eq!(grid.splat(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|value| [value])), [[7.0], [9.0], [5.0]]);
+        assert_eq!(grid.slice(&[[7.0], [9.0], [5.0]]).as_flattened(), [7.0, 7.0, 9.0, 7.0, 5.0, 9.0]);
     }
 
     #[test]

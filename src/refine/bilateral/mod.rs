@@ -12,6 +12,9 @@ pub use solver::BilateralSolver;
 use super::fill_holes;
 use crate::raster::{Mask, RgbImage};
 
+/// Labels whose smooth masks are computed together: as many numbers as a vector register holds.
+const TOGETHER: usize = 4;
+
 /// Fits `mask` to the edges of `image`.
 ///
 /// One label beside the background: the smooth mask's positions above ½, holes filled. DeepCut keeps the largest component
@@ -39,31 +42,40 @@ impl BilateralSolver {
         match labels[..] {
             [] | [_] => mask,
             [0, label] => {
-                let soft = self.solve_label(&mask, label);
-                let sharp = soft.iter().map(|&value| if value > 0.5 { label } else { 0 }).collect();
+                let soft = self.solve_labels(&mask, [label]);
+                let sharp = soft.iter().map(|&[value]| if value > 0.5 { label } else { 0 }).collect();
                 fill_holes(&Mask::from_values(mask.width, mask.height, sharp))
             }
             _ => self.greatest(&mask, &labels),
         }
     }
 
-    /// How much of `label` each pixel has, about 0 to 1.
-    fn solve_label(&self, mask: &Mask, label: u8) -> Vec<f64> {
-        let target: Vec<f64> = mask.values.iter().map(|&value| if value == label { 1.0 } else { 0.0 }).collect();
-        self.solve(&target)
+    /// How much of each label each pixel has, about 0 to 1.
+    fn solve_labels<const LABELS: usize>(&self, mask: &Mask, labels: [u8; LABELS]) -> Vec<[f64; LABELS]> {
+        let target = |&value: &u8| labels.map(|label| if value == label { 1.0 } else { 0.0 });
+        self.solve_all(&mask.values.iter().map(target).collect::<Vec<_>>())
     }
 
     /// For every pixel the label it has most of.
     fn greatest(&self, mask: &Mask, labels: &[u8]) -> Mask {
         let mut greatest = vec![f64::NEG_INFINITY; mask.values.len()];
         let mut refined = mask.clone();
-        for &label in labels {
-            let soft = self.solve_label(mask, label);
+        let mut keep = |label: u8, soft: &mut dyn Iterator<Item = f64>| {
             for ((refined, greatest), value) in refined.values.iter_mut().zip(&mut greatest).zip(soft) {
                 if value > *greatest {
                     (*refined, *greatest) = (label, value);
                 }
             }
+        };
+        let (groups, rest) = labels.as_chunks::<TOGETHER>();
+        for &group in groups {
+            let soft = self.solve_labels(mask, group);
+            for (place, label) in group.into_iter().enumerate() {
+                keep(label, &mut soft.iter().map(|values| values[place]));
+            }
+        }
+        for &label in rest {
+            keep(label, &mut self.solve_labels(mask, [label]).into_iter().map(|[value]| value));
         }
         refined
     }

@@ -1,5 +1,7 @@
 //! Smoothing a target on the bilateral grid.
 
+use std::array::from_fn;
+
 use super::config::BilateralConfig;
 use super::grid::{BLUR_DIAGONAL, BilateralGrid};
 use crate::raster::{Mask, RgbImage};
@@ -59,13 +61,24 @@ impl BilateralSolver {
     /// # Panics
     /// If the target does not have one value for every pixel of the image.
     pub fn solve(&self, target: &[f64]) -> Vec<f64> {
+        let targets: Vec<[f64; 1]> = target.iter().map(|&value| [value]).collect();
+        self.solve_all(&targets).into_iter().map(|[value]| value).collect()
+    }
+
+    /// The smooth versions of several targets, each as [`BilateralSolver::solve`] gives it: their systems have one matrix, which
+    /// is then read once for all of them.
+    ///
+    /// # Shapes
+    /// targets `[height · width]`, of every pixel a value of each → the same
+    pub(super) fn solve_all<const TARGETS: usize>(&self, targets: &[[f64; TARGETS]]) -> Vec<[f64; TARGETS]> {
         let pixels = self.width * self.height;
-        assert_eq!(target.len(), pixels, "a target for {}x{} needs that many values", self.width, self.height);
+        assert_eq!(targets.len(), pixels, "a target for {}x{} needs that many values", self.width, self.height);
         let confidence = self.config.confidence;
-        let mut right: Vec<f64> = self.grid.splat(target);
+        let mut right = self.grid.splat(targets);
         // Without any smoothing every vertex has the mean of its pixels.
-        let start = right.iter().zip(self.grid.areas_px()).map(|(sum, area_px)| sum / area_px).collect();
-        right.iter_mut().for_each(|sum| *sum *= confidence);
+        let start =
+            right.iter().zip(self.grid.areas_px()).map(|(sums, area_px)| sums.map(|sum| sum / area_px)).collect();
+        right.iter_mut().for_each(|sums| *sums = sums.map(|sum| sum * confidence));
         self.grid.slice(&self.conjugate_gradients(&right, start))
     }
 
@@ -80,51 +93,60 @@ impl BilateralSolver {
         }
     }
 
-    /// A y, with `scratch` for n ∘ y.
-    fn apply(&self, y: &[f64], scratch: &mut [f64], product: &mut [f64]) {
+    /// A y of several y, with `scratch` for n ∘ y.
+    fn apply<const N: usize>(&self, y: &[[f64; N]], scratch: &mut [[f64; N]], product: &mut [[f64; N]]) {
         for ((scaled, n), y) in scratch.iter_mut().zip(&self.n).zip(y) {
-            *scaled = n * y;
+            *scaled = y.map(|y| n * y);
         }
         self.grid.blur(scratch, product);
         let BilateralConfig { lambda, confidence, .. } = self.config;
-        for (index, product) in product.iter_mut().enumerate() {
-            let rough = self.m[index] * y[index] - self.n[index] * *product;
-            *product = lambda * rough + confidence * self.grid.areas_px()[index] * y[index];
+        for (index, (product, y)) in product.iter_mut().zip(y).enumerate() {
+            let [n, m, area_px] = [self.n[index], self.m[index], self.grid.areas_px()[index]];
+            *product = from_fn(|side| {
+                let rough = m * y[side] - n * product[side];
+                lambda * rough + confidence * area_px * y[side]
+            });
         }
     }
 
-    /// Conjugate gradients from `y`, preconditioned by A's diagonal, until the residual is below the tolerance's share of
-    /// the right-hand side or the steps are used up.
-    fn conjugate_gradients(&self, right: &[f64], mut y: Vec<f64>) -> Vec<f64> {
-        let enough = self.config.tolerance * dot(right, right).sqrt();
+    /// Conjugate gradients from `y`, preconditioned by A's diagonal, for several right-hand sides: each until its residual is
+    /// below the tolerance's share of it or the steps are used up.
+    fn conjugate_gradients<const N: usize>(&self, right: &[[f64; N]], mut y: Vec<[f64; N]>) -> Vec<[f64; N]> {
+        let enough = dot(right, right).map(|square| self.config.tolerance * square.sqrt());
         let vertices = right.len();
-        let (mut scratch, mut product) = (vec![0.0; vertices], vec![0.0; vertices]);
+        let (mut scratch, mut product) = (vec![[0.0; N]; vertices], vec![[0.0; N]; vertices]);
         self.apply(&y, &mut scratch, &mut product);
-        let mut residual: Vec<f64> = right.iter().zip(&product).map(|(right, product)| right - product).collect();
-        let mut direction = vec![0.0; vertices];
-        let mut previous = f64::INFINITY;
+        let mut residual: Vec<[f64; N]> =
+            right.iter().zip(&product).map(|(right, product)| from_fn(|side| right[side] - product[side])).collect();
+        let mut direction = vec![[0.0; N]; vertices];
+        let (mut previous, mut is_over) = ([f64::INFINITY; N], [false; N]);
         for _ in 0..self.config.iterations {
-            if dot(&residual, &residual).sqrt() <= enough {
+            let squares = dot(&residual, &residual);
+            is_over = from_fn(|side| is_over[side] || squares[side].sqrt() <= enough[side]);
+            if is_over == [true; N] {
                 break;
             }
-            let preconditioned =
-                residual.iter().zip(&self.inverse_diagonal).map(|(residual, inverse)| residual * inverse);
-            let current: f64 = preconditioned.clone().zip(&residual).map(|(z, residual)| z * residual).sum();
+            let of_vertices = residual.iter().zip(&self.inverse_diagonal);
+            let current: [f64; N] = of_vertices.fold([0.0; N], |sums, (residual, inverse)| {
+                from_fn(|side| sums[side] + residual[side] * inverse * residual[side])
+            });
             // The first step has no direction before it: the ratio to infinity is 0.
-            let ratio = current / previous;
-            for (direction, z) in direction.iter_mut().zip(preconditioned) {
-                *direction = z + ratio * *direction;
+            let ratio: [f64; N] = from_fn(|side| current[side] / previous[side]);
+            for ((direction, residual), inverse) in direction.iter_mut().zip(&residual).zip(&self.inverse_diagonal) {
+                *direction = from_fn(|side| residual[side] * inverse + ratio[side] * direction[side]);
             }
             self.apply(&direction, &mut scratch, &mut product);
             let curvature = dot(&direction, &product);
-            if curvature <= 0.0 {
-                // A is positive definite, so only rounding at the very end brings this; a step would divide by it.
-                break;
-            }
-            let step = current / curvature;
+            // A is positive definite, so only rounding at the very end brings this; a step would divide by it.
+            is_over = from_fn(|side| is_over[side] || curvature[side] <= 0.0);
+            let step: [f64; N] = from_fn(|side| current[side] / curvature[side]);
+            // Those that are over stay as they are.
+            let moved = |from: [f64; N], by: &[f64; N], sign: f64| -> [f64; N] {
+                from_fn(|side| if is_over[side] { from[side] } else { from[side] + sign * step[side] * by[side] })
+            };
             for index in 0..vertices {
-                y[index] += step * direction[index];
-                residual[index] -= step * product[index];
+                y[index] = moved(y[index], &direction[index], 1.0);
+                residual[index] = moved(residual[index], &product[index], -1.0);
             }
             previous = current;
         }
@@ -134,22 +156,23 @@ impl BilateralSolver {
 
 /// n and m with n ∘ B n = m, where m comes close to the number of pixels per vertex: n ← √(n ∘ m / B n), repeated.
 fn bistochastise(grid: &BilateralGrid, iterations: usize) -> (Vec<f64>, Vec<f64>) {
-    let mut n = vec![1.0; grid.vertices()];
-    let mut blurred = vec![0.0; grid.vertices()];
+    let mut n = vec![[1.0]; grid.vertices()];
+    let mut blurred = vec![[0.0]; grid.vertices()];
     for _ in 0..iterations {
         grid.blur(&n, &mut blurred);
-        for ((n, area_px), blurred) in n.iter_mut().zip(grid.areas_px()).zip(&blurred) {
+        for (([n], area_px), [blurred]) in n.iter_mut().zip(grid.areas_px()).zip(&blurred) {
             *n = (*n * area_px / blurred).sqrt();
         }
     }
     // Taking m from n makes the rows sum to m exactly after any number of steps, so a constant is never smoothed away.
     grid.blur(&n, &mut blurred);
-    let m = n.iter().zip(&blurred).map(|(n, blurred)| n * blurred).collect();
-    (n, m)
+    let m = n.iter().zip(&blurred).map(|([n], [blurred])| n * blurred).collect();
+    (n.into_iter().map(|[n]| n).collect(), m)
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+/// The inner products of several vectors, each with its own.
+fn dot<const N: usize>(a: &[[f64; N]], b: &[[f64; N]]) -> [f64; N] {
+    a.iter().zip(b).fold([0.0; N], |sums, (a, b)| from_fn(|side| sums[side] + a[side] * b[side]))
 }
 
 #[cfg(test)]
@@ -175,18 +198,18 @@ mod tests {
         let solver = BilateralSolver::new(&halves(), BilateralConfig { sigma_spatial: 6.0, ..Default::default() });
         let vertices = solver.vertices();
         let (n, m) = solver.bistochastic_diagonals();
-        let normalised = |y: &[f64]| {
-            let scaled: Vec<f64> = y.iter().zip(n).map(|(y, n)| y * n).collect();
-            let mut blurred = vec![0.0; vertices];
+        let normalised = |y: &[[f64; 1]]| {
+            let scaled: Vec<[f64; 1]> = y.iter().zip(n).map(|([y], n)| [y * n]).collect();
+            let mut blurred = vec![[0.0]; vertices];
             solver.grid.blur(&scaled, &mut blurred);
-            blurred.iter().zip(n).map(|(blurred, n)| blurred * n).collect::<Vec<f64>>()
+            blurred.iter().zip(n).map(|([blurred], n)| [blurred * n]).collect::<Vec<_>>()
         };
-        for (row, m) in normalised(&vec![1.0; vertices]).iter().zip(m) {
+        for (row, m) in normalised(&vec![[1.0]; vertices]).as_flattened().iter().zip(m) {
             assert!((row - m).abs() < 1e-12 * m, "{row} instead of {m}");
         }
-        let a: Vec<f64> = (0..vertices).map(|index| (index as f64 * 0.7).sin()).collect();
-        let b: Vec<f64> = (0..vertices).map(|index| (index as f64 * 1.3).cos()).collect();
-        let (one, other) = (dot(&a, &normalised(&b)), dot(&b, &normalised(&a)));
+        let a: Vec<[f64; 1]> = (0..vertices).map(|index| [(index as f64 * 0.7).sin()]).collect();
+        let b: Vec<[f64; 1]> = (0..vertices).map(|index| [(index as f64 * 1.3).cos()]).collect();
+        let ([one], [other]) = (dot(&a, &normalised(&b)), dot(&b, &normalised(&a)));
         assert!((one - other).abs() < 1e-9 * one.abs().max(1.0), "{one} and {other}");
         // With many steps the row sums are the number of pixels.
         let many = BilateralConfig { bistochastic_iterations: 1000, ..Default::default() };
@@ -216,18 +239,40 @@ mod tests {
         let image = halves();
         let target: Vec<f64> = (0..60 * 40).map(|index| f64::from(u8::from(index % 7 < 3))).collect();
         let solver = BilateralSolver::new(&image, exact());
-        let right: Vec<f64> = solver.grid.splat(&target).iter().map(|sum| sum * 0.999).collect();
-        let solution = solver.conjugate_gradients(&right, vec![0.0; solver.vertices()]);
-        let (mut scratch, mut product) = (vec![0.0; solver.vertices()], vec![0.0; solver.vertices()]);
+        let targets: Vec<[f64; 1]> = target.iter().map(|&value| [value]).collect();
+        let right: Vec<[f64; 1]> = solver.grid.splat(&targets).iter().map(|[sum]| [sum * 0.999]).collect();
+        let solution = solver.conjugate_gradients(&right, vec![[0.0]; solver.vertices()]);
+        let (mut scratch, mut product) = (vec![[0.0]; solver.vertices()], vec![[0.0]; solver.vertices()]);
         solver.apply(&solution, &mut scratch, &mut product);
-        for (product, right) in product.iter().zip(&right) {
+        for ([product], [right]) in product.iter().zip(&right) {
             assert!((product - right).abs() < 1e-8, "{product} instead of {right}");
         }
         let rough = BilateralSolver::new(&image, BilateralConfig { lambda: 0.0, ..exact() });
-        let sums = rough.grid.splat(&target);
-        let means: Vec<f64> = sums.iter().zip(rough.grid.areas_px()).map(|(sum, area_px)| sum / area_px).collect();
-        assert_eq!(rough.solve(&target), rough.grid.slice(&means));
+        let sums = rough.grid.splat(&targets);
+        let means: Vec<_> = sums.iter().zip(rough.grid.areas_px()).map(|([sum], area_px)| [sum / area_px]).collect();
+        assert_eq!(rough.solve(&target), rough.grid.slice(&means).as_flattened());
     }
+
+    #[test]
+    fn targets_together_are_as_each_alone() {
+        // They come to their end after different numbers of steps, one of them at once.
+        let targets: [fn(usize) -> f64; 4] = [
+            |index| f64::from(u8::from(index % 60 < 24)),
+            |index| (index as f64 * 0.37).sin(),
+            |_| 0.0,
+            |index| f64::from(u8::from(index == 77)),
+        ];
+        for config in [BilateralConfig::default(), exact()] {
+            let solver = BilateralSolver::new(&halves(), config);
+            let together: Vec<[f64; 4]> = (0..60 * 40).map(|index| targets.map(|target| target(index))).collect();
+            let together = solver.solve_all(&together);
+            for (place, target) in targets.into_iter().enumerate() {
+                let alone = solver.solve(&(0..60 * 40).map(target).collect::<Vec<_>>());
+                assert_eq!(together.iter().map(|values| values[place]).collect::<Vec<_>>(), alone, "target {place}");
+            }
+        }
+    }
+
     #[test]
     fn tolerance_is_relative_to_the_target() {
         let config = BilateralConfig { tolerance: 1e-3, iterations: 2000, ..BilateralConfig::default() };
