@@ -7,7 +7,9 @@ use deepcut::event::Silent;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{self, InferRequest, PredictRequest, SaveKinds, SegmentRequest, TrainRequest};
 use deepcut::pixels::{DecodeConfig, decode};
-use deepcut::{Machine, Model, ModelOptions, PatchRegions, PerImage, RegionModel, RgbImage, Settings, config};
+use deepcut::{
+    DeviceChoice, Machine, Model, ModelOptions, PatchRegions, PerImage, RegionModel, RgbImage, Settings, config,
+};
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -45,6 +47,34 @@ fn predict(data: &Path, out: &Path) -> PredictRequest {
     PredictRequest { data: data.into(), out: out.to_path_buf(), save, overwrite: false, wait: None }
 }
 
+/// What runs have of the machine.
+const MACHINE: Machine = Machine { device: DeviceChoice::Auto, threads: 2, memory: None, precision: None };
+
+fn training(data: &Path, folder: &Path, weights: Option<&Path>, machine: Machine) -> TrainRequest {
+    let (out, weights) = (Some(folder.join("run")), weights.map(Path::to_path_buf));
+    TrainRequest { data: data.into(), out, weights, machine, resume: false, wait: None }
+}
+
+/// Lets `learn` learn from a folder of images, and the program segment them with that: gives the checkpoint and the results.
+fn learned_and_used(
+    data: &Path,
+    folder: &Path,
+    weights: Option<&Path>,
+    learn: impl FnOnce(&TrainRequest) -> PathBuf,
+) -> (PathBuf, PathBuf) {
+    let checkpoint = learn(&training(data, folder, weights, MACHINE));
+    let out = folder.join("out");
+    let request = InferRequest {
+        checkpoint: checkpoint.clone(),
+        predict: predict(data, &out),
+        weights: weights.map(Path::to_path_buf),
+        overrides: vec![],
+        machine: MACHINE,
+    };
+    pipeline::infer(&request, &Silent).unwrap();
+    (checkpoint, out)
+}
+
 fn mask_of(out: &Path, picture: &Path) -> deepcut::Mask {
     read_mask(&out.join("masks").join(picture.file_name().unwrap()).with_extension("png")).unwrap()
 }
@@ -65,25 +95,9 @@ fn a_model_gives_the_masks_that_the_program_writes() {
     for (name, overrides, weights) in cases {
         let folder = tempfile::tempdir().unwrap();
         let data = folder_of(&pictures, folder.path());
-        let machine = Machine { threads: 2, ..Machine::default() };
-        let training = TrainRequest {
-            data: data.clone().into(),
-            out: Some(folder.path().join("run")),
-            weights: weights.clone(),
-            machine,
-            resume: false,
-            wait: None,
-        };
-        let checkpoint = pipeline::train(settings(&overrides), &training, &Silent).unwrap().checkpoint;
-        let out = folder.path().join("out");
-        let request = InferRequest {
-            checkpoint: checkpoint.clone(),
-            predict: predict(&data, &out),
-            weights: weights.clone(),
-            overrides: vec![],
-            machine,
-        };
-        pipeline::infer(&request, &Silent).unwrap();
+        let (checkpoint, out) = learned_and_used(&data, folder.path(), weights.as_deref(), |request| {
+            pipeline::train(settings(&overrides), request, &Silent).unwrap().checkpoint
+        });
 
         let model = Model::open_with(&checkpoint, &ModelOptions { weights, ..ModelOptions::default() }).unwrap();
         let images: Vec<RgbImage> = pictures.iter().map(|path| image(path)).collect();
@@ -138,15 +152,8 @@ fn a_dataset_in_memory_trains_the_network_of_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder_of(&pictures, folder.path());
     let chosen = settings(&["train.epochs=4", "data.max_images=4", "train.self_training=true", "train.seed=3"]);
-    let training = TrainRequest {
-        data: data.clone().into(),
-        out: Some(folder.path().join("run")),
-        weights: None,
-        machine: Machine::default(),
-        resume: false,
-        wait: None,
-    };
-    let path = pipeline::train(chosen.clone(), &training, &Silent).unwrap().checkpoint;
+    let request = training(&data, folder.path(), None, Machine::default());
+    let path = pipeline::train(chosen.clone(), &request, &Silent).unwrap().checkpoint;
     let of_folder = Model::open(path).unwrap();
     let images = InMemDataset::new(pictures.iter().map(|path| image(path)).collect());
     let in_memory = deepcut::train(&images, &chosen, &Silent).unwrap();
@@ -176,37 +183,24 @@ fn a_dataset_in_memory_gives_the_code_book_of_the_folder_and_its_masks() {
     let tiny = project("tests/golden/tiny_vit.pth");
     let superpixels = ["backbone=superpixel", "data.max_images=4", "train.seed=3"];
     let transformer = [&VIT[..4], &["refine.method=cut", "regions.split=true"]].concat();
-    for (overrides, weights) in [(&superpixels[..], None), (&transformer, Some(tiny))] {
+    let patches = ["regions.by=patch-network", "grapl.patches=8", "grapl.side=64", "data.max_images=4"];
+    // Whether edges join all nodes of an image, so that a high price of boundaries leaves one kind.
+    let cases = [(&superpixels[..], None, true), (&transformer, Some(tiny), true), (&patches, None, false)];
+    for (overrides, weights, is_joined) in cases {
         let folder = tempfile::tempdir().unwrap();
         let data = folder_of(&pictures, folder.path());
         let chosen = settings(&[overrides, &["regions.labels=6"]].concat());
-        let machine = Machine { threads: 2, ..Machine::default() };
-        let training = TrainRequest {
-            data: data.clone().into(),
-            out: Some(folder.path().join("run")),
-            weights: weights.clone(),
-            machine,
-            resume: false,
-            wait: None,
-        };
-        let checkpoint = pipeline::train_regions(chosen.clone(), &training, &Silent).unwrap().checkpoint;
-        let out = folder.path().join("out");
-        let request = InferRequest {
-            checkpoint: checkpoint.clone(),
-            predict: predict(&data, &out),
-            weights: weights.clone(),
-            overrides: vec![],
-            machine,
-        };
-        pipeline::infer(&request, &Silent).unwrap();
+        let (checkpoint, out) = learned_and_used(&data, folder.path(), weights.as_deref(), |request| {
+            pipeline::train_regions(chosen.clone(), request, &Silent).unwrap().checkpoint
+        });
 
         let learned = |images: &dyn Dataset<RgbImage>| {
-            deepcut::train_regions_with(images, &chosen, weights.as_deref(), &machine, &Silent).unwrap()
+            deepcut::train_regions_with(images, &chosen, weights.as_deref(), &MACHINE, &Silent).unwrap()
         };
         let in_memory = learned(&InMemDataset::new(images.clone()));
         let collection = deepcut::dataset::open(&data).unwrap();
         let of_collection =
-            deepcut::train_regions_with(&collection, &chosen, weights.as_deref(), &machine, &Silent).unwrap();
+            deepcut::train_regions_with(&collection, &chosen, weights.as_deref(), &MACHINE, &Silent).unwrap();
         assert_eq!(of_collection.to_bytes().unwrap(), std::fs::read(&checkpoint).unwrap());
         // Only the hash of the collection differs: of pixels here, of files there.
         let options = ModelOptions { weights, ..ModelOptions::default() };
@@ -225,9 +219,11 @@ fn a_dataset_in_memory_gives_the_code_book_of_the_folder_and_its_masks() {
             assert_eq!(found, of_folder.segment(image).unwrap());
             assert_eq!(found.foreground_area_px, (image.width * image.height) as u64);
         }
-        let overrides = vec!["regions.lambda=1e30".to_string(), "regions.split=false".to_string()];
-        let dear = RegionModel::open_with(&checkpoint, &ModelOptions { overrides, ..options }).unwrap();
-        assert_eq!(dear.segment(&images[0]).unwrap().clusters, 1);
+        if is_joined {
+            let overrides = vec!["regions.lambda=1e30".to_string(), "regions.split=false".to_string()];
+            let dear = RegionModel::open_with(&checkpoint, &ModelOptions { overrides, ..options }).unwrap();
+            assert_eq!(dear.segment(&images[0]).unwrap().clusters, 1);
+        }
     }
     let error = deepcut::train_regions(&InMemDataset::new(images), &settings(&[]), &Silent).err().unwrap();
     assert_eq!(error.kind(), deepcut::ErrorKind::Usage);
