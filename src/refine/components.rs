@@ -1,6 +1,8 @@
 //! Connected pieces of a mask. Positions are connected with those above, below, left and right of them.
 
+use std::array::from_fn;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use crate::numerics::union_find::UnionFind;
 use crate::raster::{LabelMap, Mask};
@@ -105,29 +107,21 @@ pub fn largest_component(mask: &Mask, is_foreground: impl Fn(u8) -> bool) -> Mas
 ///
 /// A hole takes the label on the left of its first position, row by row. In a binary mask that is the only one there is.
 pub fn fill_holes(mask: &Mask) -> Mask {
-    const OPEN: u8 = 0;
-    let (width, height) = (mask.width, mask.height);
-    let background = components_by(mask, |value| u8::from(value == 0));
-    let mut filling: Vec<Option<u8>> = vec![None; background.count()];
+    let mut background = Runs::of(mask, |value| u8::from(value == 0));
+    let (width, size) = (mask.width, mask.values.len());
+    let mut is_open = vec![false; background.runs.len()];
+    for index in 0..background.runs.len() {
+        let Run { start, end, .. } = background.runs[index];
+        let touches_border = start % width == 0 || end % width == 0 || start < width || end + width > size;
+        is_open[background.pieces.find(index)] |= touches_border;
+    }
     let mut filled = mask.clone();
-    for (index, &label) in background.labels.values.iter().enumerate() {
-        let Some(piece) = (label as usize).checked_sub(1) else { continue };
-        // A piece off the border does not begin in the first column, and what is on its left is no background.
-        let on_left = || index.checked_sub(1).map_or(OPEN, |left| mask.values[left]);
-        filling[piece].get_or_insert_with(on_left);
-    }
-    let mut open_at = |index: usize| {
-        if let Some(piece) = (background.labels.values[index] as usize).checked_sub(1) {
-            filling[piece] = Some(OPEN);
-        }
-    };
-    if width > 0 && height > 0 {
-        (0..width).for_each(|x| [x, (height - 1) * width + x].into_iter().for_each(&mut open_at));
-        (0..height).for_each(|y| [y * width, y * width + width - 1].into_iter().for_each(&mut open_at));
-    }
-    for (value, &label) in filled.values.iter_mut().zip(&background.labels.values) {
-        if let Some(piece) = (label as usize).checked_sub(1) {
-            *value = filling[piece].unwrap_or(OPEN);
+    for index in 0..background.runs.len() {
+        let first = background.pieces.find(index);
+        if !is_open[first] {
+            // A piece off the border does not begin in the first column, and what is on its left is no background.
+            let label = mask.values[background.runs[first].start - 1];
+            filled.values[background.runs[index].positions()].fill(label);
         }
     }
     filled
@@ -135,37 +129,76 @@ pub fn fill_holes(mask: &Mask) -> Mask {
 
 /// The 4-connected components of positions whose values are of one kind; positions of kind 0 belong to none.
 pub fn components_by(mask: &Mask, kind: impl Fn(u8) -> u8) -> Components {
-    let width = mask.width;
-    let mut sets = UnionFind::new(mask.values.len());
-    for (index, &value) in mask.values.iter().enumerate() {
-        let own = kind(value);
-        if own == 0 {
-            continue;
-        }
-        if index % width > 0 && kind(mask.values[index - 1]) == own {
-            sets.join(index, index - 1);
-        }
-        if index >= width && kind(mask.values[index - width]) == own {
-            sets.join(index, index - width);
-        }
-    }
-    let mut labels = LabelMap::filled(width, mask.height, 0);
+    let mut of_kinds = Runs::of(mask, kind);
+    let mut labels = LabelMap::filled(mask.width, mask.height, 0);
     let mut areas_px = Vec::new();
-    for (index, &value) in mask.values.iter().enumerate() {
-        if kind(value) == 0 {
-            continue;
-        }
-        // A set is named by its first position, which has its label before any other position asks for it.
-        let first = sets.find(index);
+    let mut label_of = vec![0; of_kinds.runs.len()];
+    for (index, run) in of_kinds.runs.iter().enumerate() {
+        // A piece is named by its first run, which has its label before any other asks for it.
+        let first = of_kinds.pieces.find(index);
         if first == index {
             areas_px.push(0);
-            labels.values[index] = areas_px.len() as u32;
+            label_of[index] = areas_px.len() as u32;
         }
-        let label = labels.values[first];
-        labels.values[index] = label;
-        areas_px[label as usize - 1] += 1;
+        labels.values[run.positions()].fill(label_of[first]);
+        areas_px[label_of[first] as usize - 1] += run.positions().len();
     }
     Components { labels, areas_px }
+}
+
+/// Neighbouring positions of one row that are of one kind.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    start: usize,
+    end: usize,
+    kind: u8,
+}
+
+impl Run {
+    fn positions(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// The runs of a mask row by row, and which of them are connected: there are far fewer of them than positions.
+struct Runs {
+    runs: Vec<Run>,
+    pieces: UnionFind,
+}
+
+impl Runs {
+    /// Those of all kinds but 0.
+    fn of(mask: &Mask, kind: impl Fn(u8) -> u8) -> Runs {
+        let kinds: [u8; 256] = from_fn(|value| kind(value as u8));
+        let (width, mut runs) = (mask.width, Vec::new());
+        // Where the runs of every row begin, and the end.
+        let mut row_starts = Vec::with_capacity(mask.height + 1);
+        for (row, values) in mask.values.chunks_exact(width.max(1)).enumerate() {
+            row_starts.push(runs.len());
+            let mut start = row * width;
+            for equal in values.chunk_by(|one, other| kinds[usize::from(*one)] == kinds[usize::from(*other)]) {
+                let (kind, end) = (kinds[usize::from(equal[0])], start + equal.len());
+                if kind > 0 {
+                    runs.push(Run { start, end, kind });
+                }
+                start = end;
+            }
+        }
+        row_starts.push(runs.len());
+        let mut pieces = UnionFind::new(runs.len());
+        for rows in row_starts.windows(3) {
+            let (mut above, mut below) = (rows[0], rows[1]);
+            while above < rows[1] && below < rows[2] {
+                let (upper, lower) = (runs[above], runs[below]);
+                if upper.kind == lower.kind && upper.start + width < lower.end && lower.start < upper.end + width {
+                    pieces.join(above, below);
+                }
+                // The one that ends first has met all that it can.
+                if upper.end + width <= lower.end { above += 1 } else { below += 1 }
+            }
+        }
+        Runs { runs, pieces }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use crate::raster::RgbImage;
 /// Dimensions of the grid: column, row, brightness and two colour differences.
 const DIMENSIONS: usize = 5;
 
+/// Two in each dimension.
+const MOST_NEIGHBOURS: usize = 2 * DIMENSIONS;
+
 /// What the blur multiplies a vertex itself with: 2 for each dimension, against 1 for each neighbour.
 pub(super) const BLUR_DIAGONAL: f64 = 2.0 * DIMENSIONS as f64;
 
@@ -27,8 +30,15 @@ pub(super) struct BilateralGrid {
     vertices: Vec<u32>,
     /// Pixels of every vertex.
     areas_px: Vec<f64>,
-    /// Where the neighbours of a vertex begin in `neighbours`; one more entry than vertices.
-    starts: Vec<u32>,
+    /// The vertices that have as many neighbours as their place here says.
+    by_degree: [Neighbourhoods; MOST_NEIGHBOURS + 1],
+}
+
+/// Vertices with equally many neighbours: without a loop of unknown length, a processor blurs twice as fast.
+#[derive(Debug, Clone, Default)]
+struct Neighbourhoods {
+    vertices: Vec<u32>,
+    /// The neighbours of every vertex, one after the other.
     neighbours: Vec<u32>,
 }
 
@@ -85,8 +95,8 @@ impl BilateralGrid {
             block_starts.push(vertex_keys.len());
             std::mem::swap(&mut block_starts, &mut starts_above);
         }
-        let (starts, neighbours) = neighbour_lists(vertex_keys.len(), &edges);
-        BilateralGrid { vertices, areas_px, starts, neighbours }
+        let by_degree = neighbourhoods(vertex_keys.len(), &edges);
+        BilateralGrid { vertices, areas_px, by_degree }
     }
 
     /// How many cells hold a pixel.
@@ -99,29 +109,50 @@ impl BilateralGrid {
         &self.areas_px
     }
 
-    /// S x of several x: the sum over each vertex's pixels. `[pixels]` → `[vertices]`
-    pub(super) fn splat<const N: usize>(&self, pixels: &[[f64; N]]) -> Vec<[f64; N]> {
+    /// S x of several x, whose values at a pixel `values` gives: the sum over each vertex's pixels. `[pixels]` → `[vertices]`
+    pub(super) fn splat<const N: usize>(&self, values: impl Iterator<Item = [f64; N]>) -> Vec<[f64; N]> {
         let mut sums = vec![[0.0; N]; self.vertices()];
-        for (&vertex, values) in self.vertices.iter().zip(pixels) {
+        for (&vertex, values) in self.vertices.iter().zip(values) {
             sums[vertex as usize].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         }
         sums
     }
 
     /// Sᵀ y: every pixel takes its vertex's value. `[vertices]` → `[pixels]`
-    pub(super) fn slice<const N: usize>(&self, values: &[[f64; N]]) -> Vec<[f64; N]> {
+    pub(super) fn slice<T: Copy>(&self, values: &[T]) -> Vec<T> {
         self.vertices.iter().map(|&vertex| values[vertex as usize]).collect()
     }
 
     /// B y of several y: in every dimension the two neighbours and twice the vertex itself. `[vertices]` → `[vertices]`
     pub(super) fn blur<const N: usize>(&self, values: &[[f64; N]], blurred: &mut [[f64; N]]) {
-        for ((bounds, value), blurred) in self.starts.windows(2).zip(values).zip(blurred) {
-            let around = &self.neighbours[bounds[0] as usize..bounds[1] as usize];
+        let [none, one, two, three, four, five, six, seven, eight, nine, ten] = &self.by_degree;
+        none.blur::<N, 0>(values, blurred);
+        one.blur::<N, 1>(values, blurred);
+        two.blur::<N, 2>(values, blurred);
+        three.blur::<N, 3>(values, blurred);
+        four.blur::<N, 4>(values, blurred);
+        five.blur::<N, 5>(values, blurred);
+        six.blur::<N, 6>(values, blurred);
+        seven.blur::<N, 7>(values, blurred);
+        eight.blur::<N, 8>(values, blurred);
+        nine.blur::<N, 9>(values, blurred);
+        ten.blur::<N, 10>(values, blurred);
+    }
+}
+
+impl Neighbourhoods {
+    /// The blur of these vertices, each of which has `DEGREE` neighbours.
+    fn blur<const N: usize, const DEGREE: usize>(&self, values: &[[f64; N]], blurred: &mut [[f64; N]]) {
+        let mut neighbours = self.neighbours.chunks_exact(DEGREE.max(1));
+        for &vertex in &self.vertices {
+            let around: [u32; DEGREE] =
+                neighbours.next().and_then(|around| around.try_into().ok()).unwrap_or([0; DEGREE]);
             let sums = around.iter().fold([0.0; N], |sums, &neighbour| {
                 let values = &values[neighbour as usize];
                 from_fn(|place| sums[place] + values[place])
             });
-            *blurred = from_fn(|place| BLUR_DIAGONAL * value[place] + sums[place]);
+            let own = &values[vertex as usize];
+            blurred[vertex as usize] = from_fn(|place| BLUR_DIAGONAL * own[place] + sums[place]);
         }
     }
 }
@@ -175,30 +206,39 @@ fn join(
     }
 }
 
-/// Turns edges, each listed once, into the neighbours of every vertex one after the other, and where each one's begin.
-fn neighbour_lists(vertices: usize, edges: &[[u32; 2]]) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0u32; vertices + 1];
-    for vertex in edges.iter().flatten() {
-        starts[*vertex as usize + 1] += 1;
-    }
-    for vertex in 0..vertices {
-        starts[vertex + 1] += starts[vertex];
-    }
-    let mut next = starts.clone();
-    let mut neighbours = vec![0u32; 2 * edges.len()];
+/// Turns edges, each listed once, into the neighbours of every vertex, sorted by how many they are.
+fn neighbourhoods(vertices: usize, edges: &[[u32; 2]]) -> [Neighbourhoods; MOST_NEIGHBOURS + 1] {
+    let mut degrees = vec![0u8; vertices];
+    let mut neighbours = vec![[0u32; MOST_NEIGHBOURS]; vertices];
     for &[first, second] in edges {
         for (from, to) in [(first, second), (second, first)] {
-            let place = &mut next[from as usize];
-            neighbours[*place as usize] = to;
-            *place += 1;
+            let degree = &mut degrees[from as usize];
+            neighbours[from as usize][usize::from(*degree)] = to;
+            *degree += 1;
         }
     }
-    (starts, neighbours)
+    let mut by_degree: [Neighbourhoods; MOST_NEIGHBOURS + 1] = Default::default();
+    for (vertex, (&degree, around)) in degrees.iter().zip(&neighbours).enumerate() {
+        let Neighbourhoods { vertices, neighbours } = &mut by_degree[usize::from(degree)];
+        vertices.push(vertex as u32);
+        neighbours.extend(&around[..usize::from(degree)]);
+    }
+    by_degree
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl BilateralGrid {
+        fn neighbours_of(&self, vertex: u32) -> Vec<u32> {
+            let found = self.by_degree.iter().enumerate().find_map(|(degree, of_degree)| {
+                let place = of_degree.vertices.iter().position(|&other| other == vertex)?;
+                Some(of_degree.neighbours[place * degree..(place + 1) * degree].to_vec())
+            });
+            found.unwrap()
+        }
+    }
 
     #[test]
     fn colours_fall_into_their_cells() {
@@ -243,8 +283,8 @@ mod tests {
         assert_eq!(grid.areas_px(), [3.0, 2.0, 1.0]);
         grid.blur(&[[1.0], [0.0], [100.0]], &mut blurred[..3]);
         assert_eq!(blurred[..3], [[10.0], [1.0], [1000.0]]);
-        assert_eq!(grid.splat(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|value| [value])), [[7.0], [9.0], [5.0]]);
-        assert_eq!(grid.slice(&[[7.0], [9.0], [5.0]]).as_flattened(), [7.0, 7.0, 9.0, 7.0, 5.0, 9.0]);
+        assert_eq!(grid.splat((1..=6).map(|value| [f64::from(value)])), [[7.0], [9.0], [5.0]]);
+        assert_eq!(grid.slice(&[7.0, 9.0, 5.0]), [7.0, 7.0, 9.0, 7.0, 5.0, 9.0]);
     }
 
     #[test]
@@ -268,7 +308,7 @@ mod tests {
             let apart = |other: &[u32; 5]| here.iter().zip(other).map(|(&a, &b)| a.abs_diff(b)).sum::<u32>();
             let expected: Vec<u32> =
                 (0..cells.len() as u32).filter(|&other| apart(&cells[other as usize]) == 1).collect();
-            let mut found = grid.neighbours[grid.starts[vertex] as usize..grid.starts[vertex + 1] as usize].to_vec();
+            let mut found = grid.neighbours_of(vertex as u32);
             found.sort_unstable();
             assert_eq!(found, expected, "{here:?}");
             edges += found.len();

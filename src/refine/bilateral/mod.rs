@@ -43,27 +43,25 @@ impl BilateralSolver {
             [] | [_] => mask,
             [0, label] => {
                 let soft = self.solve_labels(&mask, [label]);
-                let sharp = soft.iter().map(|&[value]| if value > 0.5 { label } else { 0 }).collect();
-                fill_holes(&Mask::from_values(mask.width, mask.height, sharp))
+                let sharp: Vec<u8> = soft.iter().map(|&[value]| if value > 0.5 { label } else { 0 }).collect();
+                fill_holes(&self.mask_from_grid(&sharp))
             }
             _ => self.greatest(&mask, &labels),
         }
     }
 
-    /// How much of each label each pixel has, about 0 to 1.
+    /// How much of each label each vertex of the grid has, about 0 to 1.
     fn solve_labels<const LABELS: usize>(&self, mask: &Mask, labels: [u8; LABELS]) -> Vec<[f64; LABELS]> {
-        let target = |&value: &u8| labels.map(|label| if value == label { 1.0 } else { 0.0 });
-        self.solve_all(&mask.values.iter().map(target).collect::<Vec<_>>())
+        self.solve_on_grid(mask.values.iter().map(|&value| labels.map(|label| if value == label { 1.0 } else { 0.0 })))
     }
 
-    /// For every pixel the label it has most of.
+    /// For every pixel the label that its vertex has most of.
     fn greatest(&self, mask: &Mask, labels: &[u8]) -> Mask {
-        let mut greatest = vec![f64::NEG_INFINITY; mask.values.len()];
-        let mut refined = mask.clone();
+        let mut greatest = vec![(f64::NEG_INFINITY, 0); self.vertices()];
         let mut keep = |label: u8, soft: &mut dyn Iterator<Item = f64>| {
-            for ((refined, greatest), value) in refined.values.iter_mut().zip(&mut greatest).zip(soft) {
-                if value > *greatest {
-                    (*refined, *greatest) = (label, value);
+            for (greatest, value) in greatest.iter_mut().zip(soft) {
+                if value > greatest.0 {
+                    *greatest = (value, label);
                 }
             }
         };
@@ -77,7 +75,13 @@ impl BilateralSolver {
         for &label in rest {
             keep(label, &mut self.solve_labels(mask, [label]).into_iter().map(|[value]| value));
         }
-        refined
+        let sharp: Vec<u8> = greatest.into_iter().map(|(_, label)| label).collect();
+        self.mask_from_grid(&sharp)
+    }
+
+    /// The mask whose pixels have the labels of their vertices.
+    fn mask_from_grid(&self, labels: &[u8]) -> Mask {
+        Mask::from_values(self.width, self.height, self.slice(labels))
     }
 }
 

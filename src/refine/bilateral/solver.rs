@@ -23,6 +23,8 @@ pub struct BilateralSolver {
     grid: BilateralGrid,
     n: Vec<f64>,
     m: Vec<f64>,
+    /// λ m + S c: what of A belongs to a vertex alone, but for the blur's part.
+    own: Vec<f64>,
     /// One over A's diagonal, the preconditioner.
     inverse_diagonal: Vec<f64>,
 }
@@ -34,13 +36,11 @@ impl BilateralSolver {
         let config = config.usable();
         let grid = BilateralGrid::new(image, config.sigma_spatial, config.sigma_luma, config.sigma_chroma);
         let (n, m) = bistochastise(&grid, config.bistochastic_iterations);
-        let diagonal = n
-            .iter()
-            .zip(&m)
-            .zip(grid.areas_px())
-            .map(|((n, m), area_px)| config.lambda * (m - BLUR_DIAGONAL * n * n) + config.confidence * area_px);
+        let of_vertices = m.iter().zip(grid.areas_px());
+        let own: Vec<f64> = of_vertices.map(|(m, area_px)| config.lambda * m + config.confidence * area_px).collect();
+        let diagonal = n.iter().zip(&own).map(|(n, own)| own - config.lambda * BLUR_DIAGONAL * n * n);
         let inverse_diagonal = diagonal.map(|entry| 1.0 / entry.max(config.smallest_diagonal)).collect();
-        BilateralSolver { width: image.width, height: image.height, config, grid, n, m, inverse_diagonal }
+        BilateralSolver { width: image.width, height: image.height, config, grid, n, m, own, inverse_diagonal }
     }
 
     /// How many cells of the bilateral grid hold a pixel.
@@ -61,25 +61,29 @@ impl BilateralSolver {
     /// # Panics
     /// If the target does not have one value for every pixel of the image.
     pub fn solve(&self, target: &[f64]) -> Vec<f64> {
-        let targets: Vec<[f64; 1]> = target.iter().map(|&value| [value]).collect();
-        self.solve_all(&targets).into_iter().map(|[value]| value).collect()
+        let pixels = self.width * self.height;
+        assert_eq!(target.len(), pixels, "a target for {}x{} needs that many values", self.width, self.height);
+        let smooth = self.solve_on_grid(target.iter().map(|&value| [value]));
+        self.grid.slice(&smooth).into_iter().map(|[value]| value).collect()
     }
 
-    /// The smooth versions of several targets, each as [`BilateralSolver::solve`] gives it: their systems have one matrix, which
-    /// is then read once for all of them.
+    /// The smooth versions of several targets, each as [`BilateralSolver::solve`] gives it, for every vertex of the grid: their
+    /// systems have one matrix, which is then read once for all of them.
     ///
     /// # Shapes
-    /// targets `[height · width]`, of every pixel a value of each → the same
-    pub(super) fn solve_all<const TARGETS: usize>(&self, targets: &[[f64; TARGETS]]) -> Vec<[f64; TARGETS]> {
-        let pixels = self.width * self.height;
-        assert_eq!(targets.len(), pixels, "a target for {}x{} needs that many values", self.width, self.height);
-        let confidence = self.config.confidence;
+    /// targets `[height · width]`, of every pixel a value of each → `[vertices]`
+    pub(super) fn solve_on_grid<const N: usize>(&self, targets: impl Iterator<Item = [f64; N]>) -> Vec<[f64; N]> {
         let mut right = self.grid.splat(targets);
         // Without any smoothing every vertex has the mean of its pixels.
         let start =
             right.iter().zip(self.grid.areas_px()).map(|(sums, area_px)| sums.map(|sum| sum / area_px)).collect();
-        right.iter_mut().for_each(|sums| *sums = sums.map(|sum| sum * confidence));
-        self.grid.slice(&self.conjugate_gradients(&right, start))
+        right.iter_mut().for_each(|sums| *sums = sums.map(|sum| sum * self.config.confidence));
+        self.conjugate_gradients(&right, start)
+    }
+
+    /// What every pixel takes from its vertex.
+    pub(super) fn slice<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        self.grid.slice(values)
     }
 
     /// `mask` in the size of the image, by nearest neighbour.
@@ -93,20 +97,19 @@ impl BilateralSolver {
         }
     }
 
-    /// A y of several y, with `scratch` for n ∘ y.
-    fn apply<const N: usize>(&self, y: &[[f64; N]], scratch: &mut [[f64; N]], product: &mut [[f64; N]]) {
-        for ((scaled, n), y) in scratch.iter_mut().zip(&self.n).zip(y) {
-            *scaled = y.map(|y| n * y);
+    /// A y of several y, given n ∘ y.
+    fn apply<const N: usize>(&self, y: &[[f64; N]], scaled: &[[f64; N]], product: &mut [[f64; N]]) {
+        self.grid.blur(scaled, product);
+        let lambda = self.config.lambda;
+        for (((product, y), n), own) in product.iter_mut().zip(y).zip(&self.n).zip(&self.own) {
+            let shared = lambda * n;
+            *product = from_fn(|side| own * y[side] - shared * product[side]);
         }
-        self.grid.blur(scratch, product);
-        let BilateralConfig { lambda, confidence, .. } = self.config;
-        for (index, (product, y)) in product.iter_mut().zip(y).enumerate() {
-            let [n, m, area_px] = [self.n[index], self.m[index], self.grid.areas_px()[index]];
-            *product = from_fn(|side| {
-                let rough = m * y[side] - n * product[side];
-                lambda * rough + confidence * area_px * y[side]
-            });
-        }
+    }
+
+    /// n ∘ y of several y.
+    fn scaled<const N: usize>(&self, y: &[[f64; N]]) -> Vec<[f64; N]> {
+        y.iter().zip(&self.n).map(|(y, n)| y.map(|y| n * y)).collect()
     }
 
     /// Conjugate gradients from `y`, preconditioned by A's diagonal, for several right-hand sides: each until its residual is
@@ -114,8 +117,9 @@ impl BilateralSolver {
     fn conjugate_gradients<const N: usize>(&self, right: &[[f64; N]], mut y: Vec<[f64; N]>) -> Vec<[f64; N]> {
         let enough = dot(right, right).map(|square| self.config.tolerance * square.sqrt());
         let vertices = right.len();
-        let (mut scratch, mut product) = (vec![[0.0; N]; vertices], vec![[0.0; N]; vertices]);
-        self.apply(&y, &mut scratch, &mut product);
+        let mut scaled = self.scaled(&y);
+        let mut product = vec![[0.0; N]; vertices];
+        self.apply(&y, &scaled, &mut product);
         let mut residual: Vec<[f64; N]> =
             right.iter().zip(&product).map(|(right, product)| from_fn(|side| right[side] - product[side])).collect();
         let mut direction = vec![[0.0; N]; vertices];
@@ -126,27 +130,24 @@ impl BilateralSolver {
             if is_over == [true; N] {
                 break;
             }
-            let of_vertices = residual.iter().zip(&self.inverse_diagonal);
-            let current: [f64; N] = of_vertices.fold([0.0; N], |sums, (residual, inverse)| {
-                from_fn(|side| sums[side] + residual[side] * inverse * residual[side])
-            });
-            // The first step has no direction before it: the ratio to infinity is 0.
-            let ratio: [f64; N] = from_fn(|side| current[side] / previous[side]);
-            for ((direction, residual), inverse) in direction.iter_mut().zip(&residual).zip(&self.inverse_diagonal) {
+            let current = weighted_squares(&residual, &self.inverse_diagonal);
+            // The first step has no direction before it: the ratio to infinity is 0. Those that are over may have 0 to 0.
+            let ratio: [f64; N] = from_fn(|side| if is_over[side] { 0.0 } else { current[side] / previous[side] });
+            let of_vertices =
+                direction.iter_mut().zip(&mut scaled).zip(&residual).zip(&self.inverse_diagonal).zip(&self.n);
+            for ((((direction, scaled), residual), inverse), n) in of_vertices {
                 *direction = from_fn(|side| residual[side] * inverse + ratio[side] * direction[side]);
+                *scaled = direction.map(|direction| n * direction);
             }
-            self.apply(&direction, &mut scratch, &mut product);
+            self.apply(&direction, &scaled, &mut product);
             let curvature = dot(&direction, &product);
             // A is positive definite, so only rounding at the very end brings this; a step would divide by it.
             is_over = from_fn(|side| is_over[side] || curvature[side] <= 0.0);
-            let step: [f64; N] = from_fn(|side| current[side] / curvature[side]);
             // Those that are over stay as they are.
-            let moved = |from: [f64; N], by: &[f64; N], sign: f64| -> [f64; N] {
-                from_fn(|side| if is_over[side] { from[side] } else { from[side] + sign * step[side] * by[side] })
-            };
-            for index in 0..vertices {
-                y[index] = moved(y[index], &direction[index], 1.0);
-                residual[index] = moved(residual[index], &product[index], -1.0);
+            let step: [f64; N] = from_fn(|side| if is_over[side] { 0.0 } else { current[side] / curvature[side] });
+            for (((y, residual), direction), product) in y.iter_mut().zip(&mut residual).zip(&direction).zip(&product) {
+                *y = from_fn(|side| y[side] + step[side] * direction[side]);
+                *residual = from_fn(|side| residual[side] - step[side] * product[side]);
             }
             previous = current;
         }
@@ -172,7 +173,31 @@ fn bistochastise(grid: &BilateralGrid, iterations: usize) -> (Vec<f64>, Vec<f64>
 
 /// The inner products of several vectors, each with its own.
 fn dot<const N: usize>(a: &[[f64; N]], b: &[[f64; N]]) -> [f64; N] {
-    a.iter().zip(b).fold([0.0; N], |sums, (a, b)| from_fn(|side| sums[side] + a[side] * b[side]))
+    sum(a, b, |a, b| from_fn(|side| a[side] * b[side]))
+}
+
+/// Σ w a² of several vectors.
+fn weighted_squares<const N: usize>(a: &[[f64; N]], weights: &[f64]) -> [f64; N] {
+    sum(a, weights, |a, weight| a.map(|a| a * weight * a))
+}
+
+/// The sum of `term` over two vectors: in several partial sums, which a processor adds to side by side.
+fn sum<const N: usize, A, B>(a: &[A], b: &[B], term: impl Fn(&A, &B) -> [f64; N]) -> [f64; N] {
+    const PARTIAL_SUMS: usize = 8;
+    let mut sums = [[0.0; N]; PARTIAL_SUMS];
+    let add = |sums: &mut [f64; N], a: &A, b: &B| {
+        sums.iter_mut().zip(term(a, b)).for_each(|(sum, term)| *sum += term);
+    };
+    let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<PARTIAL_SUMS>(), b.as_chunks::<PARTIAL_SUMS>());
+    for (block_a, block_b) in blocks_a.iter().zip(blocks_b) {
+        for (place, sums) in sums.iter_mut().enumerate() {
+            add(sums, &block_a[place], &block_b[place]);
+        }
+    }
+    for ((a, b), sums) in rest_a.iter().zip(rest_b).zip(&mut sums) {
+        add(sums, a, b);
+    }
+    from_fn(|side| sums.iter().map(|sums| sums[side]).sum())
 }
 
 #[cfg(test)]
@@ -239,18 +264,18 @@ mod tests {
         let image = halves();
         let target: Vec<f64> = (0..60 * 40).map(|index| f64::from(u8::from(index % 7 < 3))).collect();
         let solver = BilateralSolver::new(&image, exact());
-        let targets: Vec<[f64; 1]> = target.iter().map(|&value| [value]).collect();
-        let right: Vec<[f64; 1]> = solver.grid.splat(&targets).iter().map(|[sum]| [sum * 0.999]).collect();
+        let targets = || target.iter().map(|&value| [value]);
+        let right: Vec<[f64; 1]> = solver.grid.splat(targets()).iter().map(|[sum]| [sum * 0.999]).collect();
         let solution = solver.conjugate_gradients(&right, vec![[0.0]; solver.vertices()]);
-        let (mut scratch, mut product) = (vec![[0.0]; solver.vertices()], vec![[0.0]; solver.vertices()]);
-        solver.apply(&solution, &mut scratch, &mut product);
+        let mut product = vec![[0.0]; solver.vertices()];
+        solver.apply(&solution, &solver.scaled(&solution), &mut product);
         for ([product], [right]) in product.iter().zip(&right) {
             assert!((product - right).abs() < 1e-8, "{product} instead of {right}");
         }
         let rough = BilateralSolver::new(&image, BilateralConfig { lambda: 0.0, ..exact() });
-        let sums = rough.grid.splat(&targets);
-        let means: Vec<_> = sums.iter().zip(rough.grid.areas_px()).map(|([sum], area_px)| [sum / area_px]).collect();
-        assert_eq!(rough.solve(&target), rough.grid.slice(&means).as_flattened());
+        let sums = rough.grid.splat(targets());
+        let means: Vec<_> = sums.iter().zip(rough.grid.areas_px()).map(|([sum], area_px)| sum / area_px).collect();
+        assert_eq!(rough.solve(&target), rough.grid.slice(&means));
     }
 
     #[test]
@@ -264,8 +289,8 @@ mod tests {
         ];
         for config in [BilateralConfig::default(), exact()] {
             let solver = BilateralSolver::new(&halves(), config);
-            let together: Vec<[f64; 4]> = (0..60 * 40).map(|index| targets.map(|target| target(index))).collect();
-            let together = solver.solve_all(&together);
+            let together = solver.solve_on_grid((0..60 * 40).map(|index| targets.map(|target| target(index))));
+            let together = solver.slice(&together);
             for (place, target) in targets.into_iter().enumerate() {
                 let alone = solver.solve(&(0..60 * 40).map(target).collect::<Vec<_>>());
                 assert_eq!(together.iter().map(|values| values[place]).collect::<Vec<_>>(), alone, "target {place}");
