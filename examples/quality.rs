@@ -77,44 +77,49 @@ use How::{PerImage, TrainedOn, TrainedOnAll, TrainedOnHalf};
 
 const HALF: How = TrainedOnHalf("sod");
 const NO_SELF_TRAINING: &str = "train.self_training=false";
+const UNREFINED: &[&str] = &["refine.method=none"];
 const BILATERAL: &[&str] = &["refine.method=bilateral"];
 const CUT: &[&str] = &["refine.method=cut"];
-const NEAREST: &[&str] = &["refine.upscale=nearest"];
+const NEAREST: &[&str] = &["refine.upscale=nearest", "refine.method=none"];
 const SPECTRAL: &[&str] = &["segment.method=spectral"];
 const LONG: &[&str] = &["segment.epochs=100", "objective.kind=ncut"];
 
-const MODES: [Mode; 40] = [
+const MODES: [Mode; 44] = [
     mode("segment spectral", PerImage, SPECTRAL, &[]),
     mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
-    mode("segment spectral + bilateral", PerImage, SPECTRAL, BILATERAL),
+    mode("segment spectral + unrefined", PerImage, SPECTRAL, UNREFINED),
     mode("segment", PerImage, &[], &[]),
+    mode("segment + unrefined", PerImage, &[], UNREFINED),
     mode("segment ncut, 100 epochs", PerImage, LONG, &[]),
-    mode("segment ncut, 100 epochs + bilateral", PerImage, LONG, BILATERAL),
+    mode("segment ncut, 100 epochs + unrefined", PerImage, LONG, UNREFINED),
     mode("segment association, 100 epochs", PerImage, &["segment.epochs=100", "objective.kind=association"], &[]),
     mode("segment cc", PerImage, &["objective.kind=cc"], &[]),
     mode("train", HALF, &[], &[]),
+    mode("train + unrefined", HALF, &[], UNREFINED),
     mode("train + nearest", HALF, &[], NEAREST),
     mode("train + bilateral", HALF, &[], BILATERAL),
     mode("train + cut", HALF, &[], CUT),
     mode("train association only", HALF, &[NO_SELF_TRAINING], &[]),
     mode("train association only + nearest", HALF, &[NO_SELF_TRAINING], NEAREST),
-    mode("train association only + bilateral", HALF, &[NO_SELF_TRAINING], BILATERAL),
+    mode("train association only + unrefined", HALF, &[NO_SELF_TRAINING], UNREFINED),
     mode("train ncut only", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], &[]),
     mode("train ncut only + nearest", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], NEAREST),
-    mode("train ncut only + bilateral", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], BILATERAL),
+    mode("train ncut only + unrefined", HALF, &[NO_SELF_TRAINING, "objective.kind=ncut"], UNREFINED),
     mode("train cc only", HALF, &[NO_SELF_TRAINING, "objective.kind=cc"], &[]),
-    mode("train cc only + bilateral", HALF, &[NO_SELF_TRAINING, "objective.kind=cc"], BILATERAL),
+    mode("train cc only + unrefined", HALF, &[NO_SELF_TRAINING, "objective.kind=cc"], UNREFINED),
     mode("train ncut, self-training", HALF, &["objective.kind=ncut"], &[]),
     mode("train cc, self-training", HALF, &["objective.kind=cc"], &[]),
     mode("train, 4 clusters", HALF, &["model.clusters=4"], &[]),
     mode("train on half of horses", TrainedOnHalf("weizmann_horses"), &[], &[]),
     mode("train on half of animals", TrainedOnHalf("animal_pose"), &[], &[]),
     mode("train on half of coco", TrainedOnHalf("coco_val"), &[], &[]),
+    mode("train on half of coco + unrefined", TrainedOnHalf("coco_val"), &[], UNREFINED),
     mode("train on 10", TrainedOn("sod", 10), &[], &[]),
+    mode("train on 10 + unrefined", TrainedOn("sod", 10), &[], UNREFINED),
     mode("train on 30", TrainedOn("sod", 30), &[], &[]),
     mode("train on 100", TrainedOn("sod", 100), &[], &[]),
     mode("train on 150", TrainedOn("sod", 150), &[], &[]),
-    mode("train on 150 + bilateral", TrainedOn("sod", 150), &[], BILATERAL),
+    mode("train on 150 + unrefined", TrainedOn("sod", 150), &[], UNREFINED),
     parts("parts: segment ncut, 100 epochs", PerImage, &["parts.foreground=4", "segment.epochs=100"]),
     parts(
         "parts: segment ncut, 100 epochs, not centred",

@@ -7,6 +7,7 @@ use crate::features::{BackboneChoice, BackboneSettings, Entry};
 use crate::graph::{Affinity, Offset};
 use crate::model::{ModelConfig, NetworkConfig};
 use crate::objective::{Objective, ObjectiveKind};
+use crate::refine::RefineMethod;
 use crate::segment::PerImageMethod;
 
 /// What settings are resolved for: each chooses differently where nothing is chosen.
@@ -98,6 +99,10 @@ impl Settings {
             self.graph.offset.get_or_insert(if is_corrected { Offset::Mean } else { Offset::None });
             let directions = if is_corrected { self.vit.remove_position() } else { 0 };
             self.vit.remove_position.get_or_insert(directions);
+            // The solver sees labels one by one, and none of what the network says between the parts of an object.
+            let has_parts = self.parts.foreground + self.parts.background > 0;
+            let is_fitted = is_deep && !has_parts;
+            self.refine.method.get_or_insert(if is_fitted { RefineMethod::Bilateral } else { RefineMethod::None });
         }
         Ok(Resolved { backbone, settings: self, purpose })
     }
@@ -206,6 +211,31 @@ mod tests {
         let superpixels = || resolve(None, &["backbone=superpixel".to_string()]).unwrap();
         assert!(superpixels().resolve(Purpose::Train, true, Some(Auto)).is_ok());
         assert!(superpixels().resolve(Purpose::Train, true, Some(F32)).is_err());
+    }
+
+    #[test]
+    fn masks_of_patches_are_fitted_to_their_images() {
+        use RefineMethod::{Bilateral, Cut, None};
+        for (purpose, has_weights, overrides, expected) in [
+            (Purpose::Train, true, vec![], Some(Bilateral)),
+            (Purpose::Segment, true, vec![], Some(Bilateral)),
+            (Purpose::Segment, true, vec!["segment.method=spectral"], Some(Bilateral)),
+            (Purpose::Train, true, vec!["refine.method=cut"], Some(Cut)),
+            (Purpose::Train, true, vec!["parts.foreground=4"], Some(None)),
+            (Purpose::Train, true, vec!["parts.foreground=4", "refine.method=bilateral"], Some(Bilateral)),
+            (Purpose::Train, false, vec![], Some(None)),
+            (Purpose::Cluster, true, vec![], Option::None),
+        ] {
+            let settings: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            let resolved =
+                resolve(Option::None, &settings).unwrap().resolve(purpose, has_weights, Option::None).unwrap();
+            assert_eq!(resolved.settings().refine.method, expected, "{purpose:?} {overrides:?}");
+        }
+        for preset in ["paper", "official"] {
+            let path = format!("{}/configs/{preset}.toml", env!("CARGO_MANIFEST_DIR"));
+            let settings = resolve(Some(path.as_ref()), &[]).unwrap();
+            assert_eq!(settings.refine.method, Some(None), "{preset}");
+        }
     }
 
     #[test]

@@ -29,7 +29,9 @@ use bilateral::BilateralConfig;
 pub struct RefineConfig {
     /// How the pixels of an image follow from the cells of a grid. Superpixels have outlines of their own.
     pub upscale: Upscale,
-    pub method: RefineMethod,
+    /// How a mask is fitted to the edges of its image. Default: with a transformer, by the bilateral solver, unless objects are
+    /// divided into parts; superpixels have outlines of their own, and their masks stay as they are.
+    pub method: Option<RefineMethod>,
     /// Keep only the largest connected part of the foreground, as the paper does after the bilateral solver.
     pub largest_component: bool,
     /// Settings of the method `bilateral`.
@@ -39,11 +41,10 @@ pub struct RefineConfig {
 }
 
 /// How a mask is fitted to the edges of its image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefineMethod {
     /// Not at all: the image has no say in its mask.
-    #[default]
     None,
     /// The bilateral solver with the settings under `refine.bilateral`, whose defaults are DeepCut's.
     Bilateral,
@@ -65,10 +66,10 @@ impl RefineConfig {
         class_of: impl Fn(u8) -> u8,
     ) -> Mask {
         let mut mask = match self.method {
-            RefineMethod::None => mask,
-            RefineMethod::Bilateral => bilateral::refine(image, &mask, self.bilateral),
-            RefineMethod::BilateralTokencut => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
-            RefineMethod::Cut => cut::refine(image, mask, shares, outside, &class_of, self.cut),
+            None | Some(RefineMethod::None) => mask,
+            Some(RefineMethod::Bilateral) => bilateral::refine(image, &mask, self.bilateral),
+            Some(RefineMethod::BilateralTokencut) => bilateral::refine(image, &mask, BilateralConfig::token_cut()),
+            Some(RefineMethod::Cut) => cut::refine(image, mask, shares, outside, &class_of, self.cut),
         };
         if let Some(outside) = outside {
             mask.values.iter_mut().zip(&outside.values).for_each(|(value, outside)| *value *= 1 - outside);

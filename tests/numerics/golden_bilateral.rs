@@ -65,6 +65,7 @@ fn solution_is_that_of_the_reference() {
 
     let mask = Mask::from_values(image.width, image.height, target.iter().map(|&value| value as u8).collect());
     let shares = Shares { nodes: &LabelMap::filled(0, 0, 0), values: &[], classes: 0 };
-    let config = RefineConfig { method: RefineMethod::Bilateral, largest_component: true, ..RefineConfig::default() };
+    let config =
+        RefineConfig { method: Some(RefineMethod::Bilateral), largest_component: true, ..RefineConfig::default() };
     assert_eq!(config.apply(&image, mask, shares, None, |label| label).values, golden.tensor("binary").1);
 }
