@@ -1,5 +1,6 @@
 //! Graphs of unequal size as one set of padded tensors.
 
+use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::mem::discriminant;
 
@@ -28,7 +29,7 @@ pub struct Batch<'a> {
     /// What is taught of the nodes, `[B, N, C]`, where there was a teacher of all graphs.
     pub targets: Option<Tensor<3>>,
     weights: BatchWeights,
-    graphs: &'a [Graph],
+    graphs: Vec<&'a Graph>,
     features: OnceCell<Tensor<3>>,
     device: Device,
 }
@@ -57,14 +58,15 @@ impl<'a> Batch<'a> {
     ///
     /// # Panics
     /// If `graphs` is empty or mixes numbers of channels or kinds of weights.
-    pub fn collate(graphs: &'a [Graph], device: &Device) -> Batch<'a> {
-        let counts: Vec<usize> = graphs.iter().map(Graph::nodes).collect();
+    pub fn collate(graphs: &'a [impl Borrow<Graph>], device: &Device) -> Batch<'a> {
+        let graphs: Vec<&Graph> = graphs.iter().map(Borrow::borrow).collect();
+        let counts: Vec<usize> = graphs.iter().map(|graph| graph.nodes()).collect();
         let nodes = counts.iter().copied().max().expect("a batch holds at least one graph");
         let channels = graphs[0].channels;
         assert!(graphs.iter().all(|graph| graph.channels == channels), "the graphs of a batch have as many channels");
-        let padded = |columns, values: fn(&Graph) -> &[f32]| padded(graphs, nodes, columns, values, device);
+        let padded = |columns, values: fn(&Graph) -> &[f32]| padded(&graphs, nodes, columns, values, device);
         let per_graph = |values: Vec<f32>| tensor::from_slice(&values, [graphs.len(), 1, 1], device);
-        let is_kind = |graph: &Graph| discriminant(&graph.weights) == discriminant(&graphs[0].weights);
+        let is_kind = |graph: &&Graph| discriminant(&graph.weights) == discriminant(&graphs[0].weights);
         assert!(graphs.iter().all(is_kind), "the graphs of a batch have one kind of weights");
         let parameters: Vec<[f32; 2]> = graphs.iter().map(|graph| graph.weights.parameters()).collect();
         let weights = match &graphs[0].weights {
@@ -72,7 +74,7 @@ impl<'a> Batch<'a> {
             Weights::Correlation { .. } => {
                 BatchWeights::Correlation { offsets: per_graph(parameters.iter().map(|[offset, _]| *offset).collect()) }
             }
-            Weights::Edges { .. } => neighbour_lists(graphs, nodes, device),
+            Weights::Edges { .. } => neighbour_lists(&graphs, nodes, device),
         };
         let mut mask = vec![0.0; graphs.len() * nodes];
         for (mask, &count) in mask.chunks_exact_mut(nodes.max(1)).zip(&counts) {
@@ -84,12 +86,12 @@ impl<'a> Batch<'a> {
             propagated: padded(channels, |graph| &graph.propagated),
             mask: tensor::from_vec(mask, [graphs.len(), nodes, 1], device),
             degrees: padded(1, |graph| &graph.degrees),
-            magnitude: per_graph(graphs.iter().map(magnitude).collect()),
+            magnitude: per_graph(graphs.iter().map(|graph| graph.magnitude()).collect()),
             counts,
             weights,
-            graphs,
             features: OnceCell::new(),
             device: device.clone(),
+            graphs,
         }
     }
 
@@ -97,7 +99,7 @@ impl<'a> Batch<'a> {
     pub fn features(&self) -> Tensor<3> {
         let [_, nodes, channels] = self.propagated.dims();
         self.features
-            .get_or_init(|| padded(self.graphs, nodes, channels, |graph| &graph.features, &self.device))
+            .get_or_init(|| padded(&self.graphs, nodes, channels, |graph| &graph.features, &self.device))
             .clone()
     }
 
@@ -128,7 +130,7 @@ impl<'a> Batch<'a> {
         let shape = assignment.dims();
         let [_, nodes, clusters] = shape;
         let assignment = tensor::into_vec(assignment);
-        let product = symmetric::product(self.graphs, parameters, &assignment, nodes, clusters);
+        let product = symmetric::product(&self.graphs, parameters, &assignment, nodes, clusters);
         tensor::from_vec(product, shape, &self.device)
     }
 
@@ -169,7 +171,7 @@ impl<'a> Batch<'a> {
 ///
 /// # Shapes
 /// values `[n, columns]` each → `[B, N, columns]`
-fn padded(graphs: &[Graph], nodes: usize, columns: usize, values: fn(&Graph) -> &[f32], device: &Device) -> Tensor<3> {
+fn padded(graphs: &[&Graph], nodes: usize, columns: usize, values: fn(&Graph) -> &[f32], device: &Device) -> Tensor<3> {
     let mut all = Vec::with_capacity(graphs.len() * nodes * columns);
     for (index, graph) in graphs.iter().enumerate() {
         all.extend_from_slice(values(graph));
@@ -221,26 +223,11 @@ fn listed_product(neighbours: &[NeighbourIndex], weights: &Tensor<3>, assignment
     product
 }
 
-/// N² · max‖f‖² bounds Σ|W| of a complete graph with plain inner products; a list of edges is simply summed.
-fn magnitude(graph: &Graph) -> f32 {
-    let pairs = (graph.nodes() * graph.nodes()) as f32;
-    let bound = match &graph.weights {
-        Weights::NonNegative { .. } => pairs,
-        Weights::Correlation { .. } => {
-            let norms =
-                graph.features.chunks_exact(graph.channels).map(|row| row.iter().map(|value| value * value).sum());
-            pairs * norms.fold(0.0f32, f32::max)
-        }
-        Weights::Edges { edges, offset } => edges.iter().map(|edge| 2.0 * (edge.weight - offset).abs()).sum(),
-    };
-    bound.max(f32::MIN_POSITIVE)
-}
-
 /// Edges as `degree` slots per node: the neighbour in each slot and its weight, unused slots pointing at node 0 with
 /// weight 0.
-fn neighbour_lists(graphs: &[Graph], nodes: usize, device: &Device) -> BatchWeights {
+fn neighbour_lists(graphs: &[&Graph], nodes: usize, device: &Device) -> BatchWeights {
     let mut slots: Vec<Vec<(u32, f32)>> = vec![Vec::new(); graphs.len() * nodes];
-    for (graph, Graph { weights, .. }) in graphs.iter().enumerate() {
+    for (graph, Graph { weights, .. }) in graphs.iter().copied().enumerate() {
         let Weights::Edges { edges, offset } = weights else { unreachable!("all graphs have listed edges") };
         for edge in edges {
             let weight = edge.weight - offset;

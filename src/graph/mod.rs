@@ -5,6 +5,7 @@
 
 mod batch;
 mod device;
+mod product;
 mod propagation;
 mod proximity;
 mod storage;
@@ -107,6 +108,45 @@ pub struct Graph {
     pub targets: Option<Vec<f32>>,
     /// W itself, where it was to be kept, is non-negative and of at most [`MOST_FORMED_NODES`].
     pub affinities: Option<SymmetricMatrix>,
+}
+
+impl Graph {
+    /// With W formed, where it is non-negative and not too large: worth it where W is used again and again.
+    pub fn keeping_affinities(mut self) -> Graph {
+        if let Weights::NonNegative { offset, scale } = self.weights
+            && self.affinities.is_none()
+            && self.nodes() <= MOST_FORMED_NODES
+        {
+            self.affinities = Some(SymmetricMatrix::of_products(&self.features, self.channels, offset, scale));
+        }
+        self
+    }
+
+    /// An upper bound of Σ_ij |W_ij|, above zero: what makes objectives of unequal graphs comparable. That of a complete graph with
+    /// plain inner products is N² · max‖x‖²; a list of edges is simply summed.
+    pub fn magnitude(&self) -> f32 {
+        let pairs = (self.nodes() * self.nodes()) as f32;
+        let bound = match &self.weights {
+            Weights::NonNegative { .. } => pairs,
+            Weights::Correlation { .. } => {
+                let norms =
+                    self.features.chunks_exact(self.channels).map(|row| row.iter().map(|value| value * value).sum());
+                pairs * norms.fold(0.0f32, f32::max)
+            }
+            Weights::Edges { edges, offset } => edges.iter().map(|edge| 2.0 * (edge.weight - offset).abs()).sum(),
+        };
+        bound.max(f32::MIN_POSITIVE)
+    }
+
+    /// Bytes that its values take.
+    pub fn bytes(&self) -> usize {
+        let Graph { features, propagated, degrees, area, border, targets, affinities, .. } = self;
+        let arrays = [features, propagated, degrees, area, border].into_iter().chain(targets);
+        let edges = if let Weights::Edges { edges, .. } = &self.weights { size_of_val(edges.as_slice()) } else { 0 };
+        arrays.map(|array| size_of_val(array.as_slice())).sum::<usize>()
+            + edges
+            + affinities.as_ref().map_or(0, SymmetricMatrix::bytes)
+    }
 }
 
 /// The affinity matrix of a graph without forming it.

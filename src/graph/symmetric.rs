@@ -1,5 +1,7 @@
 //! Symmetric matrices on the processor, of which only half is ever formed.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::Graph;
@@ -29,6 +31,11 @@ impl SymmetricMatrix {
         SymmetricMatrix { order, bands }
     }
 
+    /// Bytes that its values take.
+    pub fn bytes(&self) -> usize {
+        self.bands.iter().map(|band| size_of_val(band.as_slice())).sum()
+    }
+
     /// How many entries are zero.
     pub fn zeros(&self) -> usize {
         let of_band = |band: &[f32], columns: usize| {
@@ -49,7 +56,7 @@ impl SymmetricMatrix {
             parts.map(|(index, band)| part_of_product(band, &values[index * BAND * columns..], columns)).collect();
         let mut product = vec![0.0; values.len()];
         for (index, part) in parts.into_iter().enumerate() {
-            add_part(&mut product[index * BAND * columns..], &part, columns, 1.0);
+            add_part(&mut product[index * BAND * columns..], &part, columns);
         }
         product
     }
@@ -81,15 +88,15 @@ impl SymmetricMatrix {
     }
 }
 
-/// W S with W_ij = max(x_i·x_j − offset, 0) · scale, for graphs padded to `nodes`, each with its offset and scale; no W is
-/// kept.
+/// W S with W_ij = max(x_i·x_j − offset, 0) · scale, for graphs padded to `nodes`, each with its offset and scale. W is that
+/// which a graph has, or is formed and not kept.
 ///
 /// Bands are worked on by all threads and added in their order, so that the sums do not depend on the number of threads.
 ///
 /// # Shapes
 /// assignment `[B, N, K]` → `[B, N, K]`
 pub(super) fn product(
-    graphs: &[Graph],
+    graphs: &[&Graph],
     parameters: &[[f32; 2]],
     assignment: &[f32],
     nodes: usize,
@@ -101,15 +108,18 @@ pub(super) fn product(
     let rows = |index: usize, start: usize| (index * nodes + start) * clusters;
     let of_band = |&(index, start): &(usize, usize)| {
         let graph = &graphs[index];
-        let [offset, _] = parameters[index];
-        let band = band(&graph.features, graph.channels, start, offset, 1.0);
+        let [offset, scale] = parameters[index];
+        let band = match &graph.affinities {
+            Some(formed) => Cow::Borrowed(&formed.bands[start / BAND]),
+            None => Cow::Owned(band(&graph.features, graph.channels, start, offset, scale)),
+        };
         part_of_product(&band, &assignment[rows(index, start)..rows(index, graph.nodes())], clusters)
     };
     let parts: Vec<Vec<f32>> = bands.par_iter().map(of_band).collect();
 
     let mut product = vec![0.0; assignment.len()];
     for ((index, start), part) in bands.into_iter().zip(parts) {
-        add_part(&mut product[rows(index, start)..], &part, clusters, parameters[index][1]);
+        add_part(&mut product[rows(index, start)..], &part, clusters);
     }
     product
 }
@@ -137,11 +147,11 @@ fn part_of_product(band: &[f32], values: &[f32], columns: usize) -> Vec<f32> {
     part
 }
 
-fn add_part(target: &mut [f32], part: &[f32], columns: usize, scale: f32) {
+fn add_part(target: &mut [f32], part: &[f32], columns: usize) {
     let length = part.len() / columns;
     for (column, part) in part.chunks_exact(length).enumerate() {
         for (target, value) in target.iter_mut().skip(column).step_by(columns).zip(part) {
-            *target += value * scale;
+            *target += value;
         }
     }
 }
@@ -221,7 +231,7 @@ mod tests {
         let graphs: Vec<Graph> = [1, BAND, 2 * BAND + 77].map(graph).into();
         let (nodes, parameters) = (2 * BAND + 77, [[0.0, 0.5], [0.1, 1.0], [0.2, 2.0]]);
         let assignment = values(3 * nodes * clusters, "assignment");
-        let found = product(&graphs, &parameters, &assignment, nodes, clusters);
+        let found = product(&graphs.iter().collect::<Vec<_>>(), &parameters, &assignment, nodes, clusters);
         for (index, graph) in graphs.iter().enumerate() {
             let own = index * nodes * clusters..(index + 1) * nodes * clusters;
             let (found, padding) = found[own.clone()].split_at(graph.nodes() * clusters);

@@ -4,8 +4,10 @@ pub mod checkpoint;
 mod config;
 pub mod container;
 mod diagnostics;
+mod host;
 mod network;
 
 pub use config::ModelConfig;
 pub use diagnostics::{Diagnostics, PositionShares, Restarts, Verdict};
+pub use host::{Activations, HostNetwork};
 pub use network::{Network, NetworkConfig, Parameter};

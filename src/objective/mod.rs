@@ -70,31 +70,39 @@ impl Objective {
         }
     }
 
-    /// Whether there is a form of one graph on the host, [`Objective::differentiate`].
-    pub fn has_host_form(self) -> bool {
-        self != Objective::CrossEntropy
-    }
-
-    /// What [`Objective::losses`] says of one graph, with its gradient; none where there is no such form.
-    ///
-    /// `product` is W S.
+    /// What [`Objective::losses`] says of one graph, with its gradient.
     ///
     /// # Shapes
-    /// assignment S, product `[N, K]`
-    pub fn differentiate(
-        self,
-        graph: &Graph,
-        assignment: &[f32],
-        product: &[f32],
-        clusters: usize,
-    ) -> Option<Differentiated> {
-        let assigned = Assigned { assignment, product, degrees: &graph.degrees, clusters };
-        match self {
-            Objective::Association => Some(association::differentiate(&assigned)),
-            Objective::Ncut { balance } => Some(normalised_cut::differentiate(&assigned, balance)),
-            Objective::Cc => Some(correlation::differentiate(&assigned)),
-            Objective::CrossEntropy => None,
+    /// assignment S `[N, K]`
+    ///
+    /// # Panics
+    /// For the cross-entropy, if the graph has no targets for K classes.
+    pub fn differentiate(self, graph: &Graph, assignment: &[f32], clusters: usize) -> Differentiated {
+        if self == Objective::CrossEntropy {
+            let targets = graph.targets.as_ref().expect("a graph with targets");
+            return cross_entropy::differentiate(targets, assignment, clusters);
         }
+        let product = graph.affinity_product(assignment, clusters);
+        let assigned = Assigned { assignment, product: &product, degrees: &graph.degrees, clusters };
+        match self {
+            Objective::Ncut { balance } => normalised_cut::differentiate(&assigned, balance),
+            Objective::Cc => correlation::differentiate(&assigned),
+            Objective::Association | Objective::CrossEntropy => association::differentiate(&assigned),
+        }
+    }
+
+    /// What [`Objective::scaled_losses`] says of one graph, with its gradient.
+    ///
+    /// # Panics
+    /// As [`Objective::differentiate`].
+    pub fn differentiate_scaled(self, graph: &Graph, assignment: &[f32], clusters: usize) -> Differentiated {
+        let mut found = self.differentiate(graph, assignment, clusters);
+        if self == Objective::Cc {
+            let magnitude = graph.magnitude();
+            found.loss /= f64::from(magnitude);
+            found.gradient.iter_mut().for_each(|value| *value /= magnitude);
+        }
+        found
     }
 }
 

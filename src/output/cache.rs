@@ -22,11 +22,13 @@ use crate::parallel::lock;
 pub struct CacheConfig {
     /// Most space the cache takes on disk. What does not fit is computed anew in every epoch.
     pub limit_mebibytes: u64,
+    /// Most memory that training keeps graphs in, with their affinities. What does not fit is read from disk in every epoch.
+    pub memory_mebibytes: u64,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        CacheConfig { limit_mebibytes: 16 * 1024 }
+        CacheConfig { limit_mebibytes: 16 * 1024, memory_mebibytes: 2 * 1024 }
     }
 }
 
@@ -221,7 +223,12 @@ mod tests {
     use super::*;
 
     fn open(root: &Path, settings: &str, limit_mebibytes: u64) -> Cache {
-        Cache::open(root, &blake3::hash(settings.as_bytes()), &CacheConfig { limit_mebibytes }).unwrap()
+        Cache::open(
+            root,
+            &blake3::hash(settings.as_bytes()),
+            &CacheConfig { limit_mebibytes, ..CacheConfig::default() },
+        )
+        .unwrap()
     }
 
     #[test]

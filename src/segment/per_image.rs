@@ -141,7 +141,7 @@ impl PerImageSegmenter {
     }
 
     fn optimise_from(&self, initial: &Network, graph: &Graph) -> Optimised {
-        if tensor::is_cpu(&self.device) && DenseOptimiser::handles(graph, initial.config(), self.objective) {
+        if tensor::is_cpu(&self.device) && DenseOptimiser::handles(graph) {
             let optimiser = DenseOptimiser::new(graph, initial);
             let (assignment, losses) = optimiser.run(self.objective, &self.config);
             let segments = Segments::from_probabilities(assignment, initial.config().clusters);

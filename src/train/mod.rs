@@ -2,15 +2,20 @@
 //!
 //! The trainer sees graphs and nothing else: where they come from is the business of [`GraphSource`].
 
+mod kept;
+mod learner;
 mod optimiser;
 mod resume;
 mod roster;
 mod trainer;
 
+pub use kept::KeptGraphs;
 pub use optimiser::{HostOptimiser, Optimiser};
 pub use resume::{ResumeError, ResumeState};
 pub use roster::{CHANGED, Gone, Roster};
 pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
+
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -131,7 +136,7 @@ pub trait GraphSource: Sync {
 
     /// The graph at `index` < `len()`, always the same for the same index; none once it can no longer be had, which is no
     /// reason to end a run.
-    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError>;
+    fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError>;
 }
 
 /// Keeps graphs in memory; for small collections and tests.
@@ -140,7 +145,7 @@ impl GraphSource for Vec<Graph> {
         Vec::len(self)
     }
 
-    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
-        Ok(Some(self[index].clone()))
+    fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError> {
+        Ok(Some(Arc::new(self[index].clone())))
     }
 }

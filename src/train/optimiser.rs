@@ -142,6 +142,16 @@ impl HostOptimiser {
         HostOptimiser { weight_decay: weight_decay as f32, moments, steps: 0 }
     }
 
+    /// Continues from a state of which so many steps were taken.
+    pub fn restored(weight_decay: f64, steps: usize, moments: &[Moments]) -> HostOptimiser {
+        HostOptimiser { weight_decay: weight_decay as f32, moments: moments.to_vec(), steps: steps as i32 }
+    }
+
+    /// The moments of every parameter.
+    pub fn moments(&self) -> &[Moments] {
+        &self.moments
+    }
+
     /// One step: every parameter moves against its gradient.
     pub fn step(&mut self, learning_rate: f64, parameters: &mut [Vec<f32>], gradients: &[Vec<f32>]) {
         self.steps += 1;

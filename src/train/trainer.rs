@@ -1,14 +1,17 @@
 //! Epochs over a collection of graphs.
 
-use super::{GraphSource, LoadError, Optimiser, ResumeState, TrainConfig};
+use std::sync::Arc;
+
+use super::learner::Learner;
+use super::{GraphSource, LoadError, ResumeState, TrainConfig};
 use crate::error::ErrorKind;
 use crate::event::{EpochReport, Event, Observer, Phase};
-use crate::graph::{Batch, Graph};
+use crate::graph::Graph;
 use crate::model::checkpoint::CurvePoint;
 use crate::model::{Network, NetworkConfig};
-use crate::numerics::{argmax, random};
+use crate::numerics::random;
 use crate::objective::Objective;
-use crate::tensor::{self, Device};
+use crate::tensor::Device;
 
 /// Above this share of nodes in one cluster the network tells nothing apart.
 const COLLAPSED_SHARE: f64 = 0.99;
@@ -83,24 +86,18 @@ pub fn train(
     save: &mut dyn FnMut(&ResumeState) -> Result<(), LoadError>,
     observer: &dyn Observer,
 ) -> Result<TrainOutcome, TrainError> {
-    let (config, device) = (setup.config, setup.device);
+    let config = setup.config;
     let (training, held_out) = split(setup.source.len(), config)?;
-    let shapes: Vec<[usize; 2]> = setup.network.parameter_shapes().into_iter().map(|(_, shape)| shape).collect();
-    let mut optimiser = Optimiser::new(config.weight_decay, shapes.len());
-    let mut network = setup.network.init(config.seed, setup.start, device);
+    let mut learner = Learner::new(setup, resume.as_ref());
     let mut state = match resume {
-        Some(state) => {
-            network = Network::from_values(&setup.network, &state.parameters, device);
-            optimiser.restore(state.steps, &state.moments, &shapes, device);
-            state
-        }
+        Some(state) => state,
         None => ResumeState {
             fingerprint: setup.fingerprint.clone(),
             steps: 0,
             best_epoch: 0,
             curve: Vec::new(),
-            parameters: network.values(),
-            best_parameters: network.values(),
+            parameters: learner.parameters(),
+            best_parameters: learner.parameters(),
             moments: Vec::new(),
         },
     };
@@ -112,19 +109,16 @@ pub fn train(
         let order = random::permutation(&mut random::stream(config.seed, "order", epoch as u64), training.len());
         let order: Vec<usize> = order.into_iter().map(|position| training[position]).collect();
         let Some(train_loss) = pass(setup, [&order, &held_out], observer, |graphs| {
-            let batch = Batch::collate(&graphs, &tensor::autodiff(device));
             let dropout = random::stream(config.seed, "dropout", state.steps as u64);
-            let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
             state.steps += 1;
-            optimiser.descend_on_batch(&mut network, &batch, losses, dropout, learning_rate).loss
+            learner.step(setup, &graphs, dropout, learning_rate)
         })?
         else {
             return Ok(TrainOutcome::Interrupted);
         };
         let mut counts = vec![0.0; setup.network.clusters];
-        let Some(held_out_loss) = pass(setup, [&held_out, &training], observer, |graphs| {
-            held_out_losses(setup, &network, &graphs, &mut counts)
-        })?
+        let Some(held_out_loss) =
+            pass(setup, [&held_out, &training], observer, |graphs| learner.losses(setup, &graphs, &mut counts))?
         else {
             return Ok(TrainOutcome::Interrupted);
         };
@@ -137,8 +131,8 @@ pub fn train(
         let largest_cluster_share = counts.iter().copied().fold(0.0, f64::max) / counts.iter().sum::<f64>();
         let best = state.best_epoch == 0 || held_out_loss < state.curve[state.best_epoch - 1].held_out_loss;
         state.curve.push(CurvePoint { train_loss, held_out_loss, largest_cluster_share });
-        state.parameters = network.values();
-        state.moments = optimiser.state().1;
+        state.parameters = learner.parameters();
+        state.moments = learner.moments();
         if best {
             state.best_epoch = epoch + 1;
             state.best_parameters = state.parameters.clone();
@@ -160,7 +154,7 @@ pub fn train(
     let collapsed =
         state.best_epoch.checked_sub(1).is_some_and(|best| state.curve[best].largest_cluster_share >= COLLAPSED_SHARE);
     Ok(TrainOutcome::Finished(Box::new(Trained {
-        network: Network::from_values(&setup.network, &state.best_parameters, device),
+        network: Network::from_values(&setup.network, &state.best_parameters, setup.device),
         best_epoch: state.best_epoch,
         curve: state.curve.clone(),
         collapsed,
@@ -196,7 +190,7 @@ fn pass(
     setup: &Setup,
     [order, instead]: [&[usize]; 2],
     observer: &dyn Observer,
-    mut step: impl FnMut(Vec<Graph>) -> f64 + Send,
+    mut step: impl FnMut(Vec<Arc<Graph>>) -> f64 + Send,
 ) -> Result<Option<f64>, TrainError> {
     for order in [order, instead] {
         match for_each_batch(setup, order, observer, &mut step)? {
@@ -221,9 +215,9 @@ fn for_each_batch(
     setup: &Setup,
     order: &[usize],
     observer: &dyn Observer,
-    step: &mut (impl FnMut(Vec<Graph>) -> f64 + Send),
+    step: &mut (impl FnMut(Vec<Arc<Graph>>) -> f64 + Send),
 ) -> Result<Pass, TrainError> {
-    let load = |indices: &[usize]| -> Result<Vec<Graph>, TrainError> {
+    let load = |indices: &[usize]| -> Result<Vec<Arc<Graph>>, TrainError> {
         indices.iter().filter_map(|&index| setup.source.load(index).map_err(TrainError::Load).transpose()).collect()
     };
     let chunks: Vec<&[usize]> = order.chunks(setup.config.batch_size.max(1)).collect();
@@ -244,21 +238,6 @@ fn for_each_batch(
     Ok(if count == 0 { Pass::WithoutGraphs } else { Pass::Mean(total / count as f64) })
 }
 
-/// Mean loss of graphs without dropout, adding their nodes per cluster to `counts`.
-fn held_out_losses(setup: &Setup, network: &Network, graphs: &[Graph], counts: &mut [f64]) -> f64 {
-    let batch = Batch::collate(graphs, setup.device);
-    let assignment = network.assign(&batch, None);
-    let losses = tensor::into_vec(setup.objective.scaled_losses(&batch, assignment.clone()));
-    let [_, nodes, clusters] = assignment.dims();
-    let rows = tensor::into_vec(assignment);
-    for (rows, &count) in rows.chunks_exact(nodes * clusters).zip(&batch.counts) {
-        for row in rows.chunks_exact(clusters).take(count) {
-            counts[argmax(row)] += 1.0;
-        }
-    }
-    losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / graphs.len() as f64
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -267,6 +246,7 @@ mod tests {
     use crate::event::Silent;
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
+    use crate::tensor;
 
     /// Graphs of which some can no longer be had after so many were loaded.
     struct Vanishing<'a> {
@@ -281,9 +261,9 @@ mod tests {
             self.graphs.len()
         }
 
-        fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+        fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError> {
             let gone = self.loaded.fetch_add(1, Ordering::SeqCst) >= self.after && self.gone.contains(&index);
-            Ok((!gone).then(|| self.graphs[index].clone()))
+            Ok((!gone).then(|| Arc::new(self.graphs[index].clone())))
         }
     }
 

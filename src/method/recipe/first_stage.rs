@@ -32,12 +32,12 @@ impl FirstStage {
                 return Err(MethodError::Interrupted);
             }
             let graph = set.load(index).map_err(|error| MethodError::Collection(error.to_string()))?;
-            Ok(graph.map(|graph| (segmenter.segment(&graph).clusters, graph.border, graph.area)))
+            Ok(graph.map(|graph| (segmenter.segment(&graph).clusters, graph)))
         };
         parallel_map(0..set.len(), recipe.workers, segment, |segmented| {
             let mut nodes = vec![0; clusters];
-            if let Some((found, border, area)) = segmented? {
-                statistics.add(&found, &border, &area);
+            if let Some((found, graph)) = segmented? {
+                statistics.add(&found, &graph.border, &graph.area);
                 found.iter().for_each(|&cluster| nodes[cluster] += 1);
             }
             cluster_nodes.push(nodes);

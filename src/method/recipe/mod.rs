@@ -11,6 +11,8 @@ mod teacher;
 use stages::Task;
 pub use stages::{Journal, StageStart, Trainee};
 
+use std::sync::Arc;
+
 use crate::config::Resolved;
 use crate::event::{Event, Observer};
 use crate::features::Backbone;
@@ -24,7 +26,7 @@ use crate::pixels::Picture;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
 use crate::tensor::{self, Device};
-use crate::train::{GraphSource, LoadError};
+use crate::train::{GraphSource, KeptGraphs, LoadError};
 use first_stage::FirstStage;
 use teacher::TaughtGraphs;
 
@@ -200,8 +202,10 @@ impl Recipe<'_> {
         let trainee = if resolved.self_training() { Trainee::Teacher } else { kept };
         let clusters = resolved.clusters();
         let network = resolved.network(self.backbone.extractor.width(), clusters, resolved.objective());
-        let task = Task { trainee, objective: resolved.objective(), source: set, network: &network };
+        let kept_graphs = self.keeping(set, resolved.objective());
+        let task = Task { trainee, objective: resolved.objective(), source: &kept_graphs, network: &network };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
+        drop(kept_graphs);
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
         let first_stage = FirstStage::of(self, set, &segmenter, clusters)?;
         let background = first_stage.statistics.background();
@@ -240,8 +244,10 @@ impl Recipe<'_> {
         let network = resolved.network(self.backbone.extractor.width(), classes, Objective::CrossEntropy);
         let hidden = network.hidden.map(|size| teaching.student_size(size));
         let network = NetworkConfig { root_weight: true, hidden, ..network };
-        let task = Task { trainee: kept, objective: Objective::CrossEntropy, source: &taught, network: &network };
+        let kept_graphs = self.keeping(&taught, Objective::CrossEntropy);
+        let task = Task { trainee: kept, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network };
         let (trained, objects) = self.train_stage(task, journal)?;
+        drop(kept_graphs);
         if trained.collapsed {
             return keep_first(first, "the second network collapsed");
         }
@@ -254,6 +260,14 @@ impl Recipe<'_> {
             background: (0..classes).map(|class| class == 0).collect(),
             first_stage: FirstStage::of(self, set, &segmenter, classes)?,
         })
+    }
+
+    /// The graphs of `source` for many epochs, as far as they may be kept in memory.
+    fn keeping<'a>(&self, source: &'a dyn GraphSource, objective: Objective) -> KeptGraphs<'a> {
+        let bytes = self.resolved.settings().cache.memory_mebibytes.saturating_mul(1 << 20);
+        let uses_affinities = matches!(objective, Objective::Association | Objective::Ncut { .. });
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        KeptGraphs::new(source, bytes, uses_affinities && tensor::is_cpu(self.device))
     }
 
     /// How much of the features' variance the place of a patch explains in some images of the collection.
@@ -292,7 +306,8 @@ impl Recipe<'_> {
         self.observer.observe(Event::Note(format!("training {count} parts of the {what} on {images} images")));
         let objective = self.resolved.parts_objective();
         let network = self.resolved.network(self.backbone.extractor.width(), count, objective);
-        let task = Task { trainee: Trainee::Kept(stage), objective, source: graphs, network: &network };
+        let kept_graphs = self.keeping(graphs, objective);
+        let task = Task { trainee: Trainee::Kept(stage), objective, source: &kept_graphs, network: &network };
         let (trained, description) = self.train_stage(task, journal)?;
         Ok(Some((trained.network, description)))
     }
@@ -304,10 +319,10 @@ impl GraphSource for PartGraphs<'_> {
     }
 
     /// The first stage costs less than reading its result would: nothing is kept.
-    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+    fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError> {
         let Some(graph) = self.set.load(self.indices[index])? else { return Ok(None) };
         let members = members(&self.segmenter.segment(&graph).clusters, self.background, self.of_background);
         let centred = self.resolved.settings().parts.centred;
-        Ok(Some(graph.subgraph(&members, self.resolved.parts_affinity(), centred, self.device)))
+        Ok(Some(Arc::new(graph.subgraph(&members, self.resolved.parts_affinity(), centred, self.device))))
     }
 }

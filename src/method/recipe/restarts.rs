@@ -3,7 +3,7 @@
 use super::stages::Task;
 use super::{Recipe, foreground_iou, spread};
 use crate::event::{Event, Phase};
-use crate::graph::{Batch, Graph};
+use crate::graph::Batch;
 use crate::method::MethodError;
 use crate::method::recipe::Journal;
 use crate::model::Restarts;
@@ -81,8 +81,7 @@ impl Recipe<'_> {
                 (f64::from(loss), clusters.chunks_exact(task.network.clusters).map(argmax).collect())
             };
             let (losses, clusters) = begun.iter().map(of_network).unzip();
-            drop(batch);
-            let [Graph { border, area, .. }] = graphs;
+            let (border, area) = (graphs[0].border.clone(), graphs[0].area.clone());
             Ok(Some(Compared { losses, clusters, border, area }))
         };
         let mut compared = Vec::with_capacity(images.len());

@@ -1,5 +1,7 @@
 //! The second round of training: a first network's masks, fitted to the edges of their images, are what a second learns.
 
+use std::sync::Arc;
+
 use super::{Recipe, TrainingSet, foreground_iou, spread};
 use crate::event::{Event, Phase};
 use crate::features::Backbone;
@@ -144,7 +146,7 @@ impl<'a> TaughtGraphs<'a> {
 
 /// One image with the teacher's answer.
 struct Taught {
-    graph: Graph,
+    graph: Arc<Graph>,
     targets: Vec<f32>,
     /// Whether the answer is kept now.
     kept: bool,
@@ -155,8 +157,10 @@ impl GraphSource for TaughtGraphs<'_> {
         self.set.len()
     }
 
-    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+    fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError> {
         let taught = self.targets(index)?;
-        Ok(taught.map(|Taught { graph, targets, .. }| Graph { targets: Some(targets), ..graph }))
+        let with_targets =
+            |Taught { graph, targets, .. }| Arc::new(Graph { targets: Some(targets), ..Arc::unwrap_or_clone(graph) });
+        Ok(taught.map(with_targets))
     }
 }

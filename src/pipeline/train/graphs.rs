@@ -1,6 +1,7 @@
 //! A collection as graphs that can be read again and again: from the cache, or computed anew where it was full.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn_dataset::Dataset;
 
@@ -118,10 +119,10 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
         self.images.len()
     }
 
-    fn load(&self, index: usize) -> Result<Option<Graph>, LoadError> {
+    fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError> {
         let stored = self.cache.get(&self.images[index].content);
         if let Some(graph) = stored.and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
-            return Ok(Some(graph));
+            return Ok(Some(Arc::new(graph)));
         }
         let Some(image) = self.decoded(index)? else { return Ok(None) };
         let graph = self.graphs.of(&image);
@@ -129,7 +130,7 @@ impl<I: ImageItem> GraphSource for CachedGraphs<'_, I> {
             // What is there is damaged.
             self.cache.put(&self.images[index].content, &graph.to_bytes())?;
         }
-        Ok(Some(graph))
+        Ok(Some(Arc::new(graph)))
     }
 }
 
