@@ -25,6 +25,10 @@ pub enum Phase {
     Verification,
     /// Fetching published weights, counted in bytes.
     Transfer,
+    /// Listing a collection for its shards, counted in images.
+    Listing,
+    /// Joining shards, counted in images.
+    Merging,
 }
 
 /// Something that happened during a run.

@@ -44,6 +44,20 @@ pub fn is_picture(path: &Path) -> io::Result<bool> {
     Ok(begins_as_picture(&head))
 }
 
+/// Whether two paths are names of one file, as far as the system tells.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |path: &Path| path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        place(one).is_some_and(|one| place(other) == Some(one))
+    }
+    #[cfg(not(unix))]
+    {
+        one == other
+    }
+}
+
 /// Whether an error says that there is no file, as there cannot be one whose name is too long.
 pub fn says_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)

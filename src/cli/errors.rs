@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 22] = [
+const FLAGS: [(&str, &str); 25] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -29,6 +29,9 @@ const FLAGS: [(&str, &str); 22] = [
     ("`pixels.nodata`", "--nodata"),
     ("unless `data.respect_ignore` is set", "without --respect-ignore"),
     ("`data.frames` = \"all\"", "--frames all"),
+    ("`shards`", "--shards"),
+    ("set `accept_changes`", "add --accept-changes"),
+    ("set `overwrite`", "add --overwrite"),
 ];
 
 /// Parts of the configuration that are named in brackets, as in a configuration file.
@@ -85,7 +88,8 @@ pub fn interrupted(run: Option<Run>) -> &'static str {
         Some(Run::Fetching) => "interrupted; repeat the command to continue; what came so far is kept",
         Some(Run::Grouping) => "interrupted; repeat the command to continue; the vectors so far are kept",
         Some(Run::Describing) => "interrupted; repeat the command to continue; the features so far are kept",
-        Some(Run::Comparing) | None => "interrupted; repeat the command",
+        Some(Run::Merging) => "interrupted; repeat the command to continue; what has its place is kept",
+        Some(Run::Comparing | Run::Planning) | None => "interrupted; repeat the command",
     }
 }
 

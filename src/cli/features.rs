@@ -9,8 +9,9 @@ use deepcut::features::BackboneChoice;
 use deepcut::pipeline::{self, Described, FeaturesRequest, FeaturesSummary, NumberType, PipelineError};
 
 use super::pixels::{AlphaArgument, PixelArguments};
+use super::predict::of_shard;
 use super::settings::{ResizeOverrides, resize_overrides};
-use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
+use super::{Done, InputArguments, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 /// Write the features of a collection to one file for other tools
 ///
@@ -21,8 +22,8 @@ use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, Wait
 #[derive(Debug, Args)]
 pub struct FeaturesArguments {
     #[command(flatten)]
-    data: DataArguments,
-    /// Where the features go: a .npy or .safetensors file
+    data: InputArguments,
+    /// Where the features go: a .npy or .safetensors file; that of a shard goes into shards/ beside it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// What is described
@@ -99,7 +100,7 @@ impl FeaturesArguments {
 pub fn run(arguments: &FeaturesArguments) -> anyhow::Result<Done> {
     let settings = arguments.resolve()?;
     let request = FeaturesRequest {
-        data: arguments.data.sources(),
+        data: arguments.data.input(),
         out: arguments.out.clone(),
         described: match arguments.described {
             OfArgument::Patches => Described::Patches,
@@ -122,7 +123,11 @@ pub fn run(arguments: &FeaturesArguments) -> anyhow::Result<Done> {
 
 /// The last line of a run.
 fn sentence(summary: &FeaturesSummary) -> String {
-    let mut text = format!("described {}", counted(summary.images, "image"));
+    let (shard, was_finished) = summary.shard.map_or((String::new(), false), |shard| of_shard(&shard));
+    let mut text = format!("{shard}described {}", counted(summary.images, "image"));
+    if was_finished {
+        text = format!("{shard}nothing to do");
+    }
     if summary.resumed > 0 {
         text += &format!(", {} already done", summary.resumed);
     }

@@ -11,7 +11,9 @@ mod features;
 mod infer;
 mod inspect;
 mod interrupt;
+mod merge;
 mod pixels;
+mod plan;
 mod predict;
 mod report;
 mod segment;
@@ -27,7 +29,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use deepcut::error::ErrorKind;
 use deepcut::event::counted;
 use deepcut::parallel;
-use deepcut::pipeline::{DeviceChoice, Machine, PipelineError, Precision, Run, Sources};
+use deepcut::pipeline::{DeviceChoice, Input, Machine, PipelineError, Precision, Run, ShardChoice, Sources};
 
 use report::Reporter;
 
@@ -58,6 +60,8 @@ enum Command {
     Segment(segment::SegmentArguments),
     Cluster(cluster::ClusterArguments),
     Features(features::FeaturesArguments),
+    Plan(plan::PlanArguments),
+    Merge(merge::MergeArguments),
     Eval(eval::EvalArguments),
     Verify(verify::VerifyArguments),
     Inspect(inspect::InspectArguments),
@@ -89,6 +93,42 @@ struct DataArguments {
     data: Vec<PathBuf>,
     #[command(flatten)]
     search: SearchArguments,
+}
+
+/// The same, of subcommands whose work may be shared by machines.
+#[derive(Debug, Clone, Args)]
+struct InputArguments {
+    /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
+    /// JSON), or one image; may be repeated
+    #[arg(long, value_name = "PATH", required_unless_present = "plan")]
+    data: Vec<PathBuf>,
+    /// Instead of --data: the plan of `deepcut plan`, of which this run does one shard, into OUT/shards/
+    #[arg(long, value_name = "FILE", requires = "shard", conflicts_with = "data")]
+    plan: Option<PathBuf>,
+    /// The number of the shard, from 0 on; one that is finished already is left as it is
+    #[arg(long, value_name = "I", requires = "plan")]
+    shard: Option<usize>,
+    /// Take files as they are now that are missing or have another size than in the plan, which else ends the run
+    #[arg(long, requires = "plan")]
+    accept_changes: bool,
+    #[command(flatten)]
+    search: SearchArguments,
+}
+
+impl InputArguments {
+    fn input(&self) -> Input {
+        match (&self.plan, self.shard) {
+            (Some(plan), Some(shard)) => {
+                Input::Shard(ShardChoice { plan: plan.clone(), shard, accept_changes: self.accept_changes })
+            }
+            _ => Sources::from(self.data.clone()).into(),
+        }
+    }
+
+    /// The settings that the flags stand for.
+    fn overrides(&self) -> impl Iterator<Item = String> {
+        self.search.overrides()
+    }
 }
 
 /// What of the given images is taken.
@@ -208,6 +248,7 @@ impl Command {
             Command::Cluster(_) => Some(Run::Grouping),
             Command::Backbone(_) => Some(Run::Fetching),
             Command::Features(_) => Some(Run::Describing),
+            Command::Merge(_) => Some(Run::Merging),
             _ => None,
         })
     }
@@ -237,6 +278,8 @@ pub fn run() -> ExitCode {
         Command::Segment(arguments) => segment::run(arguments),
         Command::Cluster(arguments) => cluster::run(arguments),
         Command::Features(arguments) => features::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
+        Command::Merge(arguments) => merge::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),

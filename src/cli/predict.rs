@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use deepcut::pipeline::{PredictRequest, PredictSummary, SaveKinds};
+use deepcut::pipeline::{PredictRequest, PredictSummary, SaveKinds, ShardSummary};
 
-use super::{DataArguments, Done, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
+use super::{Done, InputArguments, MachineArguments, Reporter, TalkArguments, WaitArguments, counted};
 
 #[derive(Debug, Args)]
 pub struct PredictArguments {
     #[command(flatten)]
-    data: DataArguments,
-    /// Where the results go
+    data: InputArguments,
+    /// Where the results go; those of a shard go below, into shards/
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// What to write besides predictions.jsonl: pictures, and COCO, YOLO or Pascal VOC annotations; what is done already
@@ -66,7 +66,7 @@ impl PredictArguments {
     pub fn request(&self) -> PredictRequest {
         let saves = |kind| self.save.contains(&kind);
         PredictRequest {
-            data: self.data.sources(),
+            data: self.data.input(),
             out: self.out.clone(),
             save: SaveKinds {
                 // The report's pictures are drawn from masks, and YOLO's text is known for a run's by what its mask says.
@@ -105,9 +105,19 @@ pub fn report(reporter: &Reporter, summary: &PredictSummary) -> anyhow::Result<D
     Ok(Done { skipped: summary.skipped > 0 })
 }
 
+/// How a line about a shard begins, and whether the shard was finished before.
+pub fn of_shard(shard: &ShardSummary) -> (String, bool) {
+    let ShardSummary { shard, shards, was_finished } = shard;
+    (format!("shard {shard} of {shards}{}: ", if *was_finished { ", finished before" } else { "" }), *was_finished)
+}
+
 /// The last line of a run.
 fn sentence(summary: &PredictSummary) -> String {
-    let mut text = format!("segmented {}", counted(summary.segmented, "image"));
+    let (shard, was_finished) = summary.shard.map_or((String::new(), false), |shard| of_shard(&shard));
+    let mut text = format!("{shard}segmented {}", counted(summary.segmented, "image"));
+    if was_finished {
+        text = format!("{shard}nothing to do");
+    }
     if summary.seconds > 0.0 && summary.segmented > 0 {
         text += &format!(" ({:.1} per second)", summary.segmented as f64 / summary.seconds);
     }

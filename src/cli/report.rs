@@ -90,6 +90,8 @@ impl Reporter {
             Phase::Evaluation => "scores",
             Phase::Verification => "checksums",
             Phase::Transfer => "fetching",
+            Phase::Listing => "listing",
+            Phase::Merging => "merging",
         });
         *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }

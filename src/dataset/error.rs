@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::shards::PlanError;
+use crate::error::ErrorKind;
 use crate::event::SkippedFile;
 use crate::names;
 
@@ -43,6 +45,13 @@ pub enum DatasetError {
 
     #[error("cannot use all ignore files of {}: {reason}; correct the pattern", shown(path))]
     IgnoreFile { path: PathBuf, reason: String },
+
+    /// What kept the search from an image when the plan of its shard was made.
+    #[error("{reason}")]
+    Planned { path: PathBuf, reason: String },
+
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 impl From<DatasetError> for SkippedFile {
@@ -52,6 +61,14 @@ impl From<DatasetError> for SkippedFile {
 }
 
 impl DatasetError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Plan(error) => error.kind(),
+            _ => ErrorKind::Usage,
+        }
+    }
+
     /// The file or folder that the error is about.
     pub fn path(&self) -> &Path {
         match self {
@@ -63,7 +80,9 @@ impl DatasetError {
             | Self::NoFileName { path, .. }
             | Self::NoFile { path, .. }
             | Self::OwnResults { path, .. }
-            | Self::IgnoreFile { path, .. } => path,
+            | Self::IgnoreFile { path, .. }
+            | Self::Planned { path, .. } => path,
+            Self::Plan(error) => error.path(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A collection yields its records in one order, whatever the file system: by the bytes of the path's components, a
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
-//! [`truth`] reads what people know about the images of a collection.
+//! [`shards`] cuts a collection for several machines. [`truth`] reads what people know about the images of a collection.
 
 mod discovery;
 mod error;
@@ -12,6 +12,7 @@ mod own_results;
 mod passed_over;
 mod places;
 pub mod sample;
+pub mod shards;
 mod sources;
 mod text;
 pub mod truth;
@@ -25,6 +26,7 @@ use burn_dataset::Dataset;
 
 pub use error::DatasetError;
 pub use sample::{FrameUse, SampleConfig, TooManyBad};
+pub use shards::Input;
 pub use sources::Sources;
 
 use crate::files;
@@ -33,6 +35,7 @@ use crate::pixels::{DecodeConfig, ImageContent, ImageItem};
 use list::ImageList;
 use passed_over::PassedOver;
 use places::Places;
+use shards::PlannedShard;
 
 /// The extensions of image files, in lower case; a file's own may be in any case. A file with one of them is taken for an
 /// image whatever is in it, any other file if it begins as one.
@@ -87,6 +90,8 @@ pub struct Collection {
     sources: Sources,
     /// With the folders below which their images have their places, where there are several.
     opened: Vec<(Option<OsString>, Source)>,
+    /// The shard, where no more is worked on: its plan knows what a search would find.
+    shard: Option<Arc<PlannedShard>>,
     respect_ignore: bool,
     frames: FrameUse,
     /// The usable records, once somebody asks by number.
@@ -117,6 +122,25 @@ pub fn open_sources(sources: &Sources, settings: &SampleConfig) -> Result<Collec
     Ok(Collection {
         sources: sources.clone(),
         opened: sources.prefixes().into_iter().zip(opened).collect(),
+        shard: None,
+        respect_ignore: settings.respect_ignore,
+        frames: settings.frames,
+        index: OnceLock::new(),
+        passed_over: Arc::default(),
+    })
+}
+
+/// Opens the collection of all images of all sources, or the shard of one that was planned.
+pub fn open_input(input: &Input, settings: &SampleConfig) -> Result<Collection, DatasetError> {
+    let choice = match input {
+        Input::Whole(sources) => return open_sources(sources, settings),
+        Input::Shard(choice) => choice,
+    };
+    let shard = PlannedShard::open(choice, settings)?;
+    Ok(Collection {
+        sources: shard.sources().clone(),
+        opened: Vec::new(),
+        shard: Some(Arc::new(shard)),
         respect_ignore: settings.respect_ignore,
         frames: settings.frames,
         index: OnceLock::new(),
@@ -152,6 +176,20 @@ impl Collection {
         &self.sources
     }
 
+    /// The shard that the collection is, if it is no whole one.
+    pub fn shard(&self) -> Option<&PlannedShard> {
+        self.shard.as_deref()
+    }
+
+    /// For messages: the sources, and which shard of them it is.
+    pub fn display(&self) -> String {
+        let sources = self.sources.display();
+        match &self.shard {
+            Some(shard) => format!("shard {} of {} of {sources}", shard.index(), shard.plan().shards().len()),
+            None => sources.to_string(),
+        }
+    }
+
     /// A name for what is made of the collection; see [`Sources::name`].
     pub fn name(&self) -> String {
         self.sources.name()
@@ -175,11 +213,13 @@ impl Collection {
     /// Where all frames are taken ([`SampleConfig::frames`]), a file with several stands for a folder with its name, in which they
     /// are called 000001, 000002, ….
     ///
-    /// An error concerns one file or folder and never ends the iteration.
+    /// An error concerns one file or folder and never ends the iteration; but a plan's list that cannot be read on ends that of
+    /// its shard.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
         *lock(&self.passed_over) = PassedOver::default();
         let (passed_over, respect_ignore, frames) = (Arc::clone(&self.passed_over), self.respect_ignore, self.frames);
-        self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
+        let planned = self.shard.as_deref().map(PlannedShard::records);
+        let searched = self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
             let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match source {
                 Source::Folder(root) => Box::new(discovery::walk(&root, respect_ignore, Arc::clone(&passed_over))),
                 Source::List(list) => Box::new(ImageList::found(list)),
@@ -194,7 +234,8 @@ impl Collection {
                 record
             };
             found.flat_map(move |found| frames.of(found)).scan(record, |record, found| Some(found.map(record)))
-        })
+        });
+        planned.into_iter().flatten().chain(searched)
     }
 
     /// What is worth telling once the search for [`Collection::records`] that began last is over: what it passed over and

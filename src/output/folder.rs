@@ -131,6 +131,24 @@ impl OutputFolder {
         Ok(PendingFile { temporary, target: path.to_path_buf(), folder: self })
     }
 
+    /// Gives the file `from`, which is durable, the further name `path` below a claimed one, where nothing is; copies it where
+    /// the file system gives a file no two names, which is `false`.
+    pub fn link(&self, from: &Path, path: &Path) -> Result<bool, OutputError> {
+        debug_assert!(self.owns(path), "{} is not claimed", path.display());
+        self.create_parent(path)?;
+        match fs::hard_link(from, path) {
+            Ok(()) => self.renamed(path).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(OutputError::Foreign { path: path.to_path_buf() })
+            }
+            Err(_) => {
+                let read = |source| OutputError::Read { path: from.to_path_buf(), source };
+                let mut file = File::open(from).map_err(read)?;
+                self.write(path, |writer| io::copy(&mut file, writer).map(drop)).map(|()| false)
+            }
+        }
+    }
+
     /// Removes a file below a claimed name; it may not be there.
     pub fn remove(&self, path: &Path) -> Result<(), OutputError> {
         let failed = |source| OutputError::Remove { path: path.to_path_buf(), source };

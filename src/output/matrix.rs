@@ -3,7 +3,8 @@
 //! Both begin with a header that says how many rows follow. Room for the largest number is left in it, and the number itself
 //! is written when it is known, so that no more than one image's rows are ever in memory.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use half::f16;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OutputError;
 use super::folder::{OutputFolder, PendingFile};
+use crate::files;
 
 /// Headers are as long as a multiple of this, so that the numbers after them are aligned.
 const ALIGNMENT: usize = 64;
@@ -98,6 +100,20 @@ impl MatrixKind {
         header
     }
 
+    /// The rows of a finished matrix of this kind, to be read from the first one on.
+    pub fn rows_of(&self, path: &Path) -> io::Result<BufReader<File>> {
+        let file = files::open_ordinary(path)?;
+        let length = file.metadata()?.len();
+        let mut header = vec![0; self.header(0).len()];
+        let mut reader = BufReader::new(file);
+        reader.read_exact(&mut header)?;
+        let rows = (length - header.len() as u64) / self.row().max(1);
+        match header == self.header(rows) && length == header.len() as u64 + rows * self.row() {
+            true => Ok(reader),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no such matrix")),
+        }
+    }
+
     fn header_text(&self, rows: u64) -> String {
         let columns = self.columns;
         match (self.format, self.numbers) {
@@ -183,6 +199,18 @@ impl<'a> GrowingMatrix<'a> {
         written.map_err(|source| OutputError::write(self.pending.target(), source))?;
         self.rows += (values.len() / self.kind.columns.max(1)) as u64;
         Ok(crc32fast::hash(&bytes))
+    }
+
+    /// Adds the next rows of another matrix of the same kind; gives the checksum of their bytes, or none if there are not as
+    /// many.
+    pub fn copy(&mut self, from: &mut impl Read, rows: u64) -> Result<Option<u32>, OutputError> {
+        let length = rows.saturating_mul(self.kind.row());
+        let mut bytes = Vec::new();
+        let read = from.take(length).read_to_end(&mut bytes);
+        let written = read.and_then(|_| self.pending.writer().write_all(&bytes));
+        written.map_err(|source| OutputError::write(self.pending.target(), source))?;
+        self.rows += rows;
+        Ok((bytes.len() as u64 == length).then(|| crc32fast::hash(&bytes)))
     }
 
     /// Rows so far.

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::ClusterRunError;
+use super::{ClusterRunError, ShardsError};
 use crate::cluster::ClusterError;
 use crate::config::{ConfigError, NeedlessPrecision};
+use crate::dataset::shards::PlanError;
 use crate::dataset::truth::TruthError;
 use crate::dataset::{DatasetError, Sources, TooManyBad};
 use crate::error::ErrorKind;
@@ -28,6 +29,8 @@ pub enum Run {
     Fetching,
     Describing,
     Comparing,
+    Planning,
+    Merging,
 }
 
 /// Why a run ended early; [`PipelineError::kind`] says what kind of failure it is.
@@ -50,6 +53,8 @@ pub enum PipelineError {
     ClusterRun(#[from] ClusterRunError),
     #[error(transparent)]
     LayOut(#[from] LayOutError),
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
     #[error("cannot use the output folder {}: {source}", path.display())]
     OutputFolder { path: PathBuf, source: io::Error },
     #[error("cannot write the feature cache: {0}; check permissions and free space, then repeat the command")]
@@ -104,11 +109,12 @@ impl PipelineError {
             PipelineError::Cluster(error) => error.kind(),
             PipelineError::ClusterRun(error) => error.kind(),
             PipelineError::LayOut(error) => error.kind(),
+            PipelineError::Dataset(error) => error.kind(),
+            PipelineError::Shards(error) => error.kind(),
             PipelineError::Results(error) => error.kind(),
             PipelineError::Truth(error) => error.kind(),
             PipelineError::Evaluate(error) => error.kind(),
-            PipelineError::Dataset(_)
-            | PipelineError::Device(_)
+            PipelineError::Device(_)
             | PipelineError::NoImages { .. }
             | PipelineError::NoMatrix { .. }
             | PipelineError::NoWeightsFile { .. }
@@ -131,6 +137,12 @@ impl PipelineError {
     /// The same error, an interruption with what was interrupted.
     pub(super) fn during(self, run: Run) -> PipelineError {
         if self.kind() == ErrorKind::Interrupted { PipelineError::Interrupted(run) } else { self }
+    }
+}
+
+impl From<PlanError> for PipelineError {
+    fn from(error: PlanError) -> Self {
+        PipelineError::Dataset(error.into())
     }
 }
 

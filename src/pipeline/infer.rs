@@ -46,7 +46,7 @@ fn infer_regions(
 ) -> Result<PredictSummary, PipelineError> {
     let method = model.method();
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
-    let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
+    let collection = dataset::open_input(&request.predict.data, &settings.data)?;
     let labels = model.header().labels;
     let by_patches = model.header().network.is_some();
     let seen = if by_patches { "GraPL's network, trained once" } else { backbone.description.as_str() };
@@ -56,7 +56,7 @@ fn infer_regions(
         format!("one code book of {} features", backbone.name)
     };
     observer.observe(Event::Plan(Plan {
-        doing: format!("dividing {} with {}", request.predict.data.display(), request.checkpoint.display()),
+        doing: format!("dividing {} with {}", collection.display(), request.checkpoint.display()),
         backbone: seen.to_string(),
         could_be_deeper: false,
         how: format!("device {}, {labels} kinds of regions", tensor::name(method.device())),
@@ -65,6 +65,7 @@ fn infer_regions(
         request: &request.predict,
         command: "infer",
         settings,
+        checkpoint: Some(model.hash()),
         description: format!("{labels} kinds of regions, {told_apart}"),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision, settings.regions]),
         threads: request.machine.threads,
@@ -78,12 +79,12 @@ fn infer_regions(
 fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
     let (header, method) = (model.header(), model.method());
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
-    let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
+    let collection = dataset::open_input(&request.predict.data, &settings.data)?;
     let parts = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
     let clusters = header.objects.network.clusters;
     let verdict = header.verdict().map_or(String::new(), |verdict| format!("; {}", verdict.sentence));
     observer.observe(Event::Plan(Plan {
-        doing: format!("segmenting {} with {}", request.predict.data.display(), request.checkpoint.display()),
+        doing: format!("segmenting {} with {}", collection.display(), request.checkpoint.display()),
         backbone: backbone.description.clone(),
         could_be_deeper: false,
         how: format!("device {}, {clusters} clusters{parts}", tensor::name(method.device())),
@@ -92,6 +93,7 @@ fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) ->
         request: &request.predict,
         command: "infer",
         settings,
+        checkpoint: Some(model.hash()),
         description: format!("{clusters} clusters{parts}, one shared network on {} features{verdict}", backbone.name),
         origin: serde_json::json!([model.hash().to_hex().as_str(), settings.vit.precision]),
         threads: request.machine.threads,

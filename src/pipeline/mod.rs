@@ -10,12 +10,14 @@ mod infer;
 mod precision;
 mod predict;
 mod segment;
+mod shards;
 #[cfg(test)]
 mod test_pictures;
 mod train;
 
 pub use crate::cluster::ClusterError;
-pub use crate::dataset::Sources;
+pub use crate::dataset::shards::{Balance, PlanError, ShardChoice};
+pub use crate::dataset::{Input, SampleConfig, Sources};
 pub use crate::evaluate::{
     EvaluateError, EvaluateRequest, EvaluateSide, EvaluateSummary, EvaluateTask, RegionOptions, SequenceScores,
 };
@@ -42,6 +44,7 @@ pub use features::{Described, FeaturesRequest, FeaturesSummary, features};
 pub use infer::{InferRequest, infer};
 pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
+pub use shards::{MergeRequest, MergeSummary, PlanRequest, PlanSummary, ShardSummary, ShardsError, merge, plan};
 pub use train::{
     RegionsSummary, StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with, train_region_model,
     train_region_model_with, train_regions,
@@ -50,7 +53,7 @@ pub use train::{
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::dataset::{Collection, SampleConfig};
+use crate::dataset::Collection;
 use crate::event::{Event, Observer, path_as_text};
 use crate::method::MethodError;
 use crate::model::Verdict;

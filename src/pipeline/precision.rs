@@ -56,6 +56,10 @@ impl Fixed {
                 PrecisionChoice { precision: Precision::Bf16, reason: "bf16 as before".into() }
             }
             Some(_) => PrecisionChoice { precision: Precision::F32, reason: "in f32 as before".into() },
+            // Machines that compute shards need not agree on a choice.
+            None if collection.shard().is_some() => {
+                PrecisionChoice { precision: Precision::F32, reason: "in f32, as all shards are".into() }
+            }
             None if has_results(out) => PrecisionChoice {
                 precision: Precision::F32,
                 reason: "in f32, as results are here but no choice".into(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::PipelineError;
 use super::precision::Fixed;
 use super::predict::{PredictRequest, PredictSummary, Predictor};
+use super::shards;
 use crate::config::{Purpose, Settings};
 use crate::dataset::{self, Collection};
 use crate::event::{Event, Observer, Plan};
@@ -26,12 +27,13 @@ pub fn segment(
     request: &SegmentRequest,
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
-    let collection = dataset::open_sources(&request.predict.data, &settings.data)?;
+    let collection = dataset::open_input(&request.predict.data, &settings.data)?;
     if settings.segment.method.is_of_pixels() {
         return segment_pixels(settings, request, &collection, observer);
     }
     let (weights, out) = (request.weights.as_deref(), &request.predict.out);
-    let precision = Fixed::of(&settings, Purpose::Segment, weights, request.machine, out, &collection)?;
+    let out = collection.shard().map_or_else(|| out.clone(), |shard| shards::folder(out, shard.index()));
+    let precision = Fixed::of(&settings, Purpose::Segment, weights, request.machine, &out, &collection)?;
     let method = PerImage::with_weights(settings, weights, &precision.machine)?;
     let (resolved, backbone) = (method.resolved(), method.backbone());
     let (settings, clusters) = (resolved.settings(), resolved.clusters());
@@ -47,7 +49,7 @@ pub fn segment(
         }
     };
     observer.observe(Event::Plan(Plan {
-        doing: format!("segmenting {} image by image", request.predict.data.display()),
+        doing: format!("segmenting {} image by image", collection.display()),
         backbone: precision.described(&backbone.description),
         could_be_deeper: backbone.hash.is_none(),
         how: format!("device {}, {how}", tensor::name(method.device())),
@@ -56,6 +58,7 @@ pub fn segment(
         request: &request.predict,
         command: "segment",
         settings,
+        checkpoint: None,
         description: format!("{clusters} clusters, every image by itself on {} features", backbone.name),
         origin: serde_json::json!([
             env!("CARGO_PKG_VERSION"),
@@ -93,7 +96,7 @@ fn segment_pixels(
         false => "SLIC and one graph cut each".to_string(),
     };
     observer.observe(Event::Plan(Plan {
-        doing: format!("segmenting {} image by image", request.predict.data.display()),
+        doing: format!("segmenting {} image by image", collection.display()),
         backbone: format!("no backbone, {0}×{0} patches of pixels", grapl.patches),
         could_be_deeper: false,
         how: format!("device cpu, {how}"),
@@ -102,6 +105,7 @@ fn segment_pixels(
         request: &request.predict,
         command: "segment",
         settings,
+        checkpoint: None,
         description: format!("regions, every image by itself by {name}"),
         origin: serde_json::json!([env!("CARGO_PKG_VERSION"), name, grapl, learns.then_some(settings.segment.seed)]),
         threads: request.machine.threads,

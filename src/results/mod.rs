@@ -25,8 +25,11 @@ pub use table::{ListedObject, Measures, Prediction, RunLengthText, Status, Table
 pub use verify::{Fault, Verification, verify};
 pub use writer::{Collected, Drawn, Earlier, Results};
 
+use serde::{Deserialize, Serialize};
+
 /// What is written besides the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SaveKinds {
     pub masks: bool,
     pub overlays: bool,

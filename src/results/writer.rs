@@ -58,8 +58,9 @@ pub struct Results {
     save: SaveKinds,
     overwrite: bool,
     config: OutputConfig,
-    legend: Legend,
     labels: Vec<Label>,
+    /// Values say nothing but that a region of an image is not another one.
+    is_numbered: bool,
     categories: Vec<Category>,
     origin: String,
 }
@@ -75,27 +76,50 @@ impl Results {
         legend: Legend,
         origin: &serde_json::Value,
     ) -> Results {
-        let labels = legend.named();
+        let origin = blake3::hash(origin.to_string().as_bytes()).to_hex().to_string();
+        Results::labelled(out, save, overwrite, config, legend.named(), legend.is_numbered(), origin)
+    }
+
+    /// The same as those of the run that wrote `of`, of which labels and origin are taken.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn like(
+        of: &ResultsFolder,
+        out: OutputFolder,
+        save: SaveKinds,
+        config: OutputConfig,
+    ) -> Result<Results, ResultsError> {
+        let missing = || ResultsError::Unreadable { path: of.labels(), source: io::ErrorKind::NotFound.into() };
+        let LabelTable { origin, labels, remark } = of.read_label_table()?.ok_or_else(missing)?;
+        Ok(Results::labelled(out, save, false, config, labels, remark.is_some(), origin))
+    }
+
+    fn labelled(
+        out: OutputFolder,
+        save: SaveKinds,
+        overwrite: bool,
+        config: OutputConfig,
+        labels: Vec<Label>,
+        is_numbered: bool,
+        origin: String,
+    ) -> Results {
         let category = |label: &Label| Category {
             id: u32::from(label.value),
             name: label.name.clone(),
             supercategory: if label.role.is_foreground() { "foreground" } else { "background" }.to_string(),
         };
-        let categories = match legend.is_numbered() {
+        let categories = match is_numbered {
             true => vec![Category { id: 1, name: "region".to_string(), supercategory: "foreground".to_string() }],
             false => labels.iter().filter(|label| label.value > 0).map(category).collect(),
         };
-        Results {
-            folder: ResultsFolder::new(out.root()),
-            out,
-            save,
-            overwrite,
-            config,
-            categories,
-            legend,
-            labels,
-            origin: blake3::hash(origin.to_string().as_bytes()).to_hex().to_string(),
-        }
+        let folder = ResultsFolder::new(out.root());
+        Results { out, folder, save, overwrite, config, labels, is_numbered, categories, origin }
+    }
+
+    /// blake3 of everything that masks follow from besides their images.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub fn folder(&self) -> &ResultsFolder {
@@ -104,7 +128,7 @@ impl Results {
 
     /// Whether masks divide whole images into regions.
     pub fn is_of_regions(&self) -> bool {
-        self.legend.is_of_regions()
+        self.labels.iter().any(|label| label.role.is_region())
     }
 
     pub fn out(&self) -> &OutputFolder {
@@ -155,7 +179,7 @@ impl Results {
         let labels = LabelTable {
             origin: self.origin.clone(),
             labels: self.labels.clone(),
-            remark: self.legend.is_numbered().then(|| NUMBERED.to_string()),
+            remark: self.is_numbered.then(|| NUMBERED.to_string()),
         };
         let labels = serde_json::to_string_pretty(&labels).unwrap_or_default();
         out.write(&folder.labels(), |writer| writeln!(writer, "{labels}"))?;
@@ -271,16 +295,50 @@ impl Results {
     /// Writes what was drawn of one image, the mask last: a finished mask means that everything is there.
     pub fn write(&self, record: &Record, drawn: &Drawn) -> Result<(), ResultsError> {
         if drawn.replaces {
-            // First the old mask, so that nothing half done looks finished, then what would lie beside the new one.
-            for kind in ImageFile::ALL {
-                let path = kind.path(&self.folder, &record.output);
-                if self.out.owns(&path) {
-                    self.out.remove(&path)?;
-                }
-            }
+            // And what would lie beside the new mask.
+            self.remove_own(record)?;
         }
         for (path, bytes) in &drawn.files {
             self.out.write(path, |writer| writer.write_all(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the files of an image in another folder of results, which were made in the same way, their places in this one; the
+    /// mask last. Says how many were placed, and how many of these are copies.
+    ///
+    /// # Errors
+    /// [`output::OutputError::Changed`] if somebody has changed what is in such a place.
+    pub fn adopt(&self, record: &Record, content_hash: &str, from: &ResultsFolder) -> Result<[u64; 2], ResultsError> {
+        let kinds = || ImageFile::ALL.into_iter().rev().filter(|kind| kind.is_saved(self.save));
+        let paths = |kind: ImageFile| (kind.path(from, &record.output), kind.path(&self.folder, &record.output));
+        if kinds().map(paths).all(|(source, target)| files::is_same(&source, &target)) {
+            return Ok([0, 0]);
+        }
+        match self.earlier(record, content_hash)? {
+            Earlier::Finished(_) => return Ok([0, 0]),
+            Earlier::Changed(path) => return Err(output::OutputError::Changed { path }.into()),
+            Earlier::Foreign => self.remove_own(record)?,
+            Earlier::Own { .. } => {
+                let own = ImageFile::ALL.into_iter().filter(|kind| kind.is_saved(self.save));
+                own.map(paths).try_for_each(|(_, target)| self.out.remove(&target))?;
+            }
+        }
+        let mut placed = [0, 0];
+        for (source, target) in kinds().map(paths) {
+            placed[0] += 1;
+            placed[1] += u64::from(!self.out.link(&source, &target)?);
+        }
+        Ok(placed)
+    }
+
+    /// Removes what runs have left of an image: first the mask, so that nothing half done looks finished.
+    fn remove_own(&self, record: &Record) -> Result<(), ResultsError> {
+        for kind in ImageFile::ALL {
+            let path = kind.path(&self.folder, &record.output);
+            if self.out.owns(&path) {
+                self.out.remove(&path)?;
+            }
         }
         Ok(())
     }
@@ -291,7 +349,7 @@ impl Results {
             let [x, y, width, height] = listed.bounding_box;
             Ok(AnnotatedObject {
                 // Numbers are no categories.
-                category: if self.legend.is_numbered() { 1 } else { u32::from(listed.label) },
+                category: if self.is_numbered { 1 } else { u32::from(listed.label) },
                 bounding_box: Rectangle { x, y, width, height },
                 area_px: listed.area_px,
                 score: Some(listed.confidence),

@@ -21,6 +21,7 @@ mod ownership;
 mod pixels;
 mod real_data;
 mod regions;
+mod shards;
 mod signals;
 #[cfg(target_os = "linux")]
 mod special_files;

@@ -12,6 +12,8 @@ const SUBCOMMANDS: &[&str] = &[
     "segment",
     "cluster",
     "features",
+    "plan",
+    "merge",
     "eval",
     "verify",
     "inspect",

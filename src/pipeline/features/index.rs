@@ -146,6 +146,11 @@ fn head_line(origin: &str) -> String {
 }
 
 impl Journal {
+    /// A journal without lines, whatever is there.
+    pub fn anew(path: &Path, origin: &str) -> Result<Journal, OutputError> {
+        Earlier { lines: None, path: path.to_path_buf(), next: None, kept: 0 }.go_on(origin)
+    }
+
     /// Adds an image whose rows have just been pushed.
     pub fn push(&mut self, line: &IndexLine) -> Result<(), OutputError> {
         self.log.append(line)

@@ -3,30 +3,34 @@
 mod index;
 
 pub use index::image_names;
+pub(super) use index::{IndexLine, Journal, index_path};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::images::{ImageLoop, OfBatch, OfImage, Outcome};
-use super::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
+use super::shards::{self, Began, FeatureTotals, Made, ShardRun, ShardSummary, record_of};
+use super::{PipelineError, Run, SaveKinds, SkippedFile, no_images, portable, stored_config, tell_of_passed_over};
 use crate::config::{Purpose, Settings};
-use crate::dataset::{self, Record, Sources};
-use crate::event::{Event, Observer, Plan, counted};
+use crate::dataset::{self, Input, Record};
+use crate::event::{Event, Observer, Plan, Silent, counted};
 use crate::features::{Backbone, BatchExtractor, Extractor, Prepared, is_whole_matrix};
 use crate::files;
 use crate::method::{Machine, Model, ModelOptions, installed_weights, open_backbone};
+use crate::names;
 use crate::nodes::Layout;
 use crate::numerics::bytes::floats_from_bytes;
 use crate::output::{Cache, Claim, GrowingMatrix, MatrixFormat, MatrixKind, NumberType, OutputFolder};
 use crate::parallel::workers;
 use crate::pixels::{DecodeConfig, ImageItem, Picture};
+use crate::results;
 use crate::tensor::{self, Device, Tensor};
-use index::{Earlier, IndexLine, Place, index_path};
+use index::{Earlier, Place};
 
 /// What is described.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Described {
     /// Every patch, superpixel or pixel: as many rows for an image as it has nodes, in the order of their numbers.
@@ -48,9 +52,9 @@ impl Described {
 /// What to describe and where the features go.
 #[derive(Debug, Clone)]
 pub struct FeaturesRequest {
-    /// Folders, lists of images, or images.
-    pub data: Sources,
-    /// A `.npy` or `.safetensors` file.
+    /// Folders, lists of images, or images; or a shard of a plan.
+    pub data: Input,
+    /// A `.npy` or `.safetensors` file; that of a shard lies below its folder, `shards/00007/`.
     pub out: PathBuf,
     pub described: Described,
     pub numbers: NumberType,
@@ -82,6 +86,8 @@ pub struct FeaturesSummary {
     /// blake3 of the weights' file.
     pub backbone_hash: Option<String>,
     pub skipped: Vec<SkippedFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardSummary>,
 }
 
 /// A backbone on its device, of settings or of a checkpoint.
@@ -105,6 +111,22 @@ impl Source {
         Ok(Source::Settings { backbone, device, limits: settings.pixels })
     }
 
+    /// The settings that features follow from, where `settings` were asked for.
+    fn settings<'a>(&'a self, settings: &'a Settings) -> &'a Settings {
+        match self {
+            Source::Settings { .. } => settings,
+            Source::Checkpoint(model) => model.method().resolved().settings(),
+        }
+    }
+
+    /// blake3 of the trained network, if there is one.
+    fn checkpoint(&self) -> Option<String> {
+        match self {
+            Source::Settings { .. } => None,
+            Source::Checkpoint(model) => Some(model.hash().to_hex().to_string()),
+        }
+    }
+
     fn parts(&self) -> (&Backbone, &Device, &DecodeConfig) {
         match self {
             Source::Settings { backbone, device, limits } => (backbone, device, limits),
@@ -120,6 +142,26 @@ impl Source {
 struct Rows<'a> {
     extractor: &'a (dyn Extractor + Send + Sync),
     described: Described,
+}
+
+/// The names that a run writes whose matrix is called `name`.
+pub(super) fn claims(name: &str) -> [Claim; 4] {
+    let beside = |end: &str| format!("{name}{end}");
+    [
+        Claim { is_whole: Some(is_whole_matrix), ..Claim::file(name) },
+        Claim::file(&beside(".index.jsonl")),
+        Claim::working(&beside(".partial")),
+        Claim::working(&beside(".partial.jsonl")),
+    ]
+}
+
+/// Where rows are until all are known, and the journal of their images.
+pub(super) fn working_paths(out: &Path) -> [PathBuf; 2] {
+    [".partial", ".partial.jsonl"].map(|end| {
+        let mut path = out.as_os_str().to_owned();
+        path.push(end);
+        path.into()
+    })
 }
 
 impl OfImage for Rows<'_> {
@@ -169,11 +211,12 @@ pub fn features(
     request: &FeaturesRequest,
     observer: &dyn Observer,
 ) -> Result<FeaturesSummary, PipelineError> {
-    let &FeaturesRequest { ref data, ref out, described, numbers, .. } = request;
+    let &FeaturesRequest { ref out, described, numbers, .. } = request;
     let no_matrix = || PipelineError::NoMatrix { path: out.clone() };
     let format = MatrixFormat::of(out).ok_or_else(no_matrix)?;
     let name = out.file_name().and_then(|name| name.to_str()).ok_or_else(no_matrix)?;
-    let collection = dataset::open_sources(data, &settings.data)?;
+    let collection = dataset::open_input(&request.data, &settings.data)?;
+    let data = collection.sources();
     let source = Source::open(settings, request)?;
     let (backbone, device, limits) = source.parts();
     let extractor = backbone.extractor.as_ref();
@@ -182,22 +225,19 @@ pub fn features(
         Described::Images => extractor.image_width(),
     };
     observer.observe(Event::Plan(Plan {
-        doing: format!("describing {} of {}", described.name(), data.display()),
+        doing: format!("describing {} of {}", described.name(), collection.display()),
         backbone: backbone.description.clone(),
         could_be_deeper: backbone.hash.is_none() && request.checkpoint.is_none(),
         how: format!("device {}, {} as {}", tensor::name(device), counted(width as u64, "number"), numbers.name()),
     }));
 
-    let beside = |end: &str| format!("{name}{end}");
-    let claims = [
-        Claim { is_whole: Some(is_whole_matrix), ..Claim::file(name) },
-        Claim::file(&beside(".index.jsonl")),
-        Claim::working(&beside(".partial")),
-        Claim::working(&beside(".partial.jsonl")),
-    ];
+    let shard = collection.shard();
     let root = files::parent(out);
-    let folder = OutputFolder::open(root, "features", &claims, request.wait, observer)?;
-    let [target, working, journal] = [name, &beside(".partial"), &beside(".partial.jsonl")].map(|name| root.join(name));
+    let root = shard.map_or_else(|| root.to_path_buf(), |shard| shards::folder(root, shard.index()));
+    let out = root.join(name);
+    let claims = claims(name);
+    let folder = OutputFolder::open(&root, "features", &claims, request.wait, observer)?;
+    let [working, journal] = working_paths(&out);
     // What a trained network no longer sees is in no fingerprint.
     let directions = request.checkpoint.as_ref().map(|_| extractor.position_directions());
     let origin = serde_json::json!([
@@ -210,7 +250,51 @@ pub fn features(
         format == MatrixFormat::Npy
     ]);
     let origin = blake3::hash(origin.to_string().as_bytes()).to_hex().to_string();
-    let mut matrix = GrowingMatrix::open(&folder, &working, &target, MatrixKind { format, numbers, columns: width })?;
+    let summary = |totals: FeatureTotals, resumed: u64, shard: Option<ShardSummary>| {
+        let FeatureTotals { rows, images, .. } = totals;
+        let skipped = totals.skipped.into_iter().map(|(path, reason)| SkippedFile { path: names::path(&path), reason });
+        FeaturesSummary {
+            out: out.clone(),
+            index: index_path(&out),
+            described,
+            numbers,
+            rows,
+            width,
+            images,
+            resumed,
+            backbone: backbone.name,
+            backbone_hash: backbone.hash.clone(),
+            skipped: skipped.collect(),
+            shard,
+        }
+    };
+    let mut shard_run = None;
+    if let Some(shard) = shard {
+        let made = Made {
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: "features".into(),
+            checkpoint: source.checkpoint(),
+            file: Some(name.into()),
+            save: SaveKinds::default(),
+            description: String::new(),
+            settings: stored_config(source.settings(settings)),
+            origin: origin.clone(),
+        };
+        let is_whole = |_: &FeatureTotals| {
+            let faults = results::verify(&root, &Silent)?.faults;
+            let is_own = |path: &Path| path.to_str().is_some_and(|path| path.starts_with(name));
+            Ok(!faults.iter().any(|(path, _)| is_own(path)))
+        };
+        let began = ShardRun::begin(shard, &folder, &record_of(name), made, is_whole, observer);
+        match began.map_err(|error| error.during(Run::Describing))? {
+            Began::Finished(totals) => {
+                let resumed = totals.images;
+                return Ok(summary(totals, resumed, Some(ShardSummary::of(shard, true))));
+            }
+            Began::Open(run) => shard_run = Some(run),
+        }
+    }
+    let mut matrix = GrowingMatrix::open(&folder, &working, &out, MatrixKind { format, numbers, columns: width })?;
     let mut earlier = Earlier::read(&journal, &origin);
     let mut records = collection.records().map(|record| record.map_err(SkippedFile::from)).peekable();
     let mut skipped = Vec::new();
@@ -258,7 +342,9 @@ pub fn features(
     let outcome: Outcome = outcome.map_err(|error| error.during(Run::Describing))?;
     skipped.extend(outcome.skipped);
     tell_of_passed_over(&collection, observer);
-    if images == 0 {
+    let bad = skipped.len() as u64;
+    shard_run.as_ref().map_or(Ok(()), |run| run.count(images + bad))?;
+    if images == 0 && shard.is_none() {
         drop((matrix, journal));
         claims[2..].iter().try_for_each(|claim| folder.remove(&root.join(&claim.name)))?;
         return match skipped.is_empty() {
@@ -267,29 +353,21 @@ pub fn features(
         };
     }
     let (rows, overflowed) = (matrix.rows(), matrix.overflowed());
-    let index = index_path(out);
-    journal.finish(&folder, &root.join(beside(".index.jsonl")), matrix)?;
+    journal.finish(&folder, &index_path(&out), matrix)?;
     if overflowed > 0 {
         observer.observe(Event::Warning(format!(
             "{overflowed} numbers are beyond what half precision holds and became infinite; write them as f32"
         )));
     }
-    let bad = skipped.len() as u64;
-    settings.data.judge(bad, images + bad, &skipped)?;
-    let out = out.clone();
-    Ok(FeaturesSummary {
-        out,
-        index,
-        described,
-        numbers,
-        rows,
-        width,
-        images,
-        resumed,
-        backbone: backbone.name,
-        backbone_hash: backbone.hash.clone(),
-        skipped,
-    })
+    let listed = |skip: &SkippedFile| (names::text(skip.path.as_os_str()), skip.reason.clone());
+    let totals =
+        FeatureTotals { described, numbers, rows, width, images, skipped: skipped.iter().map(listed).collect() };
+    let Some((shard, run)) = shard.zip(shard_run) else {
+        settings.data.judge(bad, images + bad, &skipped)?;
+        return Ok(summary(totals, resumed, None));
+    };
+    run.finish(&folder, totals.clone())?;
+    Ok(summary(totals, resumed, Some(ShardSummary::of(shard, false))))
 }
 
 /// Why an image cannot be used, if it cannot.

@@ -5,21 +5,24 @@ mod predictor;
 mod report;
 
 pub(super) use predictor::Predictor;
+pub(super) use report::Collected;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::dataset::Sources;
+use crate::dataset::Input;
 use crate::method::StepMilliseconds;
+use crate::pipeline::ShardSummary;
 use crate::results::SaveKinds;
 
 /// Which images are segmented and where the results go.
 #[derive(Debug, Clone)]
 pub struct PredictRequest {
-    /// Folders, lists of images, or images.
-    pub data: Sources,
+    /// Folders, lists of images, or images; or a shard of a plan.
+    pub data: Input,
+    /// Results of a shard go to its folder below, `shards/00007/`.
     pub out: PathBuf,
     pub save: SaveKinds,
     /// Do again what is already done.
@@ -49,4 +52,6 @@ pub struct PredictSummary {
     pub seconds: f64,
     /// Mean time of one worker for each step of an image, over the images segmented in this run.
     pub mean_milliseconds: Option<StepMilliseconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardSummary>,
 }

@@ -7,17 +7,19 @@ use super::report::Collected;
 use super::{PredictRequest, PredictSummary};
 use crate::config::Settings;
 use crate::dataset::sample::MOST_NAMED;
-use crate::dataset::{Collection, DatasetError, Record};
-use crate::event::{Event, Observer, Phase, counted};
+use crate::dataset::shards::PlannedShard;
+use crate::dataset::{Collection, DatasetError, Record, Sources};
+use crate::event::{Event, Observer, Phase, Silent, counted};
 use crate::method::{Method, StepMilliseconds, Timings};
 use crate::output::{OutputError, OutputFolder};
 use crate::parallel::{Semaphore, parallel_map, workers};
 use crate::pipeline::images::{Remarks, remark};
 use crate::pipeline::precision::Fixed;
-use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, tell_of_passed_over};
+use crate::pipeline::shards::{self, Began, MASKS, Made, MaskTotals, ShardRun, ShardSummary};
+use crate::pipeline::{PipelineError, Run, SkippedFile, no_images, portable, stored_config, tell_of_passed_over};
 use crate::pixels::ImageItem;
 use crate::report::MaskReport;
-use crate::results::{Earlier, Measures, Prediction, Results, ResultsFolder, Status};
+use crate::results::{self, Earlier, Measures, Prediction, Results, ResultsFolder, SaveKinds, Status};
 
 /// A few images of a collection may show nothing; where more of them end in one cluster, something is wrong.
 const MOST_IN_ONE_CLUSTER: f64 = 0.1;
@@ -28,6 +30,8 @@ pub struct Predictor<'a> {
     pub settings: &'a Settings,
     /// The command that is run.
     pub command: &'static str,
+    /// Of the trained network.
+    pub checkpoint: Option<blake3::Hash>,
     /// How the images are segmented, for people.
     pub description: String,
     /// Everything that a result follows from besides the image and the settings of refinement and output.
@@ -43,6 +47,8 @@ pub struct Predictor<'a> {
 impl Predictor<'_> {
     /// Segments every image of `collection`; `waiting` further threads wait for a device.
     ///
+    /// A shard that an earlier run has finished in the same way is left as it is.
+    ///
     /// Writes what [`crate::results::SaveKinds`] says, `OUT/labels.json`, and, when all images are through,
     /// `OUT/predictions.jsonl`. A mask is written last and tells what it was made from, so a killed run goes on where it
     /// was.
@@ -54,13 +60,24 @@ impl Predictor<'_> {
         observer: &dyn Observer,
     ) -> Result<PredictSummary, PipelineError> {
         let (started, workers) = (Instant::now(), workers(self.threads)?);
-        let PredictRequest { data, out, save, overwrite, wait } = self.request;
+        let PredictRequest { out, save, overwrite, wait, .. } = self.request;
+        let (data, shard) = (collection.sources(), collection.shard());
+        // The page for people is of the whole: the merge makes it.
+        let save = SaveKinds { report: save.report && shard.is_none(), ..*save };
         let Settings { pixels, refine, objects, output, .. } = self.settings;
         let origin = serde_json::json!([env!("CARGO_PKG_VERSION"), self.origin, pixels.fingerprint(), refine, objects]);
-        let claims = ResultsFolder::claims(*save);
-        let out = OutputFolder::open(out, self.command, &claims, *wait, observer)?;
+        let claims = ResultsFolder::claims(save);
+        let root = shard.map_or_else(|| out.clone(), |shard| shards::folder(out, shard.index()));
+        let out = OutputFolder::open(&root, self.command, &claims, *wait, observer)?;
         self.precision.map_or(Ok(()), |precision| precision.keep(&out))?;
-        let results = Results::new(out, *save, *overwrite, output.clone(), method.legend(), &origin);
+        let results = Results::new(out, save, *overwrite, output.clone(), method.legend(), &origin);
+        let shard_run = match shard {
+            Some(shard) => match self.begin_shard(shard, &results, observer)? {
+                Began::Finished(totals) => return Ok(of_finished(totals, root, ShardSummary::of(shard, true))),
+                Began::Open(run) => Some(run),
+            },
+            None => None,
+        };
         self.check_places(collection, &results, workers, observer)?;
         let report = save.report.then(|| MaskReport::new(&data.display().to_string(), &self.description));
         let report = if results.is_of_regions() { report.map(MaskReport::of_regions) } else { report };
@@ -73,7 +90,7 @@ impl Predictor<'_> {
             if observer.interrupted() {
                 return None;
             }
-            self.process(record, method, &results, &semaphore, observer).transpose()
+            self.process(record, data, method, &results, &semaphore, observer).transpose()
         };
         parallel_map(collection.records(), 2 * workers + waiting, process, |outcome| {
             let outcome = outcome.ok_or(PipelineError::Interrupted(Run::Segmenting))??;
@@ -92,11 +109,43 @@ impl Predictor<'_> {
         if totals.images() == 0 {
             return Err(no_images(collection));
         }
+        shard_run.as_ref().map_or(Ok(()), |run| run.count(totals.images()))?;
         let seconds = started.elapsed().as_secs_f64();
         collected.finish()?;
         self.warn_of_one_cluster(&totals, observer);
-        self.settings.data.judge(totals.bad, totals.images(), &totals.first_skipped)?;
-        Ok(totals.summary(self.request.out.clone(), seconds))
+        let summary = totals.summary(root, seconds);
+        let Some((shard, run)) = shard.zip(shard_run) else {
+            self.settings.data.judge(totals.bad, totals.images(), &totals.first_skipped)?;
+            return Ok(summary);
+        };
+        // Whether too many are bad is a question to all shards together.
+        run.finish(results.out(), totals.of_shard(&summary, shards::table_hash(results.folder())?))?;
+        Ok(PredictSummary { shard: Some(ShardSummary::of(shard, false)), ..summary })
+    }
+
+    /// Looks at what is in a shard's folder; see [`ShardRun::begin`].
+    fn begin_shard<'a>(
+        &self,
+        shard: &'a PlannedShard,
+        results: &Results,
+        observer: &dyn Observer,
+    ) -> Result<Began<'a, MaskTotals>, PipelineError> {
+        let made = Made {
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: self.command.into(),
+            checkpoint: self.checkpoint.map(|hash| hash.to_hex().to_string()),
+            file: None,
+            save: self.request.save,
+            description: self.description.clone(),
+            settings: stored_config(self.settings),
+            origin: results.origin().to_string(),
+        };
+        let is_whole = |_: &MaskTotals| {
+            let found = results::verify(results.out().root(), &Silent)?;
+            Ok(found.faults.is_empty() && !found.unfinished && !self.request.overwrite)
+        };
+        ShardRun::begin(shard, results.out(), MASKS, made, is_whole, observer)
+            .map_err(|error| error.during(Run::Segmenting))
     }
 
     /// Warns if too many images have no object because nothing in them was told apart.
@@ -138,6 +187,7 @@ impl Predictor<'_> {
     fn process(
         &self,
         record: Result<Record, DatasetError>,
+        data: &Sources,
         method: &dyn Method,
         results: &Results,
         semaphore: &Semaphore,
@@ -148,7 +198,7 @@ impl Predictor<'_> {
             Ok(record) => record,
             Err(error) => {
                 // Where in the collection something is wrong.
-                let place = self.request.data.place_of(error.path());
+                let place = data.place_of(error.path());
                 return Ok(Some(skipped(portable(&place), error.path(), error.to_string())));
             }
         };
@@ -207,6 +257,23 @@ impl Predictor<'_> {
         }
         timings.lap(|spent| &mut spent.write);
         Ok(Some(Outcome { record: Some(record), prediction, is_bad: false, kind: Kind::Segmented(timings.spent()) }))
+    }
+}
+
+/// What is said of a shard that was finished before.
+fn of_finished(totals: MaskTotals, out: PathBuf, shard: ShardSummary) -> PredictSummary {
+    PredictSummary {
+        out,
+        segmented: 0,
+        already_done: totals.images - totals.skipped,
+        skipped: totals.skipped,
+        without_object: totals.without_object,
+        one_cluster: totals.one_cluster,
+        mean_clusters: totals.mean_clusters,
+        mean_negative_share: totals.mean_negative_share,
+        seconds: 0.0,
+        mean_milliseconds: None,
+        shard: Some(shard),
     }
 }
 
@@ -313,6 +380,20 @@ impl Totals {
             mean_negative_share: mean(self.negative_share, self.signed),
             seconds,
             mean_milliseconds: (self.segmented > 0).then(|| self.spent.divided_by(self.segmented as f64)),
+            shard: None,
+        }
+    }
+
+    /// What a shard keeps of this run, of which `summary` says the rest.
+    fn of_shard(&self, summary: &PredictSummary, table: String) -> MaskTotals {
+        MaskTotals {
+            images: self.images(),
+            skipped: self.skipped,
+            without_object: self.without_object,
+            one_cluster: self.one_cluster,
+            mean_clusters: summary.mean_clusters,
+            mean_negative_share: summary.mean_negative_share,
+            table,
         }
     }
 }
