@@ -82,14 +82,15 @@ const BILATERAL: &[&str] = &["refine.method=bilateral"];
 const CUT: &[&str] = &["refine.method=cut"];
 const NEAREST: &[&str] = &["refine.upscale=nearest", "refine.method=none"];
 const SPECTRAL: &[&str] = &["segment.method=spectral"];
+const GNN: &[&str] = &["segment.method=gnn"];
 const LONG: &[&str] = &["segment.epochs=100", "objective.kind=ncut"];
 
 const MODES: [Mode; 44] = [
     mode("segment spectral", PerImage, SPECTRAL, &[]),
     mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
     mode("segment spectral + unrefined", PerImage, SPECTRAL, UNREFINED),
-    mode("segment", PerImage, &[], &[]),
-    mode("segment + unrefined", PerImage, &[], UNREFINED),
+    mode("segment gnn", PerImage, GNN, &[]),
+    mode("segment gnn + unrefined", PerImage, GNN, UNREFINED),
     mode("segment ncut, 100 epochs", PerImage, LONG, &[]),
     mode("segment ncut, 100 epochs + unrefined", PerImage, LONG, UNREFINED),
     mode("segment association, 100 epochs", PerImage, &["segment.epochs=100", "objective.kind=association"], &[]),

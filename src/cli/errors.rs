@@ -6,7 +6,7 @@ use deepcut::parallel::ThreadsError;
 use deepcut::pipeline::{ClusterError, ClusterRunError, EvaluateError, EvaluateSide, PipelineError, Run};
 
 /// What the library quotes and the program has a flag for.
-const FLAGS: [(&str, &str); 25] = [
+const FLAGS: [(&str, &str); 26] = [
     ("`cluster.alpha`", "--alpha"),
     ("`cluster.clusters`", "--clusters"),
     ("set `cluster.method` to", "use --method"),
@@ -15,6 +15,7 @@ const FLAGS: [(&str, &str); 25] = [
     ("`segment.epochs`", "--epochs"),
     ("`segment.seed`", "--seed"),
     ("`segment.method` = \"spectral\"", "--method spectral"),
+    ("`segment.method` = \"gnn\"", "--method gnn"),
     ("`device`", "--device"),
     ("`memory`", "--memory"),
     ("`objects.instances`", "--instances"),

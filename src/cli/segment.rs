@@ -18,10 +18,10 @@ pub struct SegmentArguments {
     predict: PredictArguments,
     #[command(flatten)]
     settings: SettingsArguments,
-    /// How an image is segmented [default: gnn]
+    /// How an image is segmented [default: spectral with a transformer and nothing set that only gnn knows, else gnn]
     #[arg(long, value_enum)]
     method: Option<MethodArgument>,
-    /// gnn only: steps of the optimiser per image [default: 10]
+    /// gnn only, which it chooses: steps of the optimiser per image [default: 10]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
 }
@@ -44,8 +44,8 @@ pub fn run(arguments: &SegmentArguments) -> anyhow::Result<Done> {
     let epochs = arguments.epochs.map(|epochs| format!("segment.epochs={epochs}"));
     let further = method.into_iter().chain(epochs).chain(arguments.predict.overrides());
     let config = arguments.settings.resolve("segment", further)?;
-    if config.segment.method != PerImageMethod::Gnn && arguments.epochs.is_some() {
-        let method = config.segment.method.name();
+    if config.segment.method() != PerImageMethod::Gnn && arguments.epochs.is_some() {
+        let method = config.segment.method().name();
         return Err(WrongUsage(format!("--method {method} has no epochs; leave out --epochs")).into());
     }
     let request = SegmentRequest {

@@ -63,6 +63,16 @@ impl Settings {
         if self.vit.precision == Precision::Auto || (precision == Some(Precision::Auto) && purpose != Purpose::Reuse) {
             self.vit.precision = Precision::F32;
         }
+        if purpose == Purpose::Segment && self.segment.method.is_none() {
+            let of_network = self.objective.kind.is_some()
+                || self.model.clusters.is_some_and(|clusters| clusters != 2)
+                || self.parts.foreground + self.parts.background > 0
+                || self.segment.epochs.is_some()
+                || self.segment.learning_rate.is_some();
+            let by_eigenvector = is_deep && !of_network;
+            self.segment.method = Some(if by_eigenvector { PerImageMethod::Spectral } else { PerImageMethod::Gnn });
+        }
+        let is_spectral = purpose == Purpose::Segment && self.segment.method() == PerImageMethod::Spectral;
         let objective = &mut self.objective;
         match purpose {
             Purpose::Train => {
@@ -78,8 +88,7 @@ impl Settings {
             }
             // One channel is soon learnt: what the eigenvector would find is reached in a few large steps.
             Purpose::Segment => {
-                let spectral = self.segment.method == PerImageMethod::Spectral;
-                let kind = if spectral { ObjectiveKind::Ncut } else { ObjectiveKind::Association };
+                let kind = if is_spectral { ObjectiveKind::Ncut } else { ObjectiveKind::Association };
                 objective.kind.get_or_insert(kind);
                 self.segment.epochs.get_or_insert(30);
                 self.segment.learning_rate.get_or_insert(0.01);
@@ -94,7 +103,6 @@ impl Settings {
         }
         if matches!(purpose, Purpose::Train | Purpose::Segment) {
             // The paper's objectives follow what an image's features have in common, which the corrections take away.
-            let is_spectral = purpose == Purpose::Segment && self.segment.method == PerImageMethod::Spectral;
             let is_corrected = is_spectral || self.objective.kind == Some(ObjectiveKind::Association);
             self.graph.offset.get_or_insert(if is_corrected { Offset::Mean } else { Offset::None });
             let directions = if is_corrected { self.vit.remove_position() } else { 0 };
@@ -211,6 +219,32 @@ mod tests {
         let superpixels = || resolve(None, &["backbone=superpixel".to_string()]).unwrap();
         assert!(superpixels().resolve(Purpose::Train, true, Some(Auto)).is_ok());
         assert!(superpixels().resolve(Purpose::Train, true, Some(F32)).is_err());
+    }
+
+    #[test]
+    fn images_are_cut_by_the_eigenvector_unless_a_network_is_asked_for() {
+        use PerImageMethod::{Gnn, Grapl, Spectral};
+        for (has_weights, overrides, expected) in [
+            (true, vec![], Spectral),
+            (true, vec!["model.clusters=2", "segment.seed=3"], Spectral),
+            (true, vec!["objective.kind=ncut"], Gnn),
+            (true, vec!["segment.epochs=20"], Gnn),
+            (true, vec!["parts.foreground=4"], Gnn),
+            (true, vec!["model.clusters=3"], Gnn),
+            (true, vec!["segment.method=gnn"], Gnn),
+            (true, vec!["segment.method=grapl"], Grapl),
+            (false, vec![], Gnn),
+            (false, vec!["segment.method=spectral"], Spectral),
+        ] {
+            let settings: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            let resolved = resolve(None, &settings).unwrap().resolve(Purpose::Segment, has_weights, None).unwrap();
+            assert_eq!(resolved.settings().segment.method, Some(expected), "{overrides:?}");
+        }
+        for preset in ["paper", "official"] {
+            let path = format!("{}/configs/{preset}.toml", env!("CARGO_MANIFEST_DIR"));
+            let resolved = resolve(Some(path.as_ref()), &[]).unwrap().resolve(Purpose::Segment, true, None).unwrap();
+            assert_eq!(resolved.settings().segment.method, Some(Gnn), "{preset}");
+        }
     }
 
     #[test]

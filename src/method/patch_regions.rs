@@ -21,7 +21,7 @@ use crate::tensor::DeviceChoice;
 /// use deepcut::{PatchRegions, RgbImage, Settings, settings::PerImageMethod};
 ///
 /// let mut settings = Settings::default();
-/// settings.segment.method = PerImageMethod::SlicCut;
+/// settings.segment.method = Some(PerImageMethod::SlicCut);
 /// let method = PatchRegions::new(settings)?;
 /// let found = method.segment(&RgbImage::filled(60, 40, [90, 120, 30]))?;
 /// assert!(found.mask.values.iter().all(|&value| value > 0));
@@ -47,7 +47,7 @@ impl PatchRegions {
     /// The same with what of the machine may be used.
     pub fn on_machine(settings: Settings, machine: &Machine) -> Result<PatchRegions, MethodError> {
         settings.validate()?;
-        let method = settings.segment.method;
+        let method = settings.segment.method();
         let needless = [
             (!method.is_of_pixels(), "segment.method"),
             (settings.backbone != BackboneChoice::Auto, "backbone"),
@@ -118,7 +118,7 @@ impl Method for PatchRegions {
         let graph = PatchGraph::new(&patch_image, config.affinity, config.lambda);
         timings.lap(|spent| &mut spent.graph);
 
-        if self.settings.segment.method == PerImageMethod::SlicCut {
+        if self.settings.segment.method() == PerImageMethod::SlicCut {
             // −ln of the share that a label has in a patch, had it half a pixel more.
             let pixels = (patch_image.patch_side() * patch_image.patch_side()) as f64 + 0.5 * seeds as f64;
             let costs: Vec<f64> = counts.iter().map(|&count| -((f64::from(count) + 0.5) / pixels).ln()).collect();

@@ -72,7 +72,7 @@ impl PerImage {
         let is_plain = clusters == 2
             && parts.foreground + parts.background == 0
             && resolved.objective_kind() == ObjectiveKind::Ncut;
-        match resolved.settings().segment.method {
+        match resolved.settings().segment.method() {
             PerImageMethod::Spectral if !is_plain => return Err(MethodError::SpectralCutsInTwo),
             PerImageMethod::Spectral | PerImageMethod::Gnn => {}
             method @ (PerImageMethod::Grapl | PerImageMethod::SlicCut) => {
@@ -129,9 +129,9 @@ impl PerImage {
     /// Divides the graph of the nodes.
     fn decide_nodes(&self, nodes: NodeFeatures, timings: &mut Timings) -> Decision {
         let settings = self.resolved.settings();
-        let method = settings.segment.method;
-        // Only the optimisation on the processor reads W as a whole.
-        let reads_affinities = method == PerImageMethod::Gnn && is_cpu(&self.device);
+        let method = settings.segment.method();
+        // The optimisation on the processor reads W as a whole, and so does the eigenvector's iteration.
+        let reads_affinities = is_cpu(&self.device);
         let build = if reads_affinities { Graph::build_keeping_affinities } else { Graph::build };
         let graph = build(&nodes, self.resolved.affinity(), &self.device);
         timings.lap(|spent| &mut spent.graph);
@@ -195,7 +195,7 @@ mod tests {
         let mut settings = Settings { backbone: BackboneChoice::Pixel, ..Settings::default() };
         // Pixels are nodes as they are.
         settings.pixel.side = SIDE;
-        settings.segment.method = PerImageMethod::Spectral;
+        settings.segment.method = Some(PerImageMethod::Spectral);
         let per_image = PerImage::new(settings).unwrap();
         let places = || (0..SIDE * SIDE).map(|place| (place % SIDE, place / SIDE));
         let outside = Raster::from_values(SIDE, SIDE, places().map(|(x, y)| u8::from(x + y / 4 > 12)).collect());

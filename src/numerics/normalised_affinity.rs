@@ -32,18 +32,34 @@ pub fn normalise(affinities: &Mat<f64>) -> (Mat<f64>, Vec<f64>) {
 /// The solution y of (D − W) y = λ D y with the second smallest λ, and the diagonal of D; the first is constant. None where
 /// there is none.
 ///
+/// # Shapes
+/// affinities `[N, N]` → `[N]` and `[N]`
+pub fn second_solution(affinities: &Mat<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
+    let nodes = affinities.nrows();
+    let degrees: Vec<f64> =
+        (0..nodes).map(|row| (0..nodes).map(|column| affinities[(row, column)]).sum::<f64>()).collect();
+    let product = |vector: &Col<f64>| affinities * vector;
+    second_solution_by_products(&degrees, STEPS, product).map(|solution| (solution, degrees))
+}
+
+/// The same of a W that is known by its row sums, the diagonal of D, and by products with it, at most so many of them.
+///
 /// D^-½ times the eigenvector of the second largest eigenvalue of D^-½ W D^-½, by Lanczos iteration: a few dozen products with
 /// W, where all eigenvectors cost N³. Of several equal ones it is any.
 /// Source: Golub and Van Loan, "Matrix Computations", 10.1, with every direction made orthogonal to all before.
 ///
 /// # Shapes
-/// affinities `[N, N]` → `[N]` and `[N]`
-pub fn second_solution(affinities: &Mat<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
-    let nodes = affinities.nrows();
-    let (normalised, inverse_roots) = normalise(affinities);
-    let degree = |&root: &f64| if root > 0.0 { (root * root).recip() } else { 0.0 };
-    let degrees: Vec<f64> = inverse_roots.iter().map(degree).collect();
-    let mut first = Col::from_fn(nodes, |node| degrees[node].sqrt());
+/// degrees `[N]` → `[N]`
+pub fn second_solution_by_products(
+    degrees: &[f64],
+    most_steps: usize,
+    product: impl Fn(&Col<f64>) -> Col<f64>,
+) -> Option<Vec<f64>> {
+    let nodes = degrees.len();
+    let inverse_root = |&degree: &f64| if degree > 0.0 { degree.sqrt().recip() } else { 0.0 };
+    let inverse_roots: Vec<f64> = degrees.iter().map(inverse_root).collect();
+    let scaled = |vector: &Col<f64>| Col::from_fn(nodes, |node| vector[node] * inverse_roots[node]);
+    let mut first = Col::from_fn(nodes, |node| degrees[node].max(0.0).sqrt());
     let length = first.norm_l2();
     if length == 0.0 {
         return None;
@@ -64,8 +80,8 @@ pub fn second_solution(affinities: &Mat<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
     let start = random::uniform(&mut random::stream(0, "lanczos", 0), 1.0, nodes);
     let mut next = orthogonal(Col::from_fn(nodes, |node| f64::from(start[node])), &basis);
     let (mut diagonal, mut beside) = (Vec::new(), Vec::new());
-    while let Some((direction, length)) = next.filter(|_| diagonal.len() < STEPS) {
-        let product = &normalised * &direction;
+    while let Some((direction, length)) = next.filter(|_| diagonal.len() < most_steps) {
+        let product = scaled(&product(&scaled(&direction)));
         diagonal.push(direction.transpose() * &product);
         beside.push(length);
         basis.push(direction);
@@ -84,7 +100,7 @@ pub fn second_solution(affinities: &Mat<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
     let component = |node: usize| -> f64 {
         (0..steps).map(|step| decomposition.U()[(step, steps - 1)] * basis[1 + step][node]).sum()
     };
-    Some(((0..nodes).map(|node| component(node) * inverse_roots[node]).collect(), degrees))
+    Some((0..nodes).map(|node| component(node) * inverse_roots[node]).collect())
 }
 
 #[cfg(test)]

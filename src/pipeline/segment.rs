@@ -28,7 +28,7 @@ pub fn segment(
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
     let collection = dataset::open_input(&request.predict.data, &settings.data)?;
-    if settings.segment.method.is_of_pixels() {
+    if settings.segment.method().is_of_pixels() {
         return segment_pixels(settings, request, &collection, observer);
     }
     let (weights, out) = (request.weights.as_deref(), &request.predict.out);
@@ -37,7 +37,7 @@ pub fn segment(
     let method = PerImage::with_weights(settings, weights, &precision.machine)?;
     let (resolved, backbone) = (method.resolved(), method.backbone());
     let (settings, clusters) = (resolved.settings(), resolved.clusters());
-    let how = match settings.segment.method {
+    let how = match settings.segment.method() {
         PerImageMethod::Spectral => "the eigenvector of the normalised cut".to_string(),
         PerImageMethod::Gnn | PerImageMethod::Grapl | PerImageMethod::SlicCut => {
             let parts = match settings.parts.foreground {
@@ -71,7 +71,10 @@ pub fn segment(
         ]),
         threads: request.machine.threads,
         precision: Some(&precision),
-        remedy: "try more `segment.epochs`, another `segment.seed`, or `segment.method` = \"spectral\"",
+        remedy: match settings.segment.method() {
+            PerImageMethod::Spectral => "try a network: `segment.method` = \"gnn\"",
+            _ => "try more `segment.epochs`, another `segment.seed`, or `segment.method` = \"spectral\"",
+        },
     };
     predictor.run(&collection, &method, 0, observer)
 }
@@ -83,13 +86,13 @@ fn segment_pixels(
     collection: &Collection,
     observer: &dyn Observer,
 ) -> Result<PredictSummary, PipelineError> {
-    let name = settings.segment.method.name();
+    let name = settings.segment.method().name();
     if request.weights.is_some() {
         return Err(MethodError::NeedlessForPixels { method: name, setting: "weights" }.into());
     }
     let method = PatchRegions::on_machine(settings, &request.machine)?;
     let settings = method.settings();
-    let (grapl, learns) = (&settings.grapl, settings.segment.method == PerImageMethod::Grapl);
+    let (grapl, learns) = (&settings.grapl, settings.segment.method() == PerImageMethod::Grapl);
     let steps = grapl.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ");
     let how = match learns {
         true => format!("patch learning (GraPL) with graph cuts, {steps} steps each"),

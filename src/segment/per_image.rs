@@ -18,7 +18,9 @@ use crate::train::Optimiser;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerImageConfig {
-    pub method: PerImageMethod,
+    /// How an image is segmented. Default: with a transformer, where nothing is set that a network alone knows (an objective, epochs, a
+    /// learning rate, parts, other than two clusters), `"spectral"`; else `"gnn"`.
+    pub method: Option<PerImageMethod>,
     /// Steps of the optimiser; the answer is read off the forward pass of the last. Default: 10 with a transformer, as in the
     /// paper; 30 without.
     pub epochs: Option<usize>,
@@ -35,11 +37,10 @@ pub struct PerImageConfig {
 }
 
 /// How an image is segmented by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PerImageMethod {
     /// By a graph network that is optimised on the image, as in the paper.
-    #[default]
     Gnn,
     /// By the second eigenvector of the normalised cut, as in TokenCut: into two clusters, without anything random.
     Spectral,
@@ -70,7 +71,7 @@ impl PerImageMethod {
 impl Default for PerImageConfig {
     fn default() -> Self {
         PerImageConfig {
-            method: PerImageMethod::Gnn,
+            method: None,
             epochs: None,
             learning_rate: None,
             weight_decay: 0.01,
@@ -89,6 +90,11 @@ impl PerImageConfig {
         require(rate > 0.0 && rate <= 10.0, "learning_rate", rate, "above 0 and at most 10")?;
         within("attempts", self.attempts, 1, 100)?;
         within("weight_decay", self.weight_decay, 0.0, 1.0)
+    }
+
+    /// The method; the paper's where nothing was chosen.
+    pub fn method(&self) -> PerImageMethod {
+        self.method.unwrap_or(PerImageMethod::Gnn)
     }
 
     /// Steps of the optimiser; the paper's where nothing was chosen.

@@ -1,10 +1,15 @@
 //! The eigenvector of the normalised cut, image by image: what the networks are held against.
 
-use faer::{Mat, Side};
+use std::borrow::Cow;
+
+use faer::{Col, Mat, Side};
 
 use super::{Segmenter, Segments};
 use crate::graph::{Graph, Weights};
-use crate::numerics::normalised_affinity::normalise;
+use crate::numerics::normalised_affinity::{normalise, second_solution_by_products};
+
+/// Products with the W of an image's patches, after which nothing changes any more.
+const STEPS: usize = 128;
 
 /// Splits every graph in two by the second eigenvector of its normalised cut.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,15 +20,33 @@ impl Segmenter for SpectralSegmenter {
     ///
     /// Source: Shi and Malik, "Normalized Cuts and Image Segmentation", PAMI 2000; split at the mean as in TokenCut, Wang
     /// et al., CVPR 2022, arXiv 2202.11539. Negative affinities count as none.
-    /// Time grows with the third power of the nodes, memory with the second.
+    /// Time and memory grow with the second power of the nodes; with the third where edges are listed.
     fn segment(&self, graph: &Graph) -> Segments {
         let nodes = graph.nodes();
-        let vector = second_eigenvector(&affinities(graph));
+        let vector = match graph.weights {
+            Weights::NonNegative { .. } => second_of_complete(graph),
+            // Neighbours alone are joined: such a graph has many small cuts, which an iteration is slow to tell apart.
+            Weights::Edges { .. } | Weights::Correlation { .. } => second_eigenvector(&affinities(graph)),
+        };
         let mean = vector.iter().sum::<f64>() / nodes as f64;
         let clusters: Vec<usize> = vector.iter().map(|&value| usize::from(value > mean)).collect();
         let probabilities = clusters.iter().flat_map(|&cluster| [1.0 - cluster as f32, cluster as f32]).collect();
         Segments { clusters, probabilities }
     }
+}
+
+/// The second solution of a graph whose W has no negative entries; zeros where there is none.
+fn second_of_complete(graph: &Graph) -> Vec<f64> {
+    let nodes = graph.nodes();
+    let is_formed = graph.affinities.is_some();
+    let graph = if is_formed { Cow::Borrowed(graph) } else { Cow::Owned(graph.clone().keeping_affinities()) };
+    let product = |vector: &Col<f64>| {
+        let values: Vec<f32> = vector.iter().map(|&value| value as f32).collect();
+        let product = graph.affinity_product(&values, 1);
+        Col::from_fn(nodes, |node| f64::from(product[node]))
+    };
+    let degrees: Vec<f64> = graph.degrees.iter().map(|&degree| f64::from(degree)).collect();
+    second_solution_by_products(&degrees, STEPS, product).unwrap_or_else(|| vec![0.0; nodes])
 }
 
 /// W without its negative entries.
@@ -66,6 +89,7 @@ mod tests {
     use super::*;
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
+    use crate::numerics::random;
     use crate::tensor;
 
     fn clusters(values: Vec<f32>, channels: usize, adjacency: Adjacency) -> Vec<usize> {
@@ -85,6 +109,24 @@ mod tests {
         let chain = vec![edge(0, 1, 0.9), edge(1, 2, 0.8), edge(2, 3, 0.1), edge(3, 4, 0.9)];
         let found = clusters(vec![0.5; 5], 1, Adjacency::Edges(chain));
         assert!(found[0] == found[1] && found[1] == found[2] && found[3] == found[4] && found[2] != found[3]);
+    }
+
+    #[test]
+    fn the_iteration_cuts_as_the_whole_decomposition_does() {
+        for (nodes, affinity) in [(60, Affinity::NonNegative), (300, Affinity::AboveMean)] {
+            let mut values = random::uniform(&mut random::stream(6, "features", nodes as u64), 1.0, nodes * 8);
+            for (place, value) in values.iter_mut().enumerate() {
+                *value += if place / 8 % 4 == 0 { 0.6 } else { -0.2 };
+            }
+            let layout = Layout::Grid { rows: 1, columns: nodes };
+            let described = NodeFeatures { values, channels: 8, layout, adjacency: Adjacency::Complete };
+            let graph = Graph::build(&described, affinity, &tensor::cpu());
+            let found = SpectralSegmenter.segment(&graph).clusters;
+            let expected = second_eigenvector(&affinities(&graph));
+            let mean = expected.iter().sum::<f64>() / nodes as f64;
+            let same = found.iter().zip(&expected).filter(|(found, value)| (**found == 1) == (**value > mean)).count();
+            assert!(same == nodes || same == 0, "{same} of {nodes}");
+        }
     }
 
     #[test]
