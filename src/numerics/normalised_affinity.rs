@@ -8,6 +8,9 @@ use super::random;
 /// equal.
 const STEPS: usize = 64;
 
+/// Steps after which it is looked how far the iteration has come.
+const STEPS_BETWEEN_LOOKS: usize = 8;
+
 /// A direction of this length is rounding: all that the start can reach has been seen.
 const LEAST_LENGTH: f64 = 1e-10;
 
@@ -39,10 +42,11 @@ pub fn second_solution(affinities: &Mat<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
     let degrees: Vec<f64> =
         (0..nodes).map(|row| (0..nodes).map(|column| affinities[(row, column)]).sum::<f64>()).collect();
     let product = |vector: &Col<f64>| affinities * vector;
-    second_solution_by_products(&degrees, STEPS, product).map(|solution| (solution, degrees))
+    second_solution_by_products(&degrees, STEPS, 0.0, product).map(|solution| (solution, degrees))
 }
 
-/// The same of a W that is known by its row sums, the diagonal of D, and by products with it, at most so many of them.
+/// The same of a W that is known by its row sums, the diagonal of D, and by products with it: at most so many of them, or until
+/// the solution's residual is below `tolerance`, where the largest eigenvalue is 1.
 ///
 /// D^-½ times the eigenvector of the second largest eigenvalue of D^-½ W D^-½, by Lanczos iteration: a few dozen products with
 /// W, where all eigenvectors cost N³. Of several equal ones it is any.
@@ -53,6 +57,7 @@ pub fn second_solution(affinities: &Mat<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
 pub fn second_solution_by_products(
     degrees: &[f64],
     most_steps: usize,
+    tolerance: f64,
     product: impl Fn(&Col<f64>) -> Col<f64>,
 ) -> Option<Vec<f64>> {
     let nodes = degrees.len();
@@ -80,27 +85,42 @@ pub fn second_solution_by_products(
     let start = random::uniform(&mut random::stream(0, "lanczos", 0), 1.0, nodes);
     let mut next = orthogonal(Col::from_fn(nodes, |node| f64::from(start[node])), &basis);
     let (mut diagonal, mut beside) = (Vec::new(), Vec::new());
+    let mut outermost = None;
     while let Some((direction, length)) = next.filter(|_| diagonal.len() < most_steps) {
         let product = scaled(&product(&scaled(&direction)));
         diagonal.push(direction.transpose() * &product);
         beside.push(length);
         basis.push(direction);
         next = orthogonal(product, &basis);
+        let beyond = next.as_ref().map_or(0.0, |(_, length)| *length);
+        let is_last = next.is_none() || diagonal.len() == most_steps;
+        if is_last || (tolerance > 0.0 && diagonal.len().is_multiple_of(STEPS_BETWEEN_LOOKS)) {
+            let coefficients = outermost_of_tridiagonal(&diagonal, &beside)?;
+            let residual = beyond * coefficients.last().copied().unwrap_or(0.0).abs();
+            outermost = Some(coefficients);
+            if residual <= tolerance {
+                break;
+            }
+        }
     }
+    let coefficients = outermost?;
+    let component = |node: usize| -> f64 {
+        coefficients.iter().zip(&basis[1..]).map(|(coefficient, direction)| coefficient * direction[node]).sum()
+    };
+    Some((0..nodes).map(|node| component(node) * inverse_roots[node]).collect())
+}
+
+/// The eigenvector of the largest eigenvalue of a symmetric matrix with these entries on and, but for the first, above its
+/// diagonal.
+fn outermost_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> Option<Vec<f64>> {
     let steps = diagonal.len();
-    if steps == 0 {
-        return None;
-    }
     let tridiagonal = Mat::from_fn(steps, steps, |row, column| match row.abs_diff(column) {
         0 => diagonal[row],
         1 => beside[row.max(column)],
         _ => 0.0,
     });
     let decomposition = tridiagonal.self_adjoint_eigen(Side::Lower).ok()?;
-    let component = |node: usize| -> f64 {
-        (0..steps).map(|step| decomposition.U()[(step, steps - 1)] * basis[1 + step][node]).sum()
-    };
-    Some((0..nodes).map(|node| component(node) * inverse_roots[node]).collect())
+    Some((0..steps).map(|step| decomposition.U()[(step, steps - 1)]).collect())
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@ use super::{Segmenter, Segments};
 use crate::graph::{Graph, Weights};
 use crate::numerics::normalised_affinity::{normalise, second_solution_by_products};
 
-/// Products with the W of an image's patches, after which nothing changes any more.
-const STEPS: usize = 128;
+/// Most products with the W of an image's patches.
+const STEPS: usize = 256;
+
+/// What single precision, in which products are, can tell apart.
+const TOLERANCE: f64 = 1e-6;
 
 /// Splits every graph in two by the second eigenvector of its normalised cut.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +49,7 @@ fn second_of_complete(graph: &Graph) -> Vec<f64> {
         Col::from_fn(nodes, |node| f64::from(product[node]))
     };
     let degrees: Vec<f64> = graph.degrees.iter().map(|&degree| f64::from(degree)).collect();
-    second_solution_by_products(&degrees, STEPS, product).unwrap_or_else(|| vec![0.0; nodes])
+    second_solution_by_products(&degrees, STEPS, TOLERANCE, product).unwrap_or_else(|| vec![0.0; nodes])
 }
 
 /// W without its negative entries.
