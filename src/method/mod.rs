@@ -14,6 +14,7 @@ mod model;
 mod patch_kinds;
 mod patch_regions;
 mod per_image;
+mod pictures;
 mod precision;
 pub mod recipe;
 mod regions;
@@ -27,6 +28,7 @@ pub use machine::Machine;
 pub use model::{Model, ModelOptions, read_checkpoint};
 pub use patch_regions::PatchRegions;
 pub use per_image::PerImage;
+pub use pictures::{SegmentedPicture, segment_each};
 pub use precision::{COMPARED_IMAGES, LEAST_IMAGES, OpenPrecision, PrecisionChoice};
 pub use regions::{RegionMethod, RegionModel, read_code_book};
 pub use shared::SharedMethod;
@@ -37,6 +39,7 @@ pub(crate) use patch_kinds::{patch_picture, refuse_needless};
 pub(crate) use regions::mean_colours;
 
 use crate::parallel::parallel_map;
+use crate::pixels::{DecodeConfig, Picture};
 use crate::raster::{Mask, RgbImage};
 use crate::refine::{ObjectsConfig, RefineConfig};
 use crate::segment::Legend;
@@ -48,6 +51,9 @@ pub trait Method: Sync {
 
     /// How masks are made of its decisions.
     fn finish(&self) -> Finish<'_>;
+
+    /// How its pictures are read.
+    fn decoding(&self) -> &DecodeConfig;
 
     /// Decides for every node of `image` that lies where it has data what it is.
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError>;
@@ -66,6 +72,11 @@ pub trait Method: Sync {
         let segmentation = decision.into_segmentation(image, outside, self.legend(), self.finish(), list);
         timings.lap(|spent| &mut spent.refine);
         Ok(segmentation)
+    }
+
+    /// Segments a picture as it was read: what has no data is in no graph, and nothing is found there. Objects are listed.
+    fn segment_picture(&self, picture: &Picture) -> Result<Segmentation, MethodError> {
+        self.segment_timed(&picture.image, picture.outside.as_ref(), true, &mut Timings::start())
     }
 
     /// Segments images on as many threads as `workers`, in order.

@@ -156,8 +156,8 @@ impl Model {
         self.hash
     }
 
-    /// How the model segments images.
-    pub(crate) fn method(&self) -> &SharedMethod {
+    /// How the model segments images, for whoever reads pictures one by one: see [`segment_each`](super::segment_each).
+    pub fn method(&self) -> &SharedMethod {
         &self.method
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{BackboneChoice, Settings};
 use crate::features::{SlicParameters, slic_clusters, slic_seeds};
 use crate::nodes::Layout;
 use crate::numerics::argmax;
-use crate::pixels::resize_lanczos;
+use crate::pixels::{DecodeConfig, resize_lanczos};
 use crate::raster::{LabelMap, Mask, Raster, RgbImage, floor_positions};
 use crate::segment::grapl::{GraplConfig, LEAST_PATCH, PatchGraph, PatchImage, label_counts, label_pixels, learn};
 use crate::segment::{Legend, PerImageMethod};
@@ -106,6 +106,10 @@ impl Method for PatchRegions {
 
     fn finish(&self) -> Finish<'_> {
         Finish { refine: &self.settings.refine, objects: &self.settings.objects }
+    }
+
+    fn decoding(&self) -> &DecodeConfig {
+        &self.settings.pixels
     }
 
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {

@@ -9,7 +9,7 @@ use crate::features::Backbone;
 use crate::graph::Graph;
 use crate::nodes::NodeFeatures;
 use crate::objective::ObjectiveKind;
-use crate::pixels::Picture;
+use crate::pixels::{DecodeConfig, Picture};
 use crate::raster::{Mask, RgbImage};
 use crate::segment::{
     Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,
@@ -174,6 +174,10 @@ impl Method for PerImage {
     fn finish(&self) -> Finish<'_> {
         let settings = self.resolved.settings();
         Finish { refine: &settings.refine, objects: &settings.objects }
+    }
+
+    fn decoding(&self) -> &DecodeConfig {
+        &self.resolved.settings().pixels
     }
 
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {

@@ -9,7 +9,7 @@ use crate::config::{Purpose, Resolved};
 use crate::features::Backbone;
 use crate::nodes::Layout;
 use crate::parallel::workers;
-use crate::pixels::lab_from_rgb;
+use crate::pixels::{DecodeConfig, lab_from_rgb};
 use crate::raster::{Mask, RgbImage};
 use crate::segment::Legend;
 use crate::segment::grapl::colour_components;
@@ -163,7 +163,8 @@ impl RegionModel {
         self.hash
     }
 
-    pub(crate) fn method(&self) -> &RegionMethod {
+    /// How the code book divides images, for whoever reads pictures one by one: see [`segment_each`](super::segment_each).
+    pub fn method(&self) -> &RegionMethod {
         &self.method
     }
 }
@@ -216,6 +217,10 @@ impl Method for RegionMethod {
     fn finish(&self) -> Finish<'_> {
         let settings = self.resolved.settings();
         Finish { refine: &settings.refine, objects: &settings.objects }
+    }
+
+    fn decoding(&self) -> &DecodeConfig {
+        &self.resolved.settings().pixels
     }
 
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {

@@ -7,6 +7,7 @@ use crate::graph::{Affinity, DeviceGraphs, Graph};
 use crate::method::batches::Batches;
 use crate::model::checkpoint::{Checkpoint, Stage};
 use crate::nodes::Layout;
+use crate::pixels::DecodeConfig;
 use crate::raster::{Mask, RgbImage};
 use crate::segment::{Legend, SecondStage, Segmenter, Segments, SharedSegmenter};
 use crate::tensor::{self, Device, Tensor};
@@ -127,6 +128,10 @@ impl Method for SharedMethod {
         Finish { refine: &settings.refine, objects: &settings.objects }
     }
 
+    fn decoding(&self) -> &DecodeConfig {
+        &self.resolved.settings().pixels
+    }
+
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
         let nodes = self.backbone.extractor.extract_within(image, outside);
         timings.lap(|spent| &mut spent.features);
@@ -149,6 +154,10 @@ impl Method for InBatches<'_> {
 
     fn finish(&self) -> Finish<'_> {
         self.method.finish()
+    }
+
+    fn decoding(&self) -> &DecodeConfig {
+        self.method.decoding()
     }
 
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {

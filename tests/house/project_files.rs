@@ -26,7 +26,7 @@ fn value<'a>(toml: &'a str, key: &str) -> &'a str {
 #[test]
 fn links_in_documents_lead_somewhere() {
     let mut broken = Vec::new();
-    let documents = [".", "benches", "checkpoints", "docs"].iter().flat_map(|folder| files(folder));
+    let documents = [".", "benches", "bindings/python", "checkpoints", "docs"].iter().flat_map(|folder| files(folder));
     for document in documents.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
         let text = std::fs::read_to_string(&document).unwrap();
         let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());

@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use burn_dataset::{Dataset, InMemDataset};
+use deepcut::dataset::Record;
 use deepcut::event::Silent;
+use deepcut::method::segment_each;
 use deepcut::output::read_mask;
 use deepcut::pipeline::{self, InferRequest, PredictRequest, SaveKinds, SegmentRequest, TrainRequest};
-use deepcut::pixels::{DecodeConfig, decode};
+use deepcut::pixels::{DecodeConfig, ImageItem, decode};
 use deepcut::{
     DeviceChoice, Machine, Model, ModelOptions, PatchRegions, PerImage, RegionModel, RgbImage, Settings, config,
 };
+
+use crate::drive::write_png;
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -110,6 +114,42 @@ fn a_model_gives_the_masks_that_the_program_writes() {
             assert_eq!(area.count() as u64, found.foreground_area_px);
         }
     }
+}
+
+#[test]
+fn files_read_one_by_one_give_the_masks_that_the_program_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder_of(&pictures(3), folder.path());
+    // Without data at its left edge, and no image at all.
+    write_png(&data.join("edge.png"), 64, 48, |x, y| if x < 16 { [0; 3] } else { [200 - x as u8, 90, 3 * y as u8] });
+    std::fs::write(data.join("text.jpg"), "no image").unwrap();
+    let checkpoint = project("checkpoints/demonstration.safetensors");
+    let (out, weights) = (folder.path().join("out"), None);
+    let request =
+        InferRequest { checkpoint, predict: predict(&data, &out), weights, overrides: vec![], machine: MACHINE };
+    pipeline::infer(&request, &Silent).unwrap();
+
+    let model = Model::open(&request.checkpoint).unwrap();
+    let records: Vec<_> = deepcut::dataset::open(&data).unwrap().records().map(Result::unwrap).collect();
+    let mut found = Vec::new();
+    let read = |record: &Record, limits: &DecodeConfig| record.content(limits)?.decode(limits);
+    segment_each(model.method(), records.iter(), 2, read, |segmented| {
+        found.push(segmented);
+        Ok::<(), deepcut::Error>(())
+    })
+    .unwrap();
+    for (record, found) in records.iter().zip(&found) {
+        if record.relative == Path::new("text.jpg") {
+            assert!(found.as_ref().unwrap_err().contains("known format"), "{found:?}");
+            continue;
+        }
+        let found = found.as_ref().unwrap();
+        assert_eq!(found.segmentation.mask, mask_of(&out, &record.path), "{}", record.path.display());
+        assert_eq!(found.remarks.is_empty(), record.relative != Path::new("edge.png"));
+    }
+    assert_eq!(found.len(), 5);
+    let ended = segment_each(model.method(), records.iter(), 2, read, |_| Err(deepcut::Error::NoHome));
+    assert!(matches!(ended, Err(deepcut::Error::NoHome)));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod colour;
 mod edges;
 pub(super) mod error;
 mod formats;
+mod memory;
 mod nodata;
 mod range;
 mod stored;
@@ -25,6 +26,7 @@ use super::settings::{AlphaUse, DecodeConfig, ValueRange};
 use crate::files::Format;
 use crate::raster::{Mask, Raster, RgbImage};
 
+pub use memory::{Samples, picture_of_samples};
 pub use stored::{StoredSamples, stored_samples};
 
 /// What the reader of a format gives.
