@@ -166,7 +166,7 @@ mod tests {
         }
         let layout = Layout::Grid { rows: 1, columns: count };
         let nodes = NodeFeatures { values, channels, layout, adjacency };
-        let share = |node: usize| if node % 3 == 0 { 0.9 } else { 0.25 };
+        let share = |node: usize| if node.is_multiple_of(3) { 0.9 } else { 0.25 };
         let targets = (0..count).flat_map(|node| [share(node), 1.0 - share(node)]).collect();
         Arc::new(Graph { targets: Some(targets), ..Graph::build(&nodes, affinity, &tensor::cpu()) })
     }

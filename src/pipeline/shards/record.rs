@@ -123,6 +123,7 @@ pub struct ShardRun<'a> {
 }
 
 /// What a run finds in its shard's folder.
+#[allow(clippy::large_enum_variant, reason = "one per run")]
 pub enum Began<'a, T> {
     /// All is there, made in the same way and as it was written.
     Finished(T),
