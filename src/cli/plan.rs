@@ -11,8 +11,8 @@ use super::{DataArguments, Done, Reporter, TalkArguments, counted};
 /// Cut a collection into shards, for machines that share the work
 ///
 /// Lists the collection once, as every command searches it, and cuts the list into N ranges of neighbouring images. Writes
-/// FILE, which says where every shard begins, and beside it FILE.images.jsonl (plan.images.jsonl for plan.json) with one line per
-/// image. `infer`, `segment` and `features` then do one shard each with --plan FILE --shard I, I from 0 to N - 1; `merge` makes
+/// FILE, which says where every shard begins, and beside it the list with one line per image (plan.images.jsonl for plan.json).
+/// `infer`, `segment` and `features` then do one shard each with --plan FILE --shard I, I from 0 to N - 1; `merge` makes
 /// one result of all. The same collection gives the same plan; repeated, the command says what has changed since.
 #[derive(Debug, Args)]
 pub struct PlanArguments {
