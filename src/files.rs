@@ -3,9 +3,11 @@
 
 mod atomic;
 mod recognise;
+mod section;
 
 pub use atomic::{TemporaryFile, parent, remove_those_of_the_dead, sync_folder, write_whole};
 pub use recognise::{Format, HEAD_BYTES, Recognised, begins_as_picture, recognise};
+pub use section::Section;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -37,11 +39,16 @@ pub fn open_ordinary(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether an ordinary file is a picture by its first bytes; see [`begins_as_picture`].
-pub fn is_picture(path: &Path) -> io::Result<bool> {
+/// The first bytes of an ordinary file, which tell its kind.
+pub fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     open_ordinary(path)?.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
-    Ok(begins_as_picture(&head))
+    Ok(head)
+}
+
+/// Whether an ordinary file is a picture by its first bytes; see [`begins_as_picture`].
+pub fn is_picture(path: &Path) -> io::Result<bool> {
+    Ok(begins_as_picture(&head(path)?))
 }
 
 /// Whether two paths are names of one file, as far as the system tells.

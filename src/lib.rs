@@ -32,7 +32,7 @@
 //! checks it). They are open to whoever builds a method of their own, but only what this page shows is kept stable.
 //!
 //! 1. `pixels` decodes files under limits and turns pictures upright; `dataset` finds the files, and the pictures in those that
-//!    hold several, in an order that is the same everywhere.
+//!    hold several (animations, tars, tables), in an order that is the same everywhere.
 //! 2. `features` describes its `nodes`: patches of a transformer, whose `weights` others trained, superpixels or pixels.
 //!    A node has a vector of values and a place in the image.
 //! 3. `graph` joins the nodes by affinities W and propagates their features once, P = Â X. No later step needs the image.

@@ -21,7 +21,8 @@ use super::{Done, MachineArguments, Reporter, SearchArguments, TalkArguments, Wa
 #[derive(Debug, Args)]
 pub struct ClusterArguments {
     /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
-    /// JSON), or one image; may be repeated
+    /// JSON), a tar or Parquet file of images, or one image; may be repeated, and braces stand for several
+    /// ('shards/{000..099}.tar')
     #[arg(long, value_name = "PATH", required_unless_present = "features")]
     data: Vec<PathBuf>,
     #[command(flatten)]

@@ -88,7 +88,8 @@ struct TalkArguments {
 #[derive(Debug, Clone, Args)]
 struct DataArguments {
     /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
-    /// JSON), or one image; may be repeated
+    /// JSON), a tar or Parquet file of images, or one image; may be repeated, and braces stand for several
+    /// ('shards/{000..099}.tar')
     #[arg(long, value_name = "PATH", required = true)]
     data: Vec<PathBuf>,
     #[command(flatten)]

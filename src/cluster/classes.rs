@@ -174,8 +174,6 @@ mod tests {
     fn images(names: &[(&str, u32)]) -> Vec<ClusteredImage> {
         let image = |&(name, cluster): &(&str, u32)| ClusteredImage {
             name: name.to_string(),
-            file: None,
-            frame: None,
             cluster,
             confidence: 1.0,
             place: [0.0; 2],

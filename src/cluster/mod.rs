@@ -31,8 +31,6 @@ pub use settings::{ClusterConfig, ClusterNetwork, Method, Propagation};
 pub use sweep::{AlphaSweep, StableRange, SweepPoint, alpha_sweep};
 pub use vectors::{Scaling, Vectors};
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use crate::event::Observer;
@@ -44,10 +42,6 @@ use crate::tensor::Device;
 pub struct ClusteredImage {
     /// Relative to the collection, `/` between folders; the row's number where only vectors were given.
     pub name: String,
-    /// The file, where there is one.
-    pub file: Option<PathBuf>,
-    /// Which of the file's frames or pages it is, counted from 0, if it is one of several.
-    pub frame: Option<u32>,
     pub cluster: u32,
     /// See [`Membership::confidence`].
     pub confidence: f64,

@@ -10,7 +10,7 @@ use ignore::{DirEntry, WalkBuilder};
 use super::ignored::IgnoreFiles;
 use super::own_results::OwnResults;
 use super::passed_over::PassedOver;
-use super::{DatasetError, Found, has_image_name};
+use super::{DatasetError, Found, has_image_name, holds_images};
 use crate::files;
 use crate::parallel::lock;
 
@@ -92,6 +92,10 @@ fn found(root: &Path, entry: DirEntry, passed_over: &Mutex<PassedOver>) -> Optio
         let mut passed_over = lock(passed_over);
         match is_picture {
             Ok(true) => {}
+            Ok(false) if kind.is_file() && holds_images(entry.path()) => {
+                passed_over.add_collection(entry.path());
+                return None;
+            }
             Ok(false) => {
                 passed_over.add_no_image(entry.path());
                 return None;

@@ -34,6 +34,22 @@ pub enum DatasetError {
     #[error("{place} of {} names no file: {entry}; put the path of an image there", shown(path))]
     NoFileName { path: PathBuf, place: String, entry: String },
 
+    #[error("{} is a broken tar: {reason}; get it again or pack it anew", shown(path))]
+    BrokenTar { path: PathBuf, reason: String },
+
+    #[error("{} {reason}", shown(path))]
+    Member { path: PathBuf, reason: &'static str },
+
+    #[error(
+        "{} is a compressed tar, in which no image can be read by itself; decompress it (gunzip, bunzip2, unxz, unzstd) and give \
+         the tar, whose images are compressed already",
+        shown(path)
+    )]
+    CompressedTar { path: PathBuf },
+
+    #[error("no image can be had from the Parquet file {}: {reason}", shown(path))]
+    Table { path: PathBuf, reason: String },
+
     #[error("{} has the name of an image and is {kind}; rename or remove it", shown(path))]
     NoFile { path: PathBuf, kind: &'static str },
 
@@ -78,6 +94,10 @@ impl DatasetError {
             | Self::NotAList { path, .. }
             | Self::Twice { path, .. }
             | Self::NoFileName { path, .. }
+            | Self::BrokenTar { path, .. }
+            | Self::Member { path, .. }
+            | Self::CompressedTar { path }
+            | Self::Table { path, .. }
             | Self::NoFile { path, .. }
             | Self::OwnResults { path, .. }
             | Self::IgnoreFile { path, .. }

@@ -1,10 +1,14 @@
-//! What a collection of images is: a folder, a file that lists images, one image, or several of these.
+//! What a collection of images is: a folder, a file that lists or holds images, one image, or several of these.
 //!
 //! A collection yields its records in one order, whatever the file system: by the bytes of the path's components, a
 //! folder's files and sub-folders together. Every record knows where its results go below an output folder.
+//! Its bytes are had through [`Stored`], whether they are a file by themselves or lie in one.
 //! [`shards`] cuts a collection for several machines. [`truth`] reads what people know about the images of a collection.
 
+mod archive;
+mod braces;
 mod discovery;
+mod distinct;
 mod error;
 mod ignored;
 mod list;
@@ -14,6 +18,9 @@ mod places;
 pub mod sample;
 pub mod shards;
 mod sources;
+mod stored;
+#[cfg(feature = "parquet")]
+mod table;
 mod text;
 pub mod truth;
 
@@ -28,10 +35,11 @@ pub use error::DatasetError;
 pub use sample::{FrameUse, SampleConfig, TooManyBad};
 pub use shards::Input;
 pub use sources::Sources;
+pub use stored::Stored;
 
 use crate::files;
 use crate::parallel::lock;
-use crate::pixels::{DecodeConfig, ImageContent, ImageItem};
+use crate::pixels::{DecodeConfig, ImageContent, ImageItem, count_frames};
 use list::ImageList;
 use passed_over::PassedOver;
 use places::Places;
@@ -42,11 +50,16 @@ use shards::PlannedShard;
 pub const IMAGE_EXTENSIONS: [&str; 12] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff"];
 
+/// What every Parquet file begins with.
+const TABLE_MAGIC: &[u8] = b"PAR1";
+
 /// One image of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// Where the image is read from.
+    /// What the image is called in messages: its file's path, or the path of the file that it lies in with its name there.
     pub path: PathBuf,
+    /// Where its bytes are.
+    pub stored: Stored,
     /// Which of the file's frames or pages it is, counted from 0; none for the first of a file that is taken as one image.
     pub frame: Option<u32>,
     /// The image's place within the collection: at least one component, all of them ordinary names, so that it stays
@@ -59,7 +72,8 @@ pub struct Record {
 
 impl ImageItem for Record {
     fn content(&self, limits: &DecodeConfig) -> Result<ImageContent, String> {
-        ImageContent::read(&self.path, self.frame, limits)
+        let (file, length) = self.stored.open(&self.path)?;
+        ImageContent::read_from(file, length, self.frame, limits)
     }
 
     fn path(&self) -> Option<&Path> {
@@ -67,17 +81,31 @@ impl ImageItem for Record {
     }
 }
 
+impl Record {
+    /// The path of a file that is this image and nothing else, where it is one.
+    pub fn own_file(&self) -> Option<&Path> {
+        (self.stored == Stored::File && self.frame.is_none()).then_some(&*self.path)
+    }
+}
+
 /// An image as it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Found {
     path: PathBuf,
-    relative: PathBuf,
+    stored: Stored,
     frame: Option<u32>,
+    relative: PathBuf,
 }
 
 impl Found {
     fn file(path: PathBuf, relative: PathBuf) -> Found {
-        Found { path, relative, frame: None }
+        Found { path, stored: Stored::File, frame: None, relative }
+    }
+
+    /// How many pictures it holds; one also where they cannot be counted, for whoever reads it to say why.
+    fn count_frames(&self) -> u32 {
+        let opened = self.stored.open(&self.path).ok();
+        opened.and_then(|(file, _)| count_frames(file).ok()).unwrap_or(1)
     }
 }
 
@@ -98,17 +126,23 @@ pub struct Collection {
     index: OnceLock<Vec<Record>>,
     /// What the last search passed over.
     passed_over: Arc<Mutex<PassedOver>>,
+    /// Where its tables are being read.
+    #[cfg(feature = "parquet")]
+    windows: Arc<table::Windows>,
 }
 
 #[derive(Debug, Clone)]
 enum Source {
     Folder(PathBuf),
     List(Arc<ImageList>),
+    Tar(PathBuf),
+    #[cfg(feature = "parquet")]
+    Table(PathBuf),
     Image(Found),
 }
 
-/// Opens the collection at `path`: a folder, which is searched with its sub-folders; an image; or any other file, which must
-/// list images in one of the forms of [`Collection::records`].
+/// Opens the collection at `path`: a folder, which is searched with its sub-folders; an image; a tar or a Parquet file of images; or any
+/// other file, which must list images in one of the forms of [`Collection::records`].
 pub fn open(path: &Path) -> Result<Collection, DatasetError> {
     open_sources(&path.into(), &SampleConfig::default())
 }
@@ -145,6 +179,8 @@ pub fn open_input(input: &Input, settings: &SampleConfig) -> Result<Collection, 
         frames: settings.frames,
         index: OnceLock::new(),
         passed_over: Arc::default(),
+        #[cfg(feature = "parquet")]
+        windows: Arc::default(),
     })
 }
 
@@ -157,12 +193,34 @@ fn open_source(path: &Path) -> Result<Source, DatasetError> {
         return Ok(Source::Folder(path.to_path_buf()));
     }
     // Of a pipe nothing can be read twice.
-    if has_image_name(path) || (metadata.is_file() && files::is_picture(path).map_err(reading)?) {
+    let is_looked_into = metadata.is_file() && !has_image_name(path);
+    let head = if is_looked_into { files::head(path).map_err(reading)? } else { Vec::new() };
+    if has_image_name(path) || files::begins_as_picture(&head) {
         let relative = ordinary_components(path).next_back().map(PathBuf::from);
         let relative = relative.ok_or_else(|| reading(io::ErrorKind::InvalidFilename.into()))?;
         return Ok(Source::Image(Found::file(path.to_path_buf(), relative)));
     }
+    if archive::has_compressed_name(path) {
+        return Err(DatasetError::CompressedTar { path: path.to_path_buf() });
+    }
+    if metadata.is_file() && (archive::has_name(path) || archive::begins_as_tar(&head)) {
+        return Ok(Source::Tar(path.to_path_buf()));
+    }
+    if metadata.is_file() && (has_table_name(path) || head.starts_with(TABLE_MAGIC)) {
+        return open_table(path);
+    }
     Ok(Source::List(Arc::new(list::read(path)?)))
+}
+
+#[cfg(feature = "parquet")]
+fn open_table(path: &Path) -> Result<Source, DatasetError> {
+    Ok(Source::Table(path.to_path_buf()))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_table(path: &Path) -> Result<Source, DatasetError> {
+    let reason = "this build reads none; build it with the feature parquet".to_string();
+    Err(DatasetError::Table { path: path.to_path_buf(), reason })
 }
 
 impl Collection {
@@ -210,6 +268,13 @@ impl Collection {
     /// shows when they are read. Where entries outside the list's folder have a place that is taken, `-2`, `-3`, … come before
     /// their extension.
     ///
+    /// Tars, such as the shards of WebDataset: their members, as files of a folder are; they are read where they lie. Only the
+    /// members of one tar are in memory at a time. A member at whose place another one is has `-2`, `-3`, … as well.
+    ///
+    /// Parquet files: every row is an image, called by its number, counted from 0. They are in the first binary column of a usual
+    /// name (`image`, `img`, `jpg`, …), or in that of the only one; a column can also be a group of `bytes` and `path`, as
+    /// Hugging Face writes images.
+    ///
     /// Where all frames are taken ([`SampleConfig::frames`]), a file with several stands for a folder with its name, in which they
     /// are called 000001, 000002, ….
     ///
@@ -218,11 +283,22 @@ impl Collection {
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
         *lock(&self.passed_over) = PassedOver::default();
         let (passed_over, respect_ignore, frames) = (Arc::clone(&self.passed_over), self.respect_ignore, self.frames);
+        #[cfg(feature = "parquet")]
+        let windows = Arc::clone(&self.windows);
         let planned = self.shard.as_deref().map(PlannedShard::records);
         let searched = self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
             let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match source {
                 Source::Folder(root) => Box::new(discovery::walk(&root, respect_ignore, Arc::clone(&passed_over))),
                 Source::List(list) => Box::new(ImageList::found(list)),
+                Source::Tar(path) => {
+                    let passed_over = Arc::clone(&passed_over);
+                    Box::new(iter::once_with(move || archive::found(&path, &passed_over)).flatten())
+                }
+                #[cfg(feature = "parquet")]
+                Source::Table(path) => {
+                    let windows = Arc::clone(&windows);
+                    Box::new(iter::once_with(move || table::found(&path, windows)).flatten())
+                }
                 Source::Image(found) => Box::new(iter::once(Ok(found))),
             };
             let mut places = Places::default();
@@ -253,6 +329,9 @@ impl Collection {
     pub fn instead_of_images(&self) -> String {
         lock(&self.passed_over).others().unwrap_or_else(|| match self.opened.as_slice() {
             [(_, Source::List(_))] => "the list names none".into(),
+            [(_, Source::Tar(_))] => "the tar is empty".into(),
+            #[cfg(feature = "parquet")]
+            [(_, Source::Table(_))] => "the table has no rows".into(),
             _ => "there is no file at all".into(),
         })
     }
@@ -275,6 +354,16 @@ impl Dataset<Record> for Collection {
 /// Whether the file's extension is that of an image.
 fn has_image_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+/// Whether the file has the name of one that holds images, and is a collection if it is given as one.
+fn holds_images(path: &Path) -> bool {
+    archive::has_name(path) || has_table_name(path)
+}
+
+/// Whether the file has the name of a table in Parquet.
+fn has_table_name(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
 /// The names in a path, without root, drive, `.` and `..`.

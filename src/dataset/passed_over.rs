@@ -22,6 +22,8 @@ pub struct PassedOver {
     /// Files that are no images, by their extensions in small letters, none being the empty one.
     extensions: BTreeMap<String, u64>,
     other_extensions: u64,
+    /// Those among them that would be collections by themselves.
+    collections: u64,
     /// Files without an image's name that cannot be looked into.
     unreadable: u64,
     hidden: u64,
@@ -42,6 +44,12 @@ impl PassedOver {
         } else {
             self.other_extensions += 1;
         }
+    }
+
+    /// Counts a file in a folder that holds images and is none.
+    pub(super) fn add_collection(&mut self, path: &Path) {
+        self.add_no_image(path);
+        self.collections += 1;
     }
 
     pub(super) fn add_unreadable(&mut self) {
@@ -78,6 +86,11 @@ impl PassedOver {
         if no_images > 0 {
             let verb = if no_images == 1 { "is no image" } else { "are no images" };
             parts.push(format!("{} {verb} ({})", counted(no_images, "file"), self.kinds()));
+        }
+        if self.collections > 0 {
+            let rest =
+                if self.collections == 1 { "holds images if its path is" } else { "hold images if their paths are" };
+            parts.push(format!("{} of them {rest} given", self.collections));
         }
         let further = [(self.unreadable, "that cannot be read".to_string()), (self.hidden, "hidden".to_string())];
         let left_out = self.left_out.iter().map(|(by, count)| (*count, format!("left out by {by}")));
@@ -128,6 +141,11 @@ mod tests {
         (0..1000).for_each(|number| passed.add_no_image(Path::new(&format!("x.{number}"))));
         assert_eq!(passed.extensions.len(), MOST_EXTENSIONS);
         assert!(passed.others().unwrap().starts_with("1005 files"));
+
+        let mut passed = PassedOver::default();
+        passed.add_collection(Path::new("shards/000.tar"));
+        let expected = "1 file is no image (1 .tar), 1 of them holds images if its path is given";
+        assert_eq!(passed.others().as_deref(), Some(expected));
 
         let mut passed = PassedOver::default();
         [".deepcut", ".deepcutignore", ".gitignore", ".DS_Store"]

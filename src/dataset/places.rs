@@ -41,7 +41,7 @@ enum Taken {
 
 impl Places {
     pub(super) fn record(&mut self, found: Found) -> Record {
-        let Found { path, relative, frame } = found;
+        let Found { path, stored, frame, relative } = found;
         let mut parts: Vec<&OsStr> = ordinary_components(&relative).collect();
         let file = Path::new(parts.pop().unwrap_or_default());
         let common = self.folders.iter().zip(&parts).take_while(|(folder, part)| folder.name == **part).count();
@@ -53,7 +53,7 @@ impl Places {
         let name = file.as_os_str();
         let last = take(self.innermost(), name, [file.file_stem().unwrap_or(name), name], Taken::Files);
         let output = self.folders.iter().map(|folder| &folder.output).chain([&last]).collect();
-        Record { path, frame, relative, output }
+        Record { path, stored, frame, relative, output }
     }
 
     fn innermost(&mut self) -> &mut Vec<Taken> {

@@ -12,7 +12,6 @@ use super::{DatasetError, Found, Record};
 use crate::event::{Event, Observer, SkippedFile};
 use crate::numerics::random;
 use crate::numerics::range::{InvalidSetting, within};
-use crate::pixels::count_frames;
 
 /// Which images of a collection are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +43,7 @@ impl FrameUse {
     /// The images of a file. One whose frames cannot be counted is an image, for whoever reads it to say why it is none.
     pub(super) fn of(self, found: Result<Found, DatasetError>) -> impl Iterator<Item = Result<Found, DatasetError>> {
         let count = match &found {
-            Ok(found) if self == FrameUse::All => count_frames(&found.path).unwrap_or(1),
+            Ok(found) if self == FrameUse::All => found.count_frames(),
             _ => 1,
         };
         let (file, frames) = match found {
@@ -54,7 +53,7 @@ impl FrameUse {
         let frames = frames.into_iter().flat_map(move |file| {
             (0..count).map(move |frame| {
                 let relative = file.relative.join(format!("{:06}", frame + 1));
-                Ok(Found { path: file.path.clone(), relative, frame: Some(frame) })
+                Ok(Found { relative, frame: Some(frame), ..file.clone() })
             })
         });
         file.into_iter().chain(frames)

@@ -1,17 +1,19 @@
 //! Where the images of a collection are: one folder, list or image, or several of them together.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{has_image_name, name_of};
+use super::{braces, has_image_name, name_of};
 use crate::names;
 
 /// Sources that are named where all of them are.
 const MOST_NAMED: usize = 3;
 
-/// One or several folders, lists of images, or images, in the order in which their images come.
+/// One or several folders, lists of images, tars, or images, in the order in which their images come.
 ///
+/// Braces in a path stand for several, as in shells (`shards/{000..099}.tar`), unless there is something of that very name.
 /// The images of a single source have their places in it. Those of several are below the names of their sources, `a/…`
 /// and `b/…`; where an earlier one has the name, `-2`, `-3`, … follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +21,13 @@ pub struct Sources(Vec<PathBuf>);
 
 impl From<Vec<PathBuf>> for Sources {
     fn from(paths: Vec<PathBuf>) -> Self {
-        Sources(paths)
+        Sources(paths.into_iter().flat_map(expanded).collect())
     }
 }
 
 impl From<PathBuf> for Sources {
     fn from(path: PathBuf) -> Self {
-        Sources(vec![path])
+        Sources(expanded(path))
     }
 }
 
@@ -63,7 +65,7 @@ impl Sources {
             return vec![None];
         }
         // Some systems do not tell capitals apart.
-        let mut taken: Vec<String> = Vec::new();
+        let mut taken: HashSet<String> = HashSet::new();
         let prefix = |path: &PathBuf| {
             let name = name_of(path);
             let numbered = (2..).map(|number| {
@@ -73,10 +75,7 @@ impl Sources {
             });
             let mut candidates = std::iter::once(name.clone()).chain(numbered);
             // Of endlessly many one is free.
-            let free = candidates.find(|name| !taken.contains(&name.to_string_lossy().to_lowercase()));
-            let free = free.unwrap_or_default();
-            taken.push(free.to_string_lossy().to_lowercase());
-            Some(free)
+            Some(candidates.find(|name| taken.insert(name.to_string_lossy().to_lowercase())).unwrap_or_default())
         };
         self.0.iter().map(prefix).collect()
     }
@@ -85,7 +84,10 @@ impl Sources {
     pub fn place_of(&self, path: &Path) -> PathBuf {
         let place = |(source, prefix): (&PathBuf, Option<OsString>)| {
             let inside = path.strip_prefix(source).ok()?;
-            Some(PathBuf::from(prefix.unwrap_or_default()).join(inside))
+            let prefix = PathBuf::from(prefix.unwrap_or_default());
+            // The source itself is called by its name.
+            let name = || PathBuf::from(source.file_name().unwrap_or(source.as_os_str()));
+            Some(if inside.as_os_str().is_empty() { prefix.join(name()) } else { prefix.join(inside) })
         };
         self.0.iter().zip(self.prefixes()).find_map(place).unwrap_or_else(|| path.to_path_buf())
     }
@@ -106,14 +108,24 @@ impl Sources {
     pub(super) fn nested(&self) -> Option<(&Path, &Path)> {
         let real: Vec<(&Path, PathBuf)> =
             self.0.iter().filter_map(|path| Some((path.as_path(), path.canonicalize().ok()?))).collect();
-        // What a list in a folder names may lie elsewhere.
-        let contains = |outer: &Path, inner: &Path| {
-            inner == outer || (inner.starts_with(outer) && (inner.is_dir() || has_image_name(inner)))
-        };
-        let pairs = real.iter().enumerate().flat_map(|(at, one)| real[at + 1..].iter().map(move |other| (one, other)));
-        let mut both_ways = pairs.flat_map(|(one, other)| [(one, other), (other, one)]);
-        both_ways.find(|(outer, inner)| contains(&outer.1, &inner.1)).map(|(outer, inner)| (outer.0, inner.0))
+        let mut by_path: HashMap<&Path, (usize, &Path)> = HashMap::new();
+        for (at, (given, real)) in real.iter().enumerate() {
+            by_path.entry(real).or_insert((at, given));
+        }
+        real.iter().enumerate().find_map(|(at, (given, real))| {
+            // What a list in a folder names may lie elsewhere, and what a tar in it holds is not the folder's.
+            let may_lie_inside = real.is_dir() || has_image_name(real);
+            let outer = real.ancestors().enumerate().filter(|(above, _)| *above == 0 || may_lie_inside);
+            let mut outer = outer.filter_map(|(_, path)| by_path.get(path));
+            outer.find(|(other, _)| *other != at).map(|(_, outer)| (*outer, *given))
+        })
     }
+}
+
+/// The paths that one with braces stands for.
+fn expanded(path: PathBuf) -> Vec<PathBuf> {
+    let names = path.to_str().filter(|text| text.contains('{') && !path.exists()).and_then(braces::expand);
+    names.map_or_else(|| vec![path], |names| names.into_iter().map(PathBuf::from).collect())
 }
 
 #[cfg(test)]
@@ -128,6 +140,9 @@ mod tests {
             ("photos".into(), vec![None], "x/photos".into())
         );
         assert_eq!(one.place_of(Path::new("x/photos/a/b.jpg")), Path::new("a/b.jpg"));
+        assert_eq!(one.place_of(Path::new("x/photos")), Path::new("photos"));
+        let shards = Sources::from(Path::new("x/{08..10}.tar"));
+        assert_eq!((shards.name(), shards.paths().len()), ("08+09+10".into(), 3));
         let paths = ["x/photos", "y/Photos", "z/list.txt", "w/photos-2", "x/photos/1.jpg"].map(PathBuf::from);
         let several = Sources::from(paths.to_vec());
         let prefixes: Vec<_> = several.prefixes().into_iter().flatten().collect();

@@ -1,20 +1,20 @@
 //! The pictures of a file that holds several: the frames of an animation, the pages of a TIFF.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
 
 use super::{gif, tiff};
-use crate::files::{self, Format, HEAD_BYTES, Recognised, recognise};
+use crate::files::{Format, HEAD_BYTES, Recognised, recognise};
 
 /// What is said of an animation of which one frame is taken.
 pub(super) const SEVERAL_FRAMES: &str =
     "it has several frames, of which the first is taken; `data.frames` = \"all\" takes every one";
 
-/// How many pictures a file holds; 1 also of files that are no pictures, for whoever decodes them to say why.
+/// How many pictures a file holds, from its beginning; 1 also of files that are no pictures, for whoever decodes them to say
+/// why.
 ///
 /// Frames and pages that the file is cut off before or within count if they begin, so that they can be missed.
-pub fn count_frames(path: &Path) -> io::Result<u32> {
-    let mut file = BufReader::new(files::open_ordinary(path)?);
+pub fn count_frames(file: impl Read + Seek) -> io::Result<u32> {
+    let mut file = BufReader::new(file);
     let mut head = Vec::new();
     file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     let Some(Recognised::Read(format)) = recognise(&head) else { return Ok(1) };

@@ -1,6 +1,6 @@
 //! What an image can be had from: a file of a collection, or an image that is in memory already.
 
-use std::io::Seek;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::decode::decode_announced;
@@ -51,13 +51,31 @@ impl ImageContent {
     /// images are read at a time, waits for room in the process's [`MemoryBudget`] for the file and for what decoding it
     /// takes, so that decoding need not wait.
     pub fn read(path: &Path, frame: Option<u32>, limits: &DecodeConfig) -> Result<ImageContent, String> {
-        Self::read_file(path, frame, limits).map_err(|reason| of_frame(frame, reason))
+        let open = || -> io::Result<_> {
+            let file = files::open_ordinary(path)?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
+        };
+        let (file, length) = open().map_err(|error| of_frame(frame, unreadable(error)))?;
+        Self::read_from(file, length, frame, limits)
     }
 
-    fn read_file(path: &Path, frame: Option<u32>, limits: &DecodeConfig) -> Result<ImageContent, String> {
-        let unreadable = |error: std::io::Error| format!("cannot read it: {error}");
-        let mut file = files::open_ordinary(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
+    /// The same of a file of `length` bytes that is open already, wherever its bytes are.
+    pub fn read_from(
+        file: impl Read + Seek,
+        length: u64,
+        frame: Option<u32>,
+        limits: &DecodeConfig,
+    ) -> Result<ImageContent, String> {
+        Self::read_file(file, length, frame, limits).map_err(|reason| of_frame(frame, reason))
+    }
+
+    fn read_file(
+        mut file: impl Read + Seek,
+        length: u64,
+        frame: Option<u32>,
+        limits: &DecodeConfig,
+    ) -> Result<ImageContent, String> {
         let declared =
             header::declared(&mut file, frame.unwrap_or(0)).map_err(unreadable)?.map_err(|error| error.to_string())?;
         let limit = limits.max_mebibytes.saturating_mul(1 << 20);
@@ -77,7 +95,7 @@ impl ImageContent {
         let mut reservation = MemoryBudget::of_process().acquire(needed, working).map_err(|error| error.to_string())?;
         file.rewind().map_err(unreadable)?;
         let bytes = files::read_rest(file, limit, length).map_err(|error| match error.kind() {
-            std::io::ErrorKind::FileTooLarge => too_large(limit),
+            io::ErrorKind::FileTooLarge => too_large(limit),
             _ => unreadable(error),
         })?;
         // It may have grown meanwhile.
@@ -105,6 +123,10 @@ impl ImageContent {
             Source::Image(image) => Ok(Held::new(image.into(), None)),
         }
     }
+}
+
+fn unreadable(error: io::Error) -> String {
+    format!("cannot read it: {error}")
 }
 
 /// What is said of a frame, by its number counted from 1.

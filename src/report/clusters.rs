@@ -375,8 +375,6 @@ mod tests {
     fn images(confidences: &[(u32, f64)]) -> Vec<ClusteredImage> {
         let image = |&(cluster, confidence): &(u32, f64)| ClusteredImage {
             name: "a".into(),
-            file: None,
-            frame: None,
             cluster,
             confidence,
             place: [0.0; 2],

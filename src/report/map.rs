@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn image(place: [f32; 2]) -> ClusteredImage {
-        ClusteredImage { name: "a".into(), file: None, frame: None, cluster: 0, confidence: 0.5, place }
+        ClusteredImage { name: "a".into(), cluster: 0, confidence: 0.5, place }
     }
 
     #[test]

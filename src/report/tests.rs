@@ -19,8 +19,6 @@ fn clusters_page(count: usize, clusters: u32, picture_bytes: usize, path: impl F
     let images: Vec<ClusteredImage> = (0..count)
         .map(|index| ClusteredImage {
             name: path(index),
-            file: None,
-            frame: None,
             cluster: index as u32 % clusters,
             confidence: (index * 31 % 97) as f64 / 97.0,
             place: [(index * 7919 % 1009) as f32, (index * 104_729 % 997) as f32],
@@ -194,14 +192,7 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
     let point = SweepPoint { alpha: 0.0, clusters: 0, objective: f64::NAN, agreement: Some(f64::NAN) };
     let sweep = AlphaSweep { points: vec![point], stable: None };
     for place in [[f32::NAN, 0.0], [0.0; 2], [f32::MAX, f32::MIN]] {
-        let images = [ClusteredImage {
-            name: String::new(),
-            file: None,
-            frame: None,
-            cluster: u32::MAX,
-            confidence: f64::NAN,
-            place,
-        }];
+        let images = [ClusteredImage { name: String::new(), cluster: u32::MAX, confidence: f64::NAN, place }];
         let report = ClusterReport {
             images: &images,
             objective: Some(f64::NAN),

@@ -123,6 +123,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("roxmltree", &["dataset/truth/voc.rs"]),
     ("encoding_rs", &["dataset/"]),
     ("ignore", &["dataset/"]),
+    ("tar", &["dataset/archive.rs"]),
+    ("parquet", &["dataset/table/", "output/parquet_table.rs"]),
+    ("ruzstd", &["dataset/table/pages.rs"]),
 ];
 
 /// The only files with unsafe code.

@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod collections;
 mod compare;
+mod containers;
 mod drive;
 mod eval;
 mod eval_instances;

@@ -3,11 +3,12 @@
 mod forms;
 mod line;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::distinct::at_places_of_their_own;
 use super::{DatasetError, Found, ordinary_components};
 use crate::event::counted;
 use crate::files;
@@ -55,17 +56,15 @@ pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
             Err(entry) => nameless.push((number, entry)),
         }
     })?;
-    Ok(ImageList { list: path.to_path_buf(), found: at_places_of_their_own(found), nameless, read })
+    Ok(ImageList { list: path.to_path_buf(), found: at_places_of_their_own(each_once(found)), nameless, read })
 }
 
-/// The entries sorted by their relative paths, each file once and no two with one path: where entries from outside the
-/// list's folder have one that is taken, a number is put before their extension.
-fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
-    // The plainest way to a file first, so that an entry of the list's folder keeps its place.
+/// The entries with every file once at a place, the plainest way to it first, so that an entry of the list's folder keeps its
+/// place.
+fn each_once(mut found: Vec<Found>) -> Vec<Found> {
     let key = |entry: &Found| (entry.path.components().count(), entry.path.clone());
     found.sort_by(|a, b| a.relative.cmp(&b.relative).then_with(|| key(a).cmp(&key(b))));
     let mut kept: Vec<Found> = Vec::with_capacity(found.len());
-    let mut others = Vec::new();
     // The files at the place of the entry that was kept last, once there is a second entry for it.
     let mut files_here: HashSet<PathBuf> = HashSet::new();
     for entry in found {
@@ -75,7 +74,7 @@ fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
                     files_here.insert(real_path(&last.path));
                 }
                 if files_here.insert(real_path(&entry.path)) {
-                    others.push(entry);
+                    kept.push(entry);
                 }
             }
             _ => {
@@ -84,36 +83,7 @@ fn at_places_of_their_own(mut found: Vec<Found>) -> Vec<Found> {
             }
         }
     }
-    if others.is_empty() {
-        return kept;
-    }
-    let mut taken: BTreeSet<PathBuf> = kept.iter().map(|entry| entry.relative.clone()).collect();
-    let mut last = (PathBuf::new(), 1);
-    for Found { path, relative, .. } in others {
-        // They come place by place.
-        if last.0 != relative {
-            last = (relative.clone(), 1);
-        }
-        let free = (last.1 + 1..).map(|number| (number, numbered(&relative, number)));
-        let free = free.into_iter().find(|(_, place)| taken.insert(place.clone())).map(|(number, place)| {
-            last.1 = number;
-            place
-        });
-        kept.push(Found::file(path, free.unwrap_or(relative)));
-    }
-    kept.sort_by(|a, b| a.relative.cmp(&b.relative));
     kept
-}
-
-/// `a/b-2.jpg` for `a/b.jpg` and 2.
-fn numbered(relative: &Path, number: u64) -> PathBuf {
-    let mut name = relative.file_stem().unwrap_or_default().to_os_string();
-    name.push(format!("-{number}"));
-    if let Some(extension) = relative.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    relative.with_file_name(name)
 }
 
 /// The folder that a list lies in.

@@ -18,7 +18,7 @@ use crate::cluster::{
     Membership, Method, Propagation, Provenance, Reliance, Restart, Scaling, Vectors,
 };
 use crate::config::{Purpose, SampleConfig, Settings, with_overrides};
-use crate::dataset::{self, Collection, Sources};
+use crate::dataset::{self, Collection, Record, Sources};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::files;
@@ -27,7 +27,7 @@ use crate::names;
 use crate::output::{Claim, LayOut, OutputFolder};
 use crate::parallel::{thread_pool, workers};
 use crate::tensor::{self, Device};
-use vectors::{Gathered, GatheredImage};
+use vectors::Gathered;
 
 /// Everything a run found.
 #[derive(Debug, Clone)]
@@ -164,7 +164,8 @@ impl Run<'_> {
         };
         self.plan("grouping", &config, backbone.as_ref());
         let out = self.open_out()?;
-        let Gathered { images, values, width, skipped } = self.gather(&out, &config, collection, backbone.as_ref())?;
+        let Gathered { names, records, values, width, skipped } =
+            self.gather(&out, &config, collection, backbone.as_ref())?;
         let vectors = self.checked(values, width)?;
         if config.cluster.scaling == Scaling::Auto {
             // Only of vectors from elsewhere nothing is known.
@@ -183,7 +184,7 @@ impl Run<'_> {
         let Fitted { model, clusters, confidences, details, reliance } = self.pool.install(fit)?;
         let memberships = clusters.into_iter().zip(confidences);
         let memberships = memberships.map(|(cluster, confidence)| Membership { cluster, confidence }).collect();
-        let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
+        let images = self.placed(names, memberships, model.scale(vectors), config.cluster.seed);
         self.write_assignments(&out, &images)?;
         let bytes = model.to_bytes().map_err(ClusterRunError::Written)?;
         out.write(&out.root().join(CHECKPOINT), |writer| writer.write_all(&bytes))?;
@@ -199,7 +200,7 @@ impl Run<'_> {
             alpha_sweep,
             ..self.summary(&config, &model, &images, skipped, classes)?
         };
-        self.finish(&out, &config, ClusterResult { summary, images, curve })
+        self.finish(&out, &config, &records, ClusterResult { summary, images, curve })
     }
 
     /// Lets images join the clusters of a checkpoint.
@@ -234,16 +235,17 @@ impl Run<'_> {
         };
         self.plan(&format!("putting into the clusters of {}", path.display()), &config, backbone.as_ref());
         let out = self.open_out()?;
-        let Gathered { images, values, width, skipped } = self.gather(&out, &config, collection, backbone.as_ref())?;
+        let Gathered { names, records, values, width, skipped } =
+            self.gather(&out, &config, collection, backbone.as_ref())?;
         if width != header.width {
             return Err(ClusterRunError::OtherWidth { path: at(), expected: header.width, found: width }.into());
         }
         let vectors = self.checked(values, width)?;
         let memberships = self.pool.install(|| model.predict(&vectors));
-        let images = self.placed(images, memberships, model.scale(vectors), config.cluster.seed);
+        let images = self.placed(names, memberships, model.scale(vectors), config.cluster.seed);
         self.write_assignments(&out, &images)?;
         let summary = self.summary(&config, &model, &images, skipped, classes)?;
-        self.finish(&out, &config, ClusterResult { summary, images, curve: Vec::new() })
+        self.finish(&out, &config, &records, ClusterResult { summary, images, curve: Vec::new() })
     }
 
     /// The backbone of the settings, into which every choice is written.
@@ -319,18 +321,16 @@ impl Run<'_> {
     /// The images with their clusters and their places on the map.
     fn placed(
         &self,
-        images: Vec<GatheredImage>,
+        names: Vec<String>,
         memberships: Vec<Membership>,
         scaled: Vectors,
         seed: u64,
     ) -> Vec<ClusteredImage> {
         let places = self.pool.install(|| cluster::map(&scaled, seed));
-        let placed = images.into_iter().zip(memberships).zip(places);
+        let placed = names.into_iter().zip(memberships).zip(places);
         placed
-            .map(|((GatheredImage { name, file, frame }, Membership { cluster, confidence }), place)| ClusteredImage {
+            .map(|((name, Membership { cluster, confidence }), place)| ClusteredImage {
                 name,
-                file,
-                frame,
                 cluster,
                 confidence,
                 place,
@@ -395,23 +395,25 @@ impl Run<'_> {
         &self,
         out: &OutputFolder,
         config: &Settings,
+        records: &[Record],
         result: ClusterResult,
     ) -> Result<ClusterResult, PipelineError> {
         let ClusterResult { summary, images, curve } = &result;
         if let Some(kind) = self.request.lay_out {
             // What is no file by itself cannot be linked.
-            let frames = images.iter().filter(|image| image.frame.is_some()).count();
-            if frames > 0 {
-                let said = format!("{} of files with several are not laid out", counted(frames as u64, "frame"));
+            let inside = records.iter().filter(|record| record.own_file().is_none()).count();
+            if inside > 0 {
+                let images = counted(inside as u64, "image");
+                let said = format!("{images} in files with several (frames, members of tars) are not laid out");
                 self.observer.observe(Event::Warning(said));
             }
-            let files = images
-                .iter()
-                .filter(|image| image.frame.is_none())
-                .filter_map(|image| Some((names::path(&image.name), image.file.as_deref()?, image.cluster)));
+            let files = images.iter().zip(records);
+            let files =
+                files.filter_map(|(image, record)| Some((names::path(&image.name), record.own_file()?, image.cluster)));
             kind.lay_out(out, files)?;
         }
-        let write_report = || report::write(out, self.request, config, summary, images, curve, self.observer);
+        let write_report =
+            || report::write(out, self.request, config, summary, (images, records), curve, self.observer);
         self.pool.install(write_report)?;
         // Last: where there is a summary, everything else is there and of the same run.
         out.write(&out.root().join(SUMMARY), |writer| {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{ClusterRequest, ClusterSummary, ClusteredImage, REPORT};
 use crate::config::Settings;
+use crate::dataset::Record;
 use crate::event::{Event, Observer};
 use crate::output::{OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
 use crate::parallel::parallel_map;
 use crate::pipeline::PipelineError;
-use crate::pixels::ImageContent;
+use crate::pixels::ImageItem;
 use crate::report::ClusterReport;
 
 /// Writes the report. An image that cannot be read again has no picture in it.
@@ -17,7 +18,7 @@ pub fn write(
     request: &ClusterRequest,
     config: &Settings,
     summary: &ClusterSummary,
-    images: &[ClusteredImage],
+    (images, records): (&[ClusteredImage], &[Record]),
     curve: &[f64],
     observer: &dyn Observer,
 ) -> Result<(), PipelineError> {
@@ -35,10 +36,9 @@ pub fn write(
         skipped: &summary.skipped,
     };
     let picture = |index: usize| {
-        let ClusteredImage { file, frame, .. } = &images[index];
-        let file = file.as_deref()?;
+        let record = records.get(index)?;
         let picture = || -> Result<Vec<u8>, String> {
-            let picture = ImageContent::read(file, *frame, &config.pixels)?.decode(&config.pixels)?;
+            let picture = record.content(&config.pixels)?.decode(&config.pixels)?;
             thumbnail(&picture, THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
         };
         match picture() {

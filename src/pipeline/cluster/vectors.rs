@@ -1,7 +1,5 @@
 //! One vector per image: computed, from the cache, or from a file.
 
-use std::path::PathBuf;
-
 use super::{CACHE, ClusterRequest, ClusterRunError};
 use crate::config::Settings;
 use crate::dataset::{Collection, DatasetError, Record};
@@ -18,25 +16,19 @@ use crate::tensor::{Device, Tensor};
 
 /// The vectors of a collection, and what they are of.
 pub struct Gathered {
-    pub images: Vec<GatheredImage>,
+    /// Of every image relative to the collection, `/` between folders; of vectors alone their numbers.
+    pub names: Vec<String>,
+    /// The images themselves; none where there are vectors alone.
+    pub records: Vec<Record>,
     /// Row-major `[N, D]`.
     pub values: Vec<f32>,
     pub width: usize,
     pub skipped: Vec<SkippedFile>,
 }
 
-pub struct GatheredImage {
-    /// Relative to the collection, `/` between folders.
-    pub name: String,
-    pub file: Option<PathBuf>,
-    pub frame: Option<u32>,
-}
-
-impl From<Record> for GatheredImage {
-    fn from(record: Record) -> GatheredImage {
-        let Record { path, frame, relative, .. } = record;
-        GatheredImage { name: portable(&relative), file: Some(path), frame }
-    }
+/// What images are called.
+fn names_of(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| portable(&record.relative)).collect()
 }
 
 /// From images to vectors.
@@ -93,15 +85,14 @@ pub fn of_images(
         observer,
     };
     let width = backbone.extractor.image_width();
-    let mut gathered = Gathered { images: Vec::new(), values: Vec::new(), width, skipped: Vec::new() };
+    let (mut images, mut values) = (Vec::new(), Vec::new());
     let records = collection.records().map(|record| record.map_err(SkippedFile::from));
     let outcome = image_loop.run(&ImageVectors(backbone), records, None, |computed| {
-        gathered.values.extend(floats_from_bytes(&computed.bytes));
-        gathered.images.push(computed.item.into());
+        values.extend(floats_from_bytes(&computed.bytes));
+        images.push(computed.item);
         Ok(())
     });
     let Outcome { not_stored, skipped } = outcome.map_err(|error| error.during(Run::Grouping))?;
-    gathered.skipped = skipped;
     tell_of_passed_over(collection, observer);
     if not_stored > 0 {
         observer.observe(Event::Note(format!(
@@ -109,10 +100,10 @@ pub fn of_images(
             settings.cache.limit_mebibytes
         )));
     }
-    match (gathered.images.is_empty(), gathered.skipped.len()) {
+    match (images.is_empty(), skipped.len()) {
         (false, bad) => {
-            settings.data.judge(bad as u64, (gathered.images.len() + bad) as u64, &gathered.skipped)?;
-            Ok(gathered)
+            settings.data.judge(bad as u64, (images.len() + bad) as u64, &skipped)?;
+            Ok(Gathered { names: names_of(&images), records: images, values, width, skipped })
         }
         (true, 0) => Err(no_images(collection)),
         (true, count) => Err(ClusterRunError::NoUsableImage { count }.into()),
@@ -126,30 +117,28 @@ pub fn from_file(request: &ClusterRequest, collection: Option<&Collection>) -> R
     };
     let file = read_vectors(path)?;
     let count = file.values.len() / file.width;
-    let named = |name| GatheredImage { name, file: None, frame: None };
-    let images: Vec<GatheredImage> = match (collection, image_names(path, count)) {
-        (None, Some(names)) => names.into_iter().map(named).collect(),
-        (None, None) => (0..count).map(|row| named(row.to_string())).collect(),
+    let (names, records) = match (collection, image_names(path, count)) {
+        (None, Some(names)) => (names, Vec::new()),
+        (None, None) => ((0..count).map(|row| row.to_string()).collect(), Vec::new()),
         (Some(collection), Some(names)) => {
             // In one order, but for images that could not be used and have no row.
             let mut names = names.into_iter().peekable();
-            let image = |record: Record| {
-                names.next_if_eq(&portable(&record.relative))?;
-                Some(GatheredImage::from(record))
-            };
-            collection.records().flatten().filter_map(image).collect()
+            let has_row = |record: &Record| names.next_if_eq(&portable(&record.relative)).is_some();
+            let records: Vec<Record> = collection.records().flatten().filter(has_row).collect();
+            (names_of(&records), records)
         }
         (Some(collection), None) => {
             // A file that is left out would shift all rows after it: here no error may be passed over but that of what is
             // no file at all, and had no row.
             let records = collection.records().filter(|record| !matches!(record, Err(DatasetError::NoFile { .. })));
-            records.map(|record| Ok(record?.into())).collect::<Result<_, PipelineError>>()?
+            let records: Vec<Record> = records.collect::<Result<_, _>>()?;
+            (names_of(&records), records)
         }
     };
-    if images.len() != count {
-        return Err(ClusterRunError::OtherCount { path: path.clone(), vectors: count, images: images.len() }.into());
+    if names.len() != count {
+        return Err(ClusterRunError::OtherCount { path: path.clone(), vectors: count, images: names.len() }.into());
     }
-    Ok(Gathered { images, values: file.values, width: file.width, skipped: Vec::new() })
+    Ok(Gathered { names, records, values: file.values, width: file.width, skipped: Vec::new() })
 }
 
 #[cfg(test)]
@@ -180,9 +169,8 @@ mod tests {
             let collection = dataset::open(&data).unwrap();
             of_images(&collection, &open(&out), &settings, &backbone, &tensor::cpu(), 2, &Silent).unwrap()
         });
-        assert_eq!((single.images.len(), batched.skipped.len()), (test_pictures::COUNT, 1));
-        let names = |gathered: &Gathered| gathered.images.iter().map(|image| image.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&single), names(&batched));
+        assert_eq!((single.names.len(), batched.skipped.len()), (test_pictures::COUNT, 1));
+        assert_eq!(single.names, batched.names);
         assert_eq!(single.values.len(), batched.values.len());
         assert!(single.values.iter().zip(&batched.values).all(|(one, other)| (one - other).abs() < 1e-5));
     }
