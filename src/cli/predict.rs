@@ -14,7 +14,7 @@ pub struct PredictArguments {
     /// Where the results go; those of a shard go below, into shards/
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// What to write besides predictions.jsonl: pictures, and COCO, YOLO or Pascal VOC annotations; what is done already
+    /// What to write besides predictions.jsonl: pictures, one table in Parquet, and COCO, YOLO or Pascal VOC annotations; what is done already
     /// is recognised by its mask
     #[arg(long, value_enum, value_delimiter = ',', default_value = "masks,overlays")]
     save: Vec<SaveArgument>,
@@ -60,6 +60,9 @@ enum SaveArgument {
     Yolo,
     /// Boxes as XML files, below voc/
     Voc,
+    /// One predictions.parquet with masks and boxes, for pandas, Polars, DuckDB
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 impl PredictArguments {
@@ -77,6 +80,8 @@ impl PredictArguments {
                 coco: saves(SaveArgument::Coco),
                 yolo: saves(SaveArgument::Yolo),
                 voc: saves(SaveArgument::Voc),
+                #[cfg(feature = "parquet")]
+                parquet: saves(SaveArgument::Parquet),
             },
             overwrite: self.overwrite,
             wait: self.wait.duration(),

@@ -19,6 +19,8 @@ mod mean_colours;
 mod one_channel_png;
 mod overlay;
 mod palette;
+#[cfg(feature = "parquet")]
+mod parquet_table;
 mod seal;
 
 pub use annotations::{AnnotatedImage, AnnotatedObject, Category, CocoWriter, voc_annotation, yolo_data, yolo_labels};
@@ -36,4 +38,6 @@ pub use mean_colours::mean_colours;
 pub use one_channel_png::encode_grey_png;
 pub use overlay::{OutputConfig, THUMBNAIL_SIDE_PX, encode_jpeg, overlay, thumbnail};
 pub use palette::cluster_colour;
+#[cfg(feature = "parquet")]
+pub use parquet_table::{ParquetTable, TableObject, TableResult, TableRow};
 pub use seal::Sealed;

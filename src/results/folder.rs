@@ -22,6 +22,7 @@ const VOC: &str = "voc";
 const YOLO: &str = "yolo";
 const YOLO_DATA: &str = "yolo/data.yaml";
 const COCO: &str = "coco.json";
+const PARQUET: &str = "predictions.parquet";
 const REPORT: &str = "report.html";
 const TABLE: &str = "predictions.jsonl";
 const LABELS: &str = "labels.json";
@@ -83,6 +84,11 @@ impl ResultsFolder {
         self.root.join(COCO)
     }
 
+    /// One row per image.
+    pub fn parquet(&self) -> PathBuf {
+        self.root.join(PARQUET)
+    }
+
     /// One page for people.
     pub fn report(&self) -> PathBuf {
         self.root.join(REPORT)
@@ -112,6 +118,7 @@ impl ResultsFolder {
             (save.saliency, Claim::folder(SALIENCY)),
             (save.report, Claim::file(REPORT)),
             (save.coco, Claim::file(COCO)),
+            (save.writes_parquet(), Claim::file(PARQUET)),
             (save.yolo, Claim::folder(YOLO)),
             (save.yolo, Claim::file(YOLO_DATA)),
             (save.voc, Claim::folder(VOC)),
@@ -120,8 +127,8 @@ impl ResultsFolder {
     }
 
     /// The names of what describes all images of a run but the meaning of masks.
-    pub(super) fn descriptions() -> [&'static str; 3] {
-        [TABLE, COCO, REPORT]
+    pub(super) fn descriptions() -> [&'static str; 4] {
+        [TABLE, COCO, PARQUET, REPORT]
     }
 
     /// What the mask values mean; none without a table of labels.

@@ -6,6 +6,7 @@
 //! | `overlays/`, `saliency/` | pictures for people, the probability of foreground as grey PNG |
 //! | `labels.json` | what the values of the masks mean |
 //! | `predictions.jsonl` | a line per image ([`Prediction`]), written when all are through |
+//! | `predictions.parquet` | the same with objects, for programs that work on tables |
 //! | `coco.json`, `yolo/`, `voc/` | annotations |
 //! | `report.html` | one page for people |
 //!
@@ -43,11 +44,22 @@ pub struct SaveKinds {
     pub yolo: bool,
     /// Pascal VOC boxes, one XML file per image.
     pub voc: bool,
+    /// One Parquet file with everything that is known of all images.
+    #[cfg(feature = "parquet")]
+    pub parquet: bool,
 }
 
 impl SaveKinds {
     /// Whether anything is written that lists objects one by one.
     pub fn annotations(self) -> bool {
-        self.coco || self.yolo || self.voc
+        self.coco || self.yolo || self.voc || self.writes_parquet()
+    }
+
+    /// Whether a Parquet file is written.
+    fn writes_parquet(self) -> bool {
+        #[cfg(feature = "parquet")]
+        return self.parquet;
+        #[cfg(not(feature = "parquet"))]
+        return false;
     }
 }

@@ -124,6 +124,18 @@ impl Measures {
     }
 }
 
+#[cfg(feature = "parquet")]
+impl Status {
+    /// As the tables have it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Status::Done => "done",
+            Status::OneCluster => "one_cluster",
+            Status::Skipped => "skipped",
+        }
+    }
+}
+
 impl Prediction {
     /// Names the image and the place of its results.
     #[must_use]
@@ -131,6 +143,12 @@ impl Prediction {
         let usual = record.output == record.relative.with_extension("");
         let output = (!usual).then(|| names::portable(&record.output));
         Prediction { path: names::portable(&record.relative), output, ..self }
+    }
+
+    /// The place of the image's results, as [`Record::output`] in text.
+    #[cfg(feature = "parquet")]
+    pub(super) fn place(&self) -> String {
+        self.output.clone().unwrap_or_else(|| name_key(&self.path))
     }
 }
 

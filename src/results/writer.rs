@@ -188,7 +188,15 @@ impl Results {
             out.write(&folder.yolo_data(), |writer| writer.write_all(data.as_bytes()))?;
         }
         let coco = self.save.coco.then(|| CocoWriter::create(out, &folder.coco(), &self.categories)).transpose()?;
-        Ok(Collected { table, coco, results: self })
+        #[cfg(feature = "parquet")]
+        let parquet = self.save.parquet.then(|| output::ParquetTable::create(out, &folder.parquet())).transpose()?;
+        Ok(Collected {
+            table,
+            coco,
+            #[cfg(feature = "parquet")]
+            parquet,
+            results: self,
+        })
     }
 
     /// What is there of an image whose file has the blake3 `content_hash`.
@@ -343,6 +351,41 @@ impl Results {
         Ok(())
     }
 
+    /// A prediction as a row of the table in Parquet; its results have the place `output`.
+    #[cfg(feature = "parquet")]
+    fn row<'a>(&'a self, prediction: &'a Prediction, output: &'a str) -> output::TableRow<'a> {
+        let name = |value: u16| match self.legend.is_numbered() {
+            true => "region",
+            false => self.labels.iter().find(|label| label.value == value).map_or("", |label| &label.name),
+        };
+        let object = |listed: &'a ListedObject| output::TableObject {
+            label: listed.label,
+            name: name(listed.label),
+            bounding_box: listed.bounding_box,
+            area_px: listed.area_px,
+            confidence: listed.confidence,
+            counts: &listed.segmentation.counts,
+        };
+        let result = prediction.result.as_ref().map(|measures| output::TableResult {
+            output,
+            size: [measures.width, measures.height],
+            orientation: measures.orientation.unwrap_or(1),
+            foreground_area_px: measures.foreground_area_px,
+            confidence: measures.confidence,
+            clusters: measures.clusters,
+            bounding_box: measures.bounding_box,
+            objects: measures.objects.iter().flatten().map(object).collect(),
+        });
+        output::TableRow {
+            path: &prediction.path,
+            status: prediction.status.name(),
+            reason: prediction.reason.as_deref(),
+            warning: prediction.warning.as_deref(),
+            content_hash: prediction.content_hash.as_deref(),
+            result,
+        }
+    }
+
     /// A prediction as annotation writers take it.
     fn annotated(&self, prediction: &Prediction) -> Result<AnnotatedImage, ResultsError> {
         let object = |listed: &ListedObject| {
@@ -387,6 +430,8 @@ pub struct Drawn {
 pub struct Collected<'a> {
     table: JsonLines<'a>,
     coco: Option<CocoWriter<'a>>,
+    #[cfg(feature = "parquet")]
+    parquet: Option<output::ParquetTable<'a>>,
     results: &'a Results,
 }
 
@@ -397,6 +442,10 @@ impl Collected<'_> {
         if let (Some(coco), Some(_)) = (&mut self.coco, &prediction.result) {
             coco.push(&self.results.annotated(prediction)?)?;
         }
+        #[cfg(feature = "parquet")]
+        if let Some(parquet) = &mut self.parquet {
+            parquet.push(&self.results.row(prediction, &prediction.place()))?;
+        }
         Ok(())
     }
 
@@ -406,6 +455,10 @@ impl Collected<'_> {
         self.results.out.sync()?;
         if let Some(coco) = self.coco {
             coco.finish()?;
+        }
+        #[cfg(feature = "parquet")]
+        if let Some(parquet) = self.parquet {
+            parquet.finish()?;
         }
         self.table.finish()?;
         self.results.out.sync()?;

@@ -26,6 +26,8 @@ mod shards;
 mod signals;
 #[cfg(target_os = "linux")]
 mod special_files;
+#[cfg(feature = "parquet")]
+mod tables;
 #[cfg(target_os = "linux")]
 mod torture;
 mod vanishing;
