@@ -161,6 +161,8 @@ pub fn open_sources(sources: &Sources, settings: &SampleConfig) -> Result<Collec
         frames: settings.frames,
         index: OnceLock::new(),
         passed_over: Arc::default(),
+        #[cfg(feature = "parquet")]
+        windows: Arc::default(),
     })
 }
 

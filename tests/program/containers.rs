@@ -226,3 +226,33 @@ fn every_command_reads_tars() {
     assert_same(&at("folder/masks"), &at("tar/masks"));
     assert!(at("folder/groups/clusters").is_dir());
 }
+
+#[test]
+fn shards_of_tars_are_merged_into_what_one_run_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let images = images(&at("data"));
+    fs::write(at("data-0.tar"), shard(images.iter().take(4))).unwrap();
+    fs::write(at("data-1.tar"), shard(images.iter().skip(4))).unwrap();
+    let (tars, plan) = (at("data-{0..1}.tar"), at("plan.json"));
+    expect(0, &["plan", "--data", path_text(&tars), "--shards", "3", "--out", path_text(&plan)]);
+    let save = ["--save", "masks,coco,parquet"];
+    expect_all(0, &segment(&tars, &at("single"), &save));
+    let one = |shard: &str, code: i32| {
+        let of_shard =
+            ["--plan", path_text(&plan), "--shard", shard, "--out", path_text(&at("merged"))].map(str::to_string);
+        let arguments: Vec<String> = SPECTRAL.iter().chain(&save).map(ToString::to_string).chain(of_shard).collect();
+        expect_all(code, &arguments)
+    };
+    ["0", "1", "2"].map(|shard| one(shard, 0));
+    expect(0, &["merge", path_text(&at("merged"))]);
+    fs::remove_dir_all(at("merged/shards")).unwrap();
+    assert_same(&at("single"), &at("merged"));
+
+    // A tar that has become shorter is no longer what was planned.
+    let short = fs::read(at("data-1.tar")).unwrap();
+    fs::write(at("data-1.tar"), &short[..700]).unwrap();
+    fs::remove_dir_all(at("merged")).unwrap();
+    let said = one("2", 4);
+    assert!(said.contains("data-1.tar"), "{said}");
+}

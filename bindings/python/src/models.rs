@@ -278,7 +278,7 @@ impl PerImage {
         let open = || -> Result<Alone, Error> {
             let weights = options.weights.as_deref();
             let settings = options::settings(config.as_deref(), &options.overrides, weights)?;
-            Ok(if settings.segment.method.is_of_pixels() {
+            Ok(if settings.segment.method().is_of_pixels() {
                 Alone::Pixels(Box::new(PatchRegions::on_machine(settings, &machine)?))
             } else {
                 Alone::Nodes(Box::new(deepcut::PerImage::with_weights(settings, weights, &machine)?))

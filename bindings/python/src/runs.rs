@@ -106,6 +106,8 @@ fn name(phase: Phase) -> &'static str {
         Phase::Evaluation => "evaluation",
         Phase::Verification => "verification",
         Phase::Transfer => "transfer",
+        Phase::Listing => "listing",
+        Phase::Merging => "merging",
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{DatasetError, Record, Sources};
+use crate::dataset::{DatasetError, Record, Sources, Stored};
 use crate::names;
 
 /// What stands in one place of a planned collection.
@@ -31,6 +31,9 @@ struct Line {
     /// The place of its results, if that is not the place without its extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
+    /// The tar that it lies in, and how many bytes lie there before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tar: Option<(String, u64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frame: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,26 +67,36 @@ impl Roots {
     /// What a line says; none if it is no line of a list.
     pub fn entry(&self, line: &[u8]) -> Option<Entry> {
         let line: Line = serde_json::from_slice(line).ok()?;
-        let given = line.path.map(|text| {
-            let path = names::path(&text);
+        let placed = |text: &str| {
+            let path = names::path(text);
             self.base.as_ref().map_or_else(|| path.clone(), |base| base.join(&path))
-        });
+        };
+        let given = line.path.as_deref().map(placed);
         if let Some(reason) = line.fault {
             return Some(Entry::Fault { path: given?, reason });
         }
         let relative = names::path(&line.image?);
         let output = line.output.map_or_else(|| relative.with_extension(""), |text| names::path(&text));
         let path = given.or_else(|| self.usual_path(&relative))?;
-        Some(Entry::Image { record: Record { path, frame: line.frame, relative, output }, bytes: line.bytes })
+        let stored = match line.tar {
+            Some((tar, offset)) => Stored::Member { tar: placed(&tar).into(), offset, length: line.bytes? },
+            None => Stored::File,
+        };
+        Some(Entry::Image { record: Record { path, stored, frame: line.frame, relative, output }, bytes: line.bytes })
     }
 
     fn line(&self, record: &Record, bytes: Option<u64>) -> Line {
-        let Record { path, frame, relative, output } = record;
+        let Record { path, stored, frame, relative, output } = record;
+        let tar = match stored {
+            Stored::Member { tar, offset, .. } => Some((names::text(tar.as_os_str()), *offset)),
+            _ => None,
+        };
         let is_usual = self.usual_path(relative).as_ref() == Some(path);
         Line {
             image: Some(names::portable(relative)),
             path: (!is_usual).then(|| names::text(path.as_os_str())),
             output: (*output != relative.with_extension("")).then(|| names::portable(output)),
+            tar,
             frame: *frame,
             bytes,
             fault: None,

@@ -21,7 +21,7 @@ pub use cut::{Balance, cut};
 pub use error::PlanError;
 pub use list::{Entry, ListWriter, is_line};
 
-use super::{DatasetError, FrameUse, Record, SampleConfig, Sources};
+use super::{DatasetError, FrameUse, Record, SampleConfig, Sources, Stored};
 use crate::files;
 use crate::names;
 use list::Roots;
@@ -352,9 +352,15 @@ impl PlannedShard {
     }
 }
 
-/// Bytes of an image's file now; none if it cannot be told.
+/// Bytes of an image's file now; none if it cannot be told, or if the tar that it lies in has become too short for it.
 pub fn bytes_of(record: &Record) -> Option<u64> {
-    fs::metadata(&record.path).ok().map(|metadata| metadata.len())
+    let length = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.len());
+    match &record.stored {
+        Stored::Member { tar, offset, length: own } => {
+            length(tar).filter(|&length| offset.saturating_add(*own) <= length).map(|_| *own)
+        }
+        _ => length(&record.path),
+    }
 }
 
 #[cfg(test)]
