@@ -75,7 +75,7 @@ mod tests {
                 &["a.gif", "a.gif/1.png", "a.gif/1.png", "a-2.gif/x"],
                 &["a-2.gif/x", "a-3.gif", "a.gif/1-2.png", "a.gif/1.png"],
             ),
-            (&["a", "a", "a/b"], &["a-2", "a-3", "a/b"]),
+            (&["a", "a", "a/b"], &["a/b", "a-2", "a-3"]),
         ] {
             let found =
                 given.iter().enumerate().map(|(number, name)| Found::file(number.to_string().into(), name.into()));
