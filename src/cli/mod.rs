@@ -100,7 +100,8 @@ struct DataArguments {
 #[derive(Debug, Clone, Args)]
 struct InputArguments {
     /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
-    /// JSON), or one image; may be repeated
+    /// JSON), a tar or Parquet file of images, or one image; may be repeated, and braces stand for several
+    /// ('shards/{000..099}.tar')
     #[arg(long, value_name = "PATH", required_unless_present = "plan")]
     data: Vec<PathBuf>,
     /// Instead of --data: the plan of `deepcut plan`, of which this run does one shard, into OUT/shards/
