@@ -22,7 +22,8 @@ use crate::parallel::lock;
 pub struct CacheConfig {
     /// Most space the cache takes on disk. What does not fit is computed anew in every epoch.
     pub limit_mebibytes: u64,
-    /// Most memory that training keeps graphs in, with their affinities. What does not fit is read from disk in every epoch.
+    /// Most memory that training keeps graphs in, with their affinities; never more than `memory` grants to images. What does not
+    /// fit is read from disk in every epoch.
     pub memory_mebibytes: u64,
 }
 

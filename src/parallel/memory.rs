@@ -83,6 +83,11 @@ impl MemoryBudget {
         self.changed.notify_all();
     }
 
+    /// How many bytes may be held at a time.
+    pub fn total(&self) -> u64 {
+        lock(&self.state).total
+    }
+
     /// Waits until there is room and takes what is `wished`, or all there is if that is less. What is `needed` must fit into
     /// the whole budget.
     pub fn acquire(self: &Arc<Self>, needed: u64, wished: u64) -> Result<Reservation, NeverFits> {

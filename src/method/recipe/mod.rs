@@ -21,7 +21,7 @@ use crate::method::MethodError;
 use crate::model::checkpoint::{Checkpoint, CheckpointHeader, Stage, TrainedStage};
 use crate::model::{Diagnostics, Network, NetworkConfig, PositionShares};
 use crate::objective::Objective;
-use crate::parallel::Held;
+use crate::parallel::{Held, MemoryBudget};
 use crate::pixels::Picture;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
@@ -262,9 +262,11 @@ impl Recipe<'_> {
         })
     }
 
-    /// The graphs of `source` for many epochs, as far as they may be kept in memory.
+    /// The graphs of `source` for many epochs, as far as they may be kept in memory: in as much as images may take at most, which
+    /// no longer need it then.
     fn keeping<'a>(&self, source: &'a dyn GraphSource, objective: Objective) -> KeptGraphs<'a> {
         let bytes = self.resolved.settings().cache.memory_mebibytes.saturating_mul(1 << 20);
+        let bytes = bytes.min(MemoryBudget::of_process().total());
         let uses_affinities = matches!(objective, Objective::Association | Objective::Ncut { .. });
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         KeptGraphs::new(source, bytes, uses_affinities && tensor::is_cpu(self.device))
