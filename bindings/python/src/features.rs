@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::errors::exception;
-use crate::images::{Given, inputs};
+use crate::images::{Given, inputs, listed};
 use crate::options::{self, Options};
 use crate::runs::watched;
 
@@ -102,18 +102,6 @@ impl Features {
             relay.observe(Event::PhaseFinished { phase });
             Ok(all)
         })?;
-        let list = PyList::empty(py);
-        for (input, vector) in inputs.iter().zip(vectors) {
-            match vector {
-                Ok(vector) => list.append(PyArray1::from_vec(py, vector))?,
-                Err(reason) if stops_at_bad => {
-                    let error = input.unusable(py, &reason);
-                    error.value(py).setattr("index", list.len())?;
-                    return Err(error);
-                }
-                Err(reason) => list.append(reason)?,
-            }
-        }
-        Ok(list)
+        listed(py, &inputs, vectors, stops_at_bad, |vector| Ok(PyArray1::from_vec(py, vector)))
     }
 }

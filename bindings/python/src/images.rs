@@ -9,6 +9,7 @@ use deepcut::{Raster, RgbImage};
 use numpy::{PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyList;
 
 use crate::errors::{of_class, usage};
 use crate::segmentation::array;
@@ -45,6 +46,30 @@ impl Given<'_> {
             Given::F32(array) => Input::Samples(shape(array.shape()), Samples::F32(array.as_slice()?)),
         })
     }
+}
+
+/// What was found in every input, as Python has it, and in place of what is missing the reason, or at the first of these the error
+/// that says which input it is.
+pub fn listed<'py, T, P: IntoPyObject<'py>>(
+    py: Python<'py>,
+    inputs: &[Input],
+    found: Vec<Result<T, String>>,
+    stops_at_bad: bool,
+    as_python: impl Fn(T) -> PyResult<P>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (input, found) in inputs.iter().zip(found) {
+        match found {
+            Ok(found) => list.append(as_python(found)?)?,
+            Err(reason) if stops_at_bad => {
+                let error = input.unusable(py, &reason);
+                error.value(py).setattr("index", list.len())?;
+                return Err(error);
+            }
+            Err(reason) => list.append(reason)?,
+        }
+    }
+    Ok(list)
 }
 
 /// What all of them hold.

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::errors::exception;
-use crate::images::{Given, Input, inputs};
+use crate::images::{Given, Input, inputs, listed};
 use crate::options::{self, Options};
 use crate::runs::{Relay, watched};
 use crate::segmentation::fields;
@@ -348,19 +348,7 @@ fn segment_several<'py>(
     let py = listener.py();
     let inputs = inputs(images)?;
     let found = watched(listener, |relay| segment(&inputs, stops_at_bad, relay))?;
-    let list = PyList::empty(py);
-    for (input, found) in inputs.iter().zip(found) {
-        match found {
-            Ok(found) => list.append(fields(py, found)?)?,
-            Err(reason) if stops_at_bad => {
-                let error = input.unusable(py, &reason);
-                error.value(py).setattr("index", list.len())?;
-                return Err(error);
-            }
-            Err(reason) => list.append(reason)?,
-        }
-    }
-    Ok(list)
+    listed(py, &inputs, found, stops_at_bad, |found| fields(py, found))
 }
 
 fn collect(
