@@ -66,7 +66,7 @@ impl Settings {
         if purpose == Purpose::Segment && self.segment.method.is_none() {
             let of_network = self.objective.kind.is_some()
                 || self.model.clusters.is_some_and(|clusters| clusters != 2)
-                || self.parts.foreground + self.parts.background > 0
+                || self.parts.is_asked_for()
                 || self.segment.epochs.is_some()
                 || self.segment.learning_rate.is_some();
             let by_eigenvector = is_deep && !of_network;
@@ -108,8 +108,7 @@ impl Settings {
             let directions = if is_corrected { self.vit.remove_position() } else { 0 };
             self.vit.remove_position.get_or_insert(directions);
             // The solver sees labels one by one, and none of what the network says between the parts of an object.
-            let has_parts = self.parts.foreground + self.parts.background > 0;
-            let is_fitted = is_deep && !has_parts;
+            let is_fitted = is_deep && !self.parts.is_asked_for();
             self.refine.method.get_or_insert(if is_fitted { RefineMethod::Bilateral } else { RefineMethod::None });
         }
         Ok(Resolved { backbone, settings: self, purpose })

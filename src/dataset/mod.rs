@@ -153,17 +153,8 @@ pub fn open_sources(sources: &Sources, settings: &SampleConfig) -> Result<Collec
         return Err(DatasetError::Twice { path: inner.to_path_buf(), within: outer.to_path_buf() });
     }
     let opened = sources.paths().iter().map(|path| open_source(path)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Collection {
-        sources: sources.clone(),
-        opened: sources.prefixes().into_iter().zip(opened).collect(),
-        shard: None,
-        respect_ignore: settings.respect_ignore,
-        frames: settings.frames,
-        index: OnceLock::new(),
-        passed_over: Arc::default(),
-        #[cfg(feature = "parquet")]
-        windows: Arc::default(),
-    })
+    let opened = sources.prefixes().into_iter().zip(opened).collect();
+    Ok(Collection::new(sources.clone(), opened, None, settings))
 }
 
 /// Opens the collection of all images of all sources, or the shard of one that was planned.
@@ -173,17 +164,7 @@ pub fn open_input(input: &Input, settings: &SampleConfig) -> Result<Collection, 
         Input::Shard(choice) => choice,
     };
     let shard = PlannedShard::open(choice, settings)?;
-    Ok(Collection {
-        sources: shard.sources().clone(),
-        opened: Vec::new(),
-        shard: Some(Arc::new(shard)),
-        respect_ignore: settings.respect_ignore,
-        frames: settings.frames,
-        index: OnceLock::new(),
-        passed_over: Arc::default(),
-        #[cfg(feature = "parquet")]
-        windows: Arc::default(),
-    })
+    Ok(Collection::new(shard.sources().clone(), Vec::new(), Some(Arc::new(shard)), settings))
 }
 
 fn open_source(path: &Path) -> Result<Source, DatasetError> {
@@ -226,6 +207,25 @@ fn open_table(path: &Path) -> Result<Source, DatasetError> {
 }
 
 impl Collection {
+    fn new(
+        sources: Sources,
+        opened: Vec<(Option<OsString>, Source)>,
+        shard: Option<Arc<PlannedShard>>,
+        settings: &SampleConfig,
+    ) -> Collection {
+        Collection {
+            sources,
+            opened,
+            shard,
+            respect_ignore: settings.respect_ignore,
+            frames: settings.frames,
+            index: OnceLock::new(),
+            passed_over: Arc::default(),
+            #[cfg(feature = "parquet")]
+            windows: Arc::default(),
+        }
+    }
+
     /// Opens the collection at `path`; see [`open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Collection, DatasetError> {
         open(path.as_ref())

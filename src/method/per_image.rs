@@ -69,9 +69,7 @@ impl PerImage {
         device: Device,
     ) -> Result<PerImage, MethodError> {
         let (clusters, parts) = (resolved.clusters(), &resolved.settings().parts);
-        let is_plain = clusters == 2
-            && parts.foreground + parts.background == 0
-            && resolved.objective_kind() == ObjectiveKind::Ncut;
+        let is_plain = clusters == 2 && !parts.is_asked_for() && resolved.objective_kind() == ObjectiveKind::Ncut;
         match resolved.settings().segment.method() {
             PerImageMethod::Spectral if !is_plain => return Err(MethodError::SpectralCutsInTwo),
             PerImageMethod::Spectral | PerImageMethod::Gnn => {}

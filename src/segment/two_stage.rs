@@ -32,6 +32,11 @@ impl Default for PartsConfig {
 }
 
 impl PartsConfig {
+    /// Whether objects or the background are divided.
+    pub fn is_asked_for(&self) -> bool {
+        self.foreground + self.background > 0
+    }
+
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         for (setting, value) in [("foreground", self.foreground), ("background", self.background)] {

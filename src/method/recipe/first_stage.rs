@@ -1,12 +1,12 @@
 //! How a trained network divides the whole collection.
 
-use super::{Recipe, TrainingSet};
+use super::Recipe;
 use crate::event::{Event, Phase};
 use crate::method::MethodError;
 use crate::parallel::parallel_map;
 use crate::refine::BorderStatistics;
 use crate::segment::{Segmenter, SharedSegmenter};
-use crate::train::TrainError;
+use crate::train::{GraphSource, TrainError};
 
 /// Where the clusters of a collection lie.
 pub(super) struct FirstStage {
@@ -16,25 +16,25 @@ pub(super) struct FirstStage {
 }
 
 impl FirstStage {
-    /// Segments every image of `set`.
+    /// Segments every image of `graphs`.
     pub fn of(
         recipe: &Recipe,
-        set: &dyn TrainingSet,
+        graphs: &dyn GraphSource,
         segmenter: &SharedSegmenter,
         clusters: usize,
     ) -> Result<FirstStage, MethodError> {
         let observer = recipe.observer;
-        observer.observe(Event::PhaseStarted { phase: Phase::Background, total: Some(set.len() as u64) });
+        observer.observe(Event::PhaseStarted { phase: Phase::Background, total: Some(graphs.len() as u64) });
         let mut statistics = BorderStatistics::new(clusters);
-        let mut cluster_nodes = Vec::with_capacity(set.len());
+        let mut cluster_nodes = Vec::with_capacity(graphs.len());
         let segment = |index| -> Result<_, MethodError> {
             if observer.interrupted() {
                 return Err(MethodError::Interrupted);
             }
-            let graph = set.load(index).map_err(|error| MethodError::Collection(error.to_string()))?;
+            let graph = graphs.load(index).map_err(|error| MethodError::Collection(error.to_string()))?;
             Ok(graph.map(|graph| (segmenter.segment(&graph).clusters, graph)))
         };
-        parallel_map(0..set.len(), recipe.workers, segment, |segmented| {
+        parallel_map(0..graphs.len(), recipe.workers, segment, |segmented| {
             let mut nodes = vec![0; clusters];
             if let Some((found, graph)) = segmented? {
                 statistics.add(&found, &graph.border, &graph.area);

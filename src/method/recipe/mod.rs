@@ -205,9 +205,9 @@ impl Recipe<'_> {
         let kept_graphs = self.keeping(set, resolved.objective());
         let task = Task { trainee, objective: resolved.objective(), source: &kept_graphs, network: &network };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
-        drop(kept_graphs);
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
-        let first_stage = FirstStage::of(self, set, &segmenter, clusters)?;
+        let first_stage = FirstStage::of(self, &kept_graphs, &segmenter, clusters)?;
+        drop(kept_graphs);
         let background = first_stage.statistics.background();
         let objects = background.iter().filter(|&&is_background| !is_background).count();
         let network = trained.network;
