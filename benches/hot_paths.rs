@@ -170,9 +170,13 @@ fn superpixel_features(bencher: Bencher) {
     bencher.bench(|| extractor.extract(black_box(&image)));
 }
 
-#[divan::bench(args = ["f32", "bf16"], sample_count = 10)]
+#[divan::bench(args = ["f32", "bf16", "int8"], sample_count = 10)]
 fn vit_small_8_features_280(bencher: Bencher, precision: &str) {
-    let precision = if precision == "f32" { Precision::F32 } else { Precision::Bf16 };
+    let precision = match precision {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        _ => Precision::Int8,
+    };
     let config = VitConfig { precision, ..VitConfig::paper() };
     // Where the processor has no bfloat16, that column says so instead of a time.
     let weights = vit_small("plain");

@@ -34,9 +34,9 @@ struct Arguments {
     /// Weights of a vision transformer
     #[arg(long)]
     weights: PathBuf,
-    /// Compute products in bfloat16
-    #[arg(long)]
-    bf16: bool,
+    /// What products are computed in: f32, bf16 or int8
+    #[arg(long, default_value = "f32")]
+    precision: String,
     /// Run `backbone` and `values` on a GPU
     #[arg(long)]
     cuda: bool,
@@ -68,7 +68,7 @@ fn segment(method: &PerImage, path: &Path, target: &Path) -> Result<serde_json::
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let state = StateDict::open(&arguments.weights)?;
-    let precision = if arguments.bf16 { Precision::Bf16 } else { Precision::F32 };
+    let precision: Precision = serde_json::from_value(arguments.precision.as_str().into())?;
     let config = VitConfig { precision, ..VitConfig::paper() };
     let choice = if arguments.cuda { DeviceChoice::Cuda } else { DeviceChoice::Cpu };
     let vit = Vit::load(&state, &config, &choice.open()?)?;

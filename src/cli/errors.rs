@@ -131,7 +131,9 @@ fn method(error: &MethodError) -> String {
             format!("the {backbone} backbone takes no weights; leave out --weights {}", path.display())
         }
         MethodError::Precision(error) => format!("{error}; leave out --precision"),
-        MethodError::NoBfloat { lacking } => format!("{lacking}; bf16 cannot be used: add --precision f32"),
+        MethodError::UnsupportedPrecision { precision, lacking } => {
+            format!("{lacking}; {precision} cannot be used: add --precision f32")
+        }
         MethodError::OtherWeights { .. } => format!("{error} with --weights"),
         MethodError::SpectralCutsInTwo => {
             "--method spectral cuts images in two by the ncut objective; leave out clusters, parts and other objectives"

@@ -208,6 +208,7 @@ impl MachineArguments {
                 PrecisionArgument::Auto => Precision::Auto,
                 PrecisionArgument::F32 => Precision::F32,
                 PrecisionArgument::Bf16 => Precision::Bf16,
+                PrecisionArgument::Int8 => Precision::Int8,
             }),
         })
     }
@@ -222,13 +223,15 @@ enum DeviceArgument {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PrecisionArgument {
-    /// train and segment, for 64 images or more: bf16 if a few timed products show it to be faster on this processor and the
-    /// first images are cut alike; kept for OUT. Otherwise f32
+    /// train and segment, for 64 images or more: int8 or bf16 if a few timed products show them to be faster on this processor
+    /// and the first images are cut alike, the fastest of these; kept for OUT. Otherwise f32
     Auto,
     /// Single precision
     F32,
     /// Operands in bfloat16, sums in single precision: half of the time on some processors with AVX-512 BF16; also on GPUs
     Bf16,
+    /// Operands in bytes, sums in integers: the fastest on processors with AVX-512 VNNI, slow on others; not on GPUs
+    Int8,
 }
 
 impl From<DeviceArgument> for DeviceChoice {

@@ -1,7 +1,7 @@
 //! A backbone that is ready: its extractor, and what is known of it.
 
 use super::registry::{BackboneSettings, BoxedExtractor, Entry, Make};
-use super::vit::Precision;
+use super::vit::{Precision, are_bytes_fast};
 use crate::tensor::Device;
 use crate::weights::{WeightsError, WeightsFile};
 
@@ -39,9 +39,14 @@ impl Backbone {
     ) -> Result<Backbone, WeightsError> {
         let Make::Weights(make) = entry.make else { panic!("the backbone {} takes no weights", entry.name()) };
         let extractor = make(settings, &file.state_dict()?, device)?;
-        let bfloat = if settings.vit.precision == Precision::Bf16 { ", in bf16" } else { "" };
+        let precision = match settings.vit.precision {
+            Precision::Bf16 => ", in bf16",
+            Precision::Int8 if are_bytes_fast() => ", in int8",
+            Precision::Int8 => ", in int8, which is slow on this processor: it has no VNNI",
+            Precision::Auto | Precision::F32 => "",
+        };
         let description =
-            format!("backbone {} ({}, {} channels{bfloat})", entry.name(), file.path().display(), extractor.width());
+            format!("backbone {} ({}, {} channels{precision})", entry.name(), file.path().display(), extractor.width());
         Ok(Backbone { extractor, name: entry.name(), hash: Some(file.hash().to_hex().to_string()), description })
     }
 }

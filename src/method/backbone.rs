@@ -85,15 +85,14 @@ pub fn open_backbone(
         None => expected_hash.and_then(weights::stored_with_hash).or_else(installed_weights),
     };
     let path = path.ok_or(MethodError::WeightsNeeded { backbone: entry.name() })?;
-    if settings.vit.precision == Precision::Bf16 {
-        let (available, lacking) = if is_cpu(device) {
-            (bfloat_available(), "this processor has no AVX-512 BF16")
-        } else {
-            (supports_bfloat(device), "this GPU has no bfloat16")
-        };
-        if !available {
-            return Err(MethodError::NoBfloat { lacking });
-        }
+    let lacking = match settings.vit.precision {
+        Precision::Bf16 if is_cpu(device) => (!bfloat_available()).then_some("this processor has no AVX-512 BF16"),
+        Precision::Bf16 => (!supports_bfloat(device)).then_some("this GPU has no bfloat16"),
+        Precision::Int8 => (!is_cpu(device)).then_some("there are no products of bytes for GPUs"),
+        Precision::Auto | Precision::F32 => None,
+    };
+    if let Some(lacking) = lacking {
+        return Err(MethodError::UnsupportedPrecision { precision: settings.vit.precision.name(), lacking });
     }
     let file = WeightsFile::read(&path)?;
     let hash = file.hash().to_hex().to_string();

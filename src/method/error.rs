@@ -47,8 +47,8 @@ pub enum MethodError {
     Precision(#[from] NeedlessPrecision),
     #[error(transparent)]
     Threads(#[from] ThreadsError),
-    #[error("{lacking}; vit.precision cannot be bf16")]
-    NoBfloat { lacking: &'static str },
+    #[error("{lacking}; `vit.precision` cannot be {precision}")]
+    UnsupportedPrecision { precision: &'static str, lacking: &'static str },
     #[error(
         "{} is not the weights file this checkpoint was trained with (blake3 {}…, expected {}…); give that file",
         path.display(), &hash[..12], expected.get(..12).unwrap_or(expected)
@@ -118,7 +118,7 @@ impl MethodError {
             | MethodError::WeightsNotFetched { .. }
             | MethodError::UnknownBackbone { .. }
             | MethodError::Precision(_)
-            | MethodError::NoBfloat { .. }
+            | MethodError::UnsupportedPrecision { .. }
             | MethodError::SpectralCutsInTwo
             | MethodError::NeedlessForPixels { .. }
             | MethodError::NeedlessForPatchNetwork { .. }

@@ -1,11 +1,11 @@
-//! What the products of a transformer are computed in where that is left open: single precision, or bfloat16 where it is
-//! faster on this processor and gives the same masks.
+//! What the products of a transformer are computed in where that is left open: single precision, or bfloat16 or bytes where
+//! these are faster on this processor and give the same masks.
 
 use std::path::Path;
 
 use super::{Machine, MethodError, installed_weights, locate_weights};
 use crate::config::{Purpose, Settings};
-use crate::features::vit::{Precision, VitConfig, bfloat_available, bfloat_time_share};
+use crate::features::vit::{Precision, VitConfig, supported_precisions, time_shares};
 use crate::features::{Backbone, BackboneSettings, Entry};
 use crate::graph::{Affinity, Graph};
 use crate::parallel::Held;
@@ -20,10 +20,10 @@ pub const LEAST_IMAGES: usize = 64;
 /// Images on which results are compared.
 pub const COMPARED_IMAGES: usize = 4;
 
-/// The share of the time of single precision that bfloat16 may take at most: what is nearly as fast would be chosen by chance.
+/// The share of the time of single precision that another may take at most: what is nearly as fast would be chosen by chance.
 const MOST_TIME: f64 = 0.8;
 
-/// The least mean IoU of what both precisions give.
+/// The least mean IoU of what a precision and single precision give.
 const LEAST_AGREEMENT: f64 = 0.995;
 
 /// A precision that was chosen, and why.
@@ -34,7 +34,7 @@ pub struct PrecisionChoice {
     pub reason: String,
 }
 
-/// The open choice of a run: `vit.precision` is `"auto"`, and both can be computed.
+/// The open choice of a run: `vit.precision` is `"auto"`, and the processor has instructions for more than one.
 pub struct OpenPrecision {
     settings: Settings,
     backbone: Entry,
@@ -51,7 +51,7 @@ impl OpenPrecision {
         machine: &Machine,
     ) -> Result<Option<OpenPrecision>, MethodError> {
         let asked = machine.precision.unwrap_or(settings.vit.precision);
-        if asked != Precision::Auto || !bfloat_available() {
+        if asked != Precision::Auto || supported_precisions().next().is_none() {
             return Ok(None);
         }
         let located = weights.map(locate_weights).transpose()?;
@@ -76,55 +76,72 @@ impl OpenPrecision {
         blake3::hash(key.as_bytes()).to_hex().to_string()
     }
 
-    /// Chooses by a few timed products of the network's size and, where they speak for bfloat16, by the first images.
+    /// Chooses by a few timed products of the network's size and, where they speak for another than single precision, by the
+    /// first images.
     ///
     /// Of those at most [`COMPARED_IMAGES`] are asked for, one after the other.
     pub fn choose(&self, images: impl Iterator<Item = Held<Picture>>) -> Result<PrecisionChoice, MethodError> {
         let state = self.file.state_dict()?;
-        let time = match state.shape("blocks.0.mlp.fc1.weight")? {
-            &[hidden, width] => bfloat_time_share(width, hidden),
-            _ => None,
+        let times = match state.shape("blocks.0.mlp.fc1.weight")? {
+            &[hidden, width] => time_shares(width, hidden),
+            _ => Vec::new(),
         };
-        self.choose_timed(time, images)
+        self.choose_timed(&times, images)
     }
 
+    /// The first of those with their times, the fastest first, that is fast enough and agrees.
     fn choose_timed(
         &self,
-        time: Option<f64>,
+        times: &[(Precision, f64)],
         images: impl Iterator<Item = Held<Picture>>,
     ) -> Result<PrecisionChoice, MethodError> {
-        let in_single = |reason| Ok(PrecisionChoice { precision: Precision::F32, reason });
-        let Some(time) = time else { return in_single("in f32".into()) };
-        if time > MOST_TIME {
-            return in_single(format!("in f32 (bf16 takes {time:.2} of its time)"));
+        let (fast, slow): (Vec<_>, Vec<_>) = times.iter().partition(|(_, time)| *time <= MOST_TIME);
+        let agreements = self.agreements(&fast.iter().map(|(precision, _)| *precision).collect::<Vec<_>>(), images)?;
+        let mut doubts = Vec::new();
+        for (&(precision, time), agreement) in fast.iter().zip(agreements) {
+            let name = precision.name();
+            if agreement >= LEAST_AGREEMENT {
+                let agreeing =
+                    format!("{name} takes {time:.2} of the time of f32 and agrees to an IoU of {agreement:.3}");
+                let reason = [vec![agreeing], doubts].concat().join("; ");
+                return Ok(PrecisionChoice { precision, reason });
+            }
+            doubts.push(format!("{name} is faster and agrees to an IoU of {agreement:.3} only"));
         }
-        let agreement = self.agreement(images)?;
-        if agreement < LEAST_AGREEMENT {
-            return in_single(format!("in f32 (bf16 is faster and agrees to an IoU of {agreement:.3} only)"));
-        }
-        let reason = format!("bf16 takes {time:.2} of the time of f32 and agrees to an IoU of {agreement:.3}");
-        Ok(PrecisionChoice { precision: Precision::Bf16, reason })
+        doubts.extend(slow.iter().map(|(precision, time)| format!("{} takes {time:.2} of its time", precision.name())));
+        let doubts = if doubts.is_empty() { String::new() } else { format!(" ({})", doubts.join("; ")) };
+        Ok(PrecisionChoice { precision: Precision::F32, reason: format!("in f32{doubts}") })
     }
 
-    /// How far the two halves into which the normalised cut divides an image agree in both precisions, mean over images: a
-    /// mask that needs neither labels nor a network.
-    fn agreement(&self, images: impl Iterator<Item = Held<Picture>>) -> Result<f64, MethodError> {
+    /// How far the two halves into which the normalised cut divides an image in each of these precisions agree with those in
+    /// single precision, mean over images: a mask that needs neither labels nor a network.
+    fn agreements(
+        &self,
+        precisions: &[Precision],
+        images: impl Iterator<Item = Held<Picture>>,
+    ) -> Result<Vec<f64>, MethodError> {
+        if precisions.is_empty() {
+            return Ok(Vec::new());
+        }
         let backbone = |precision: Precision| {
             // What is removed afterwards takes longer to find than all these images.
             let vit = VitConfig { precision, remove_position: Some(0), ..self.settings.vit.clone() };
             let settings = BackboneSettings { vit: &vit, ..BackboneSettings::from(&self.settings) };
             Backbone::with_weights(self.backbone, &settings, &self.file, &self.device)
         };
-        let backbones = [backbone(Precision::F32)?, backbone(Precision::Bf16)?];
-        let overlaps = images.take(COMPARED_IMAGES).map(|image| {
-            let [single, bfloat] = backbones.each_ref().map(|backbone| {
+        let single = backbone(Precision::F32)?;
+        let others = precisions.iter().map(|&precision| backbone(precision)).collect::<Result<Vec<_>, _>>()?;
+        let (mut sums, mut count) = (vec![0.0; others.len()], 0);
+        for image in images.take(COMPARED_IMAGES) {
+            let halves = |backbone: &Backbone| {
                 let nodes = backbone.extractor.extract_within(&image, image.outside.as_ref());
                 SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::AboveMean, &self.device)).clusters
-            });
-            overlap(&single, &bfloat)
-        });
-        let overlaps: Vec<f64> = overlaps.collect();
-        Ok(overlaps.iter().sum::<f64>() / overlaps.len().max(1) as f64)
+            };
+            let expected = halves(&single);
+            sums.iter_mut().zip(&others).for_each(|(sum, other)| *sum += overlap(&expected, &halves(other)));
+            count += 1;
+        }
+        Ok(sums.into_iter().map(|sum| sum / f64::from(count.max(1))).collect())
     }
 }
 
@@ -156,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn bfloat_is_chosen_where_it_is_faster_and_agrees() {
+    fn the_fastest_that_agrees_is_chosen() {
         let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tiny_vit.pth");
         let settings = ["backbone=vit", "vit.head_width=4", "vit.input_side=32"].map(str::to_string);
         let settings = resolve(None, &settings).unwrap();
@@ -168,7 +185,7 @@ mod tests {
         let superpixels = resolve(None, &["backbone=superpixel".to_string()]).unwrap();
         assert!(open(&superpixels, None).is_none());
         let Some(choice) = open(&settings, None) else {
-            assert!(!bfloat_available());
+            assert_eq!(supported_precisions().count(), 0);
             return;
         };
         let halves = crate::raster::RgbImage::from_values(
@@ -177,10 +194,13 @@ mod tests {
             (0..48 * 32).map(|at| [if at % 48 < 20 { 250 } else { 9 }; 3]).collect(),
         );
         let image = || std::iter::once(Held::new(Picture::from(halves.clone()), None));
-        assert!(choice.agreement(image()).unwrap() >= LEAST_AGREEMENT);
-        for (time, expected) in [(Some(0.5), Precision::Bf16), (Some(0.9), Precision::F32), (None, Precision::F32)] {
-            let chosen = choice.choose_timed(time, image()).unwrap();
-            assert_eq!(chosen.precision, expected, "{}", chosen.reason);
+        assert_eq!(choice.choose_timed(&[], image()).unwrap().precision, Precision::F32);
+        for precision in supported_precisions() {
+            assert!(choice.agreements(&[precision], image()).unwrap()[0] >= LEAST_AGREEMENT);
+            for (time, expected) in [(0.5, precision), (0.9, Precision::F32)] {
+                let chosen = choice.choose_timed(&[(precision, time)], image()).unwrap();
+                assert_eq!(chosen.precision, expected, "{}", chosen.reason);
+            }
         }
         // The network is too small for its products to be timed.
         assert_eq!(choice.choose(image()).unwrap().precision, Precision::F32);

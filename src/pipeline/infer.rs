@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::PipelineError;
 use super::predict::{PredictRequest, PredictSummary, Predictor};
+use super::{PipelineError, precision};
 use crate::dataset;
 use crate::event::{Event, Observer, Plan};
 use crate::method::{Machine, MethodError, Model, ModelOptions, RegionModel};
@@ -46,6 +46,7 @@ fn infer_regions(
 ) -> Result<PredictSummary, PipelineError> {
     let method = model.method();
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
+    precision::tell_of_other(&model.header().config, settings, "masks may differ a little", observer);
     let collection = dataset::open_input(&request.predict.data, &settings.data)?;
     let labels = model.header().labels;
     let by_patches = model.header().network.is_some();
@@ -79,6 +80,7 @@ fn infer_regions(
 fn infer_with(model: &Model, request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
     let (header, method) = (model.header(), model.method());
     let (backbone, settings) = (method.backbone(), method.resolved().settings());
+    precision::tell_of_other(&header.config, settings, "masks may differ a little", observer);
     let collection = dataset::open_input(&request.predict.data, &settings.data)?;
     let parts = header.parts.as_ref().map_or(String::new(), |stage| format!(", {} parts", stage.network.clusters));
     let clusters = header.objects.network.clusters;

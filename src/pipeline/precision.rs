@@ -9,6 +9,8 @@ use super::train::journal::ROSTER;
 use super::{Machine, PipelineError, Precision};
 use crate::config::{Purpose, Settings};
 use crate::dataset::{Collection, Record};
+use crate::event::{Event, Observer};
+use crate::features::vit::supported_precisions;
 use crate::files;
 use crate::manifest;
 use crate::method::{LEAST_IMAGES, OpenPrecision, PrecisionChoice};
@@ -52,8 +54,8 @@ impl Fixed {
         };
         let key = open.key();
         let choice = match read(out).filter(|kept| kept.key == key) {
-            Some(Kept { precision: Precision::Bf16, .. }) => {
-                PrecisionChoice { precision: Precision::Bf16, reason: "bf16 as before".into() }
+            Some(Kept { precision, .. }) if supported_precisions().any(|supported| supported == precision) => {
+                PrecisionChoice { precision, reason: format!("{} as before", precision.name()) }
             }
             Some(_) => PrecisionChoice { precision: Precision::F32, reason: "in f32 as before".into() },
             // Machines that compute shards need not agree on a choice.
@@ -96,6 +98,24 @@ impl Fixed {
     }
 }
 
+/// Says that a run computes its features in another precision than those that a checkpoint was made of, whose settings are
+/// given as it keeps them, and what follows.
+pub(super) fn tell_of_other(
+    stored: &serde_json::Value,
+    settings: &Settings,
+    consequence: &str,
+    observer: &dyn Observer,
+) {
+    let stored = stored.pointer("/vit/precision").and_then(|stored| Precision::deserialize(stored).ok());
+    let used = settings.vit.precision;
+    if let Some(stored) = stored.filter(|stored| *stored != used && *stored != Precision::Auto) {
+        let (stored, used) = (stored.name(), used.name());
+        observer.observe(Event::Note(format!(
+            "the checkpoint was made of features in {stored}, and this run computes them in {used}: {consequence}"
+        )));
+    }
+}
+
 /// Whether a folder has results of runs that left nothing open, such as those of versions that knew no choice: what is
 /// continued there stays in single precision.
 fn has_results(out: &Path) -> bool {
@@ -116,7 +136,6 @@ mod tests {
     use crate::config::resolve;
     use crate::dataset;
     use crate::event::Silent;
-    use crate::features::vit::bfloat_available;
     use crate::output::Claim;
     use crate::pipeline::test_pictures;
 
@@ -134,16 +153,16 @@ mod tests {
             Fixed::of(&settings, Purpose::Segment, Some(&weights), Machine::default(), &out, &collection).unwrap()
         };
         let first = fixed(&[]);
-        if !bfloat_available() {
+        let Some(other) = supported_precisions().last() else {
             assert!(first.kept.is_none() && first.machine.precision.is_none());
             return;
-        }
+        };
         // Few images are not worth a choice.
         assert_eq!(first.machine.precision, Some(Precision::F32));
         let output = OutputFolder::open(&out, "test", &[Claim::folder("masks")], None, &Silent).unwrap();
-        let kept = Kept { precision: Precision::Bf16, ..first.kept.unwrap() };
+        let kept = Kept { precision: other, ..first.kept.unwrap() };
         Fixed { machine: first.machine, reason: String::new(), kept: Some(kept) }.keep(&output).unwrap();
-        assert_eq!(fixed(&[]).machine.precision, Some(Precision::Bf16));
+        assert_eq!(fixed(&[]).machine.precision, Some(other));
         // What is fixed is not chosen, and a choice is for the features it was made for.
         assert_eq!(fixed(&["vit.precision=f32"]).machine.precision, None);
         assert_eq!(fixed(&["vit.facet=key"]).machine.precision, Some(Precision::F32));

@@ -129,8 +129,9 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// The only files with unsafe code.
-const UNSAFE: [&str; 5] = [
+const UNSAFE: [&str; 6] = [
     "features/vit/bfloat.rs",
+    "features/vit/int8/kernels.rs",
     "features/vit/kernels.rs",
     "numerics/product.rs",
     "numerics/vectorised.rs",

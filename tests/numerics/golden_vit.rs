@@ -143,11 +143,11 @@ fn a_perceptron_without_channels_is_refused() {
 fn precisions() -> Vec<Precision> {
     let config = VitConfig { precision: Precision::Bf16, ..tiny_config() };
     match Vit::load(&tiny("tiny_vit.pth"), &config, &cpu()) {
-        Ok(_) => vec![Precision::F32, Precision::Bf16],
+        Ok(_) => vec![Precision::F32, Precision::Int8, Precision::Bf16],
         Err(error) => {
             assert!(error.to_string().contains("AVX-512 BF16"), "{error}");
             eprintln!("bf16 is skipped: this processor has no AVX-512 BF16");
-            vec![Precision::F32]
+            vec![Precision::F32, Precision::Int8]
         }
     }
 }
@@ -168,6 +168,23 @@ fn descriptors_in_bfloat16_are_the_official_ones_as_closely_as_its_eight_bits_al
             let relative = length(&difference) / length(&expected);
             // Every operand is off by up to 2^-9 of itself; f32 would give 1e-6 here.
             assert!(relative > 1e-5 && relative < 8e-3, "{name} {engine:?} {facet:?}: off by {relative}");
+        }
+    });
+}
+
+#[test]
+fn descriptors_in_bytes_are_the_official_ones_as_closely_as_their_steps_allow() {
+    for_each_official(|name, stride, file, state, batch| {
+        for facet in [Facet::Key, Facet::Query, Facet::Value, Facet::Token] {
+            let config =
+                VitConfig { stride, facet, head_width: Some(16), precision: Precision::Int8, ..VitConfig::paper() };
+            let found = Vit::load(state, &config, &cpu()).unwrap().forward(batch).values;
+            let expected = floats(&file.tensor(&format!("{facet:?}_with_cls").to_lowercase()).unwrap());
+            let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+            let difference: Vec<f32> = found.iter().zip(&expected).map(|(one, other)| one - other).collect();
+            let relative = length(&difference) / length(&expected);
+            // Every operand is off by up to half of a 255th of its range; f32 would give 1e-6 here.
+            assert!(relative > 1e-5 && relative < 0.02, "{name} {facet:?}: off by {relative}");
         }
     });
 }

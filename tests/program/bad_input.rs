@@ -258,6 +258,7 @@ fn a_checkpoint_insists_on_its_own_weights() {
     if let Some(segmented) = segmented_in("bf16") {
         assert_eq!((segmented, segmented_in("bf16")), (24, Some(0)));
     }
+    assert_eq!((segmented_in("int8"), segmented_in("int8")), (Some(24), Some(0)));
 
     // Images of many shapes make graphs of many sizes.
     let mut further = arguments.clone();

@@ -24,8 +24,8 @@ pub enum Facet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// `train` and `segment` of the program, with many images on a processor that has bfloat16: bf16 if a few timed products
-    /// show it to be faster and the first images are cut alike. Everywhere else f32.
+    /// `train` and `segment` of the program, with many images on a processor that has instructions for them: int8 or bf16, the
+    /// fastest by a few timed products with which the first images are cut alike. Everywhere else f32.
     #[default]
     Auto,
     /// Single precision.
@@ -33,6 +33,21 @@ pub enum Precision {
     /// Operands in bfloat16, sums in single precision: half of the time on some processors with AVX-512 BF16, more than f32 on
     /// others; also on GPUs.
     Bf16,
+    /// Operands in bytes, with scales found as they come, sums in integers; what describes the patches in single precision. For
+    /// the processor; the fastest with AVX-512 VNNI, and slow without such instructions.
+    Int8,
+}
+
+impl Precision {
+    /// As configurations write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Auto => "auto",
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
+        }
+    }
 }
 
 /// Options of the transformer features; everything else is read from the shapes of the weights.

@@ -9,9 +9,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::arithmetic::{Arithmetic, first};
+use super::arithmetic::{Arithmetic, Buffers, first};
 use super::batch::{Grid, ImageBatch, Readout};
-use super::bfloat::Pair;
 use super::config::Facet;
 use super::kernels::{self, LANES};
 use super::layers::{BlockWeights, Norm, VitWeights};
@@ -34,10 +33,8 @@ struct Scratch {
     normed: Vec<f32>,
     projected: Vec<f32>,
     hidden: Vec<f32>,
-    scores: Vec<f32>,
     context: Vec<f32>,
-    /// Of either arithmetic.
-    operands: (Vec<f32>, Vec<Pair>),
+    buffers: Buffers,
 }
 
 thread_local! {
@@ -50,7 +47,7 @@ thread_local! {
 /// `[images, 1, width]`.
 pub fn forward<A: Arithmetic>(
     shape: &VitShape,
-    weights: &VitWeights<A::Linear>,
+    weights: &VitWeights<A::Linear, A::Facet>,
     batch: &ImageBatch,
     grid: Grid,
     places: &Places,
@@ -82,15 +79,16 @@ pub fn forward<A: Arithmetic>(
     }
 
     let mut states: Vec<Vec<f32>> = vec![Vec::new(); strips.len()];
-    let mut projected: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
+    let unprojected = || -> Vec<A::Projected> { strips.iter().map(|_| A::Projected::default()).collect() };
+    let mut projected = unprojected();
     (&strips, &mut states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
         SCRATCH.with_borrow_mut(|scratch| {
             embed(shape, weights, batch, grid, &places.start, strip, state, scratch);
-            project_attention::<A>(following(0), rotation, strip, state, projected, scratch);
+            project_attention::<A>(shape, following(0), rotation, strip, state, projected, scratch);
         });
     });
     described.read(0, &states);
-    let mut upcoming: Vec<Vec<A::Operand>> = vec![Vec::new(); strips.len()];
+    let mut upcoming = unprojected();
     for (index, block) in weights.blocks[..full_blocks].iter().enumerate() {
         // The class token's last block needs no other token's output.
         let class_only = readout == Readout::Image && shape.has_class_token && index + 1 == full_blocks;
@@ -101,10 +99,12 @@ pub fn forward<A: Arithmetic>(
             SCRATCH.with_borrow_mut(|scratch| {
                 let image = strip.image * strips_per_image;
                 let queries = image + strip.first / LANES;
-                let others = image..image + strips_per_image;
-                attend::<A>(shape, &projected[queries], &projected[others.clone()], &strips[others], strip, scratch);
+                let others = &projected[image..image + strips_per_image];
+                let context = first(&mut scratch.context, shape.width * LANES);
+                let counts = [tokens, strip.tokens];
+                A::attend(context, &projected[queries], others, shape.head_width(), counts, &mut scratch.buffers);
                 finish_block::<A>(shape, block, strip, state, scratch);
-                project_attention::<A>(following(index + 1), rotation, strip, state, upcoming, scratch);
+                project_attention::<A>(shape, following(index + 1), rotation, strip, state, upcoming, scratch);
             });
         });
         std::mem::swap(&mut projected, &mut upcoming);
@@ -148,7 +148,7 @@ pub fn forward<A: Arithmetic>(
 struct Described<'a, A: Arithmetic> {
     readout: Readout<'a>,
     shape: &'a VitShape,
-    weights: &'a VitWeights<A::Linear>,
+    weights: &'a VitWeights<A::Linear, A::Facet>,
     strips: &'a [Strip],
     tokens: usize,
     /// `[images, tokens, blocks · width]`, filled block by block.
@@ -171,7 +171,11 @@ impl<A: Arithmetic> Described<'_, A> {
         let (norm, linear) = (&self.weights.blocks[finished].norm1, &self.weights.facets[place]);
         let mut projected: Vec<Vec<f32>> = vec![Vec::new(); states.len()];
         (self.strips, states, &mut projected).into_par_iter().for_each(|(&strip, state, projected)| {
-            SCRATCH.with_borrow_mut(|scratch| project::<A>(norm, linear, strip, state, projected, scratch));
+            SCRATCH.with_borrow_mut(|scratch| {
+                let normed = first(&mut scratch.normed, state.len());
+                norm.apply(normed, state);
+                A::facet(projected, normed, linear, strip.tokens, &mut scratch.buffers);
+            });
         });
         collect(self.shape, self.strips, &projected, self.tokens, &mut self.values, columns);
     }
@@ -180,9 +184,9 @@ impl<A: Arithmetic> Described<'_, A> {
 /// Writes one strip of embedded tokens: leading tokens, patch products with positions. It is a hundredth of the work and
 /// always in single precision.
 #[expect(clippy::too_many_arguments, reason = "all are inputs of one formula and a struct of them would live one line")]
-fn embed<M>(
+fn embed<L, F>(
     shape: &VitShape,
-    weights: &VitWeights<M>,
+    weights: &VitWeights<L, F>,
     batch: &ImageBatch,
     grid: Grid,
     start: &[f32],
@@ -226,77 +230,25 @@ fn embed<M>(
 
 /// Normalises the tokens and projects them to the queries, keys and values of `block`, if one follows.
 fn project_attention<A: Arithmetic>(
+    shape: &VitShape,
     block: Option<&BlockWeights<A::Linear>>,
     rotation: Option<&Rotation>,
     strip: Strip,
     state: &[f32],
-    target: &mut Vec<A::Operand>,
+    target: &mut A::Projected,
     scratch: &mut Scratch,
 ) {
     let Some(block) = block else { return };
-    let mut projected = std::mem::take(&mut scratch.projected);
-    project::<A>(&block.norm1, &block.qkv, strip, state, &mut projected, scratch);
+    let normed = first(&mut scratch.normed, state.len());
+    block.norm1.apply(normed, state);
+    let projected = &mut scratch.projected;
+    projected.resize(A::outputs(&block.qkv) * LANES, 0.0);
+    A::linear(projected, normed, &block.qkv, strip.tokens, &mut scratch.buffers);
     if let Some(rotation) = rotation {
         let channels = projected.len() / LANES / 3 * 2;
-        rotation.turn_strip(&mut projected, strip.first / LANES, channels);
+        rotation.turn_strip(projected, strip.first / LANES, channels);
     }
-    A::attention_operands(target, &mut projected);
-    scratch.projected = projected;
-}
-
-/// Normalises the tokens and projects them.
-fn project<A: Arithmetic>(
-    norm: &Norm,
-    linear: &A::Linear,
-    strip: Strip,
-    state: &[f32],
-    projected: &mut Vec<f32>,
-    scratch: &mut Scratch,
-) {
-    let normed = first(&mut scratch.normed, state.len());
-    norm.apply(normed, state);
-    let operand = A::operand(A::buffers(&mut scratch.operands), normed);
-    let bias = A::bias(linear);
-    projected.resize(bias.len() * LANES, 0.0);
-    kernels::fill_bias(projected, bias);
-    A::add_product(projected, operand, linear, strip.tokens);
-}
-
-/// Attention of one strip's queries over all tokens of its image; the result, heads joined, is left in
-/// `scratch.context` `[width, LANES]`.
-fn attend<A: Arithmetic>(
-    shape: &VitShape,
-    queries: &[A::Operand],
-    projected: &[Vec<A::Operand>],
-    strips: &[Strip],
-    strip: Strip,
-    scratch: &mut Scratch,
-) {
-    let (width, head_width) = (shape.width, shape.head_width());
-    // Operands of one channel, and of one head.
-    let channel = LANES / A::VALUES;
-    let head_length = head_width * channel;
-    let keys: usize = strips.iter().map(|other| other.tokens).sum();
-    let context = first(&mut scratch.context, width * LANES);
-    context.fill(0.0);
-    let scores = first(&mut scratch.scores, keys * LANES);
-    let operands = A::buffers(&mut scratch.operands);
-    for (head, context) in context.chunks_exact_mut(head_width * LANES).enumerate() {
-        let query = &queries[head * head_length..][..head_length];
-        // Queries, keys and values follow each other in the projection.
-        let part = |kind: usize| (kind * width + head * head_width) * channel..;
-        for (other, values) in strips.iter().zip(projected) {
-            let scores = &mut scores[other.first * LANES..][..other.tokens * LANES];
-            A::scores(scores, query, &values[part(1)], other.tokens, strip.tokens);
-        }
-        let mut inverse_sum = [0.0; LANES];
-        let numerators = A::exponentiate(operands, scores, &mut inverse_sum);
-        for (other, values) in strips.iter().zip(projected) {
-            let numerators = &numerators[other.first * channel..][..other.tokens.div_ceil(A::VALUES) * LANES];
-            A::add_values(context, numerators, &values[part(2)], strip.tokens);
-        }
-        kernels::scale_lanes(context, &inverse_sum);
-    }
+    A::projected(target, projected, shape.head_width(), strip.tokens);
 }
 
 /// The rest of a block after attention: projection and perceptron, each added to the tokens.
@@ -307,25 +259,21 @@ fn finish_block<A: Arithmetic>(
     state: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    let operands = A::buffers(&mut scratch.operands);
-    kernels::add_bias(state, A::bias(&block.projection));
-    let context = A::operand(operands, &scratch.context[..shape.width * LANES]);
-    A::add_product(state, context, &block.projection, strip.tokens);
+    let Scratch { normed, hidden, context, buffers, .. } = scratch;
+    A::add_linear(state, &context[..shape.width * LANES], &block.projection, strip.tokens, buffers);
 
-    let normed = first(&mut scratch.normed, shape.width * LANES);
+    let normed = first(normed, shape.width * LANES);
     block.norm2.apply(normed, state);
     let length = shape.mlp_width * LANES;
-    let hidden = first(&mut scratch.hidden, if shape.is_gated { 2 * length } else { length });
-    kernels::fill_bias(hidden, A::bias(&block.hidden));
-    A::add_product(hidden, A::operand(operands, normed), &block.hidden, strip.tokens);
+    let hidden = first(hidden, A::outputs(&block.hidden) * LANES);
     if shape.is_gated {
+        A::linear(hidden, normed, &block.hidden, strip.tokens, buffers);
         let (gates, values) = hidden.split_at_mut(length);
         kernels::gate(gates, values);
     } else {
-        A::gelu(hidden);
+        A::linear_with_gelu(hidden, normed, &block.hidden, strip.tokens, buffers);
     }
-    kernels::add_bias(state, A::bias(&block.output));
-    A::add_product(state, A::operand(operands, &hidden[..length]), &block.output, strip.tokens);
+    A::add_linear(state, &hidden[..length], &block.output, strip.tokens, buffers);
 }
 
 impl Norm {

@@ -71,23 +71,23 @@ pub struct BlockWeights<L, N = Norm> {
     pub output: L,
 }
 
-/// All weights, shaped for the forward pass; `L` is how the layers of blocks are kept.
+/// All weights, shaped for the forward pass; `L` is how the layers of blocks are kept, `F` how those that describe are.
 #[derive(Debug)]
-pub struct VitWeights<L = Linear> {
+pub struct VitWeights<L = Linear, F = L> {
     /// `[width, 3 · patch · patch]`.
     pub patch: Linear,
     pub blocks: Vec<BlockWeights<L>>,
     pub norm: Norm,
     /// The wanted facet of every wanted block, in their order: the projection alone, `[width, width]`, its rows already
     /// in descriptor order. Empty for tokens.
-    pub facets: Vec<L>,
+    pub facets: Vec<F>,
 }
 
 impl VitWeights {
     /// The same weights with the attention's 1/√head width in the projection of the queries, which saves a pass over the
-    /// scores.
-    pub fn with_scaled_queries(mut self, shape: &VitShape) -> Self {
-        let scale = (shape.head_width() as f32).sqrt().recip();
+    /// scores, and `unit`, by which the scores' logarithm differs from the natural one.
+    pub fn with_scaled_queries(mut self, shape: &VitShape, unit: f32) -> Self {
+        let scale = (shape.head_width() as f32).sqrt().recip() * unit;
         let queries = shape.width;
         for Linear { weight, bias } in self.blocks.iter_mut().map(|block| &mut block.qkv) {
             weight[..queries * shape.width].iter_mut().chain(&mut bias[..queries]).for_each(|value| *value *= scale);
@@ -95,15 +95,15 @@ impl VitWeights {
         self
     }
 
-    /// The same weights with the layers of blocks kept in another way.
-    pub fn kept_as<L>(self, keep: impl Fn(Linear) -> L) -> VitWeights<L> {
+    /// The same weights with the layers of blocks, and those that describe, kept in another way.
+    pub fn kept_as<L, F>(self, keep: impl Fn(Linear) -> L, keep_facet: impl Fn(Linear) -> F) -> VitWeights<L, F> {
         let Self { patch, blocks, norm, facets } = self;
         let blocks = blocks.into_iter().map(|BlockWeights { norm1, qkv, projection, norm2, hidden, output }| {
             let [qkv, projection, hidden, output] = [qkv, projection, hidden, output].map(&keep);
             BlockWeights { norm1, qkv, projection, norm2, hidden, output }
         });
         let blocks = blocks.collect();
-        VitWeights { patch, blocks, norm, facets: facets.into_iter().map(&keep).collect() }
+        VitWeights { patch, blocks, norm, facets: facets.into_iter().map(keep_facet).collect() }
     }
 
     /// Checks every shape and prepares the weights for `facet` of the blocks `layers`.

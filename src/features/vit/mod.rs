@@ -13,6 +13,7 @@ mod bfloat;
 mod config;
 mod family;
 mod host;
+mod int8;
 #[allow(unsafe_code, reason = "products and instruction sets are called directly; each block says why it is sound")]
 mod kernels;
 mod layers;
@@ -32,9 +33,10 @@ use position_directions::{PositionDirections, share_between_places};
 pub use batch::{Descriptors, Grid, ImageBatch};
 pub use bfloat::available as bfloat_available;
 pub use config::{Facet, Precision, Resize, VitConfig};
+pub use int8::are_bytes_fast;
 pub use model::{Engine, Vit};
 pub use shape::VitShape;
-pub use timing::bfloat_time_share;
+pub use timing::{supported_precisions, time_shares};
 
 use super::{BatchExtractor, Extractor, LOG_BINS, Prepared, log_binned};
 use crate::nodes::{Adjacency, Layout, NodeFeatures};

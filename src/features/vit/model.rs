@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use crate::parallel::lock;
 use crate::tensor::{Device, Tensor, into_vec, is_cpu, supports_bfloat};
 
-use super::arithmetic::{Bfloat, Single};
+use super::arithmetic::{Bfloat, Bytes, Single};
 use super::batch::{Descriptors, Grid, ImageBatch, Readout};
 use super::bfloat::{self, PairLinear};
 use super::config::{Facet, Precision, VitConfig};
 use super::family::family_of;
 use super::host;
-use super::layers::VitWeights;
+use super::int8::ByteLinear;
+use super::layers::{Linear, VitWeights};
 use super::positions::Interpolation;
 use super::rotation::Rotation;
 use super::shape::VitShape;
@@ -37,6 +38,7 @@ impl Engine {
 enum Weights {
     Host(VitWeights),
     HostBfloat(VitWeights<PairLinear>),
+    HostBytes(VitWeights<ByteLinear, Linear>),
     Device(Box<DeviceVit>),
 }
 
@@ -102,12 +104,20 @@ impl Vit {
                 if !shape.head_width().is_multiple_of(2) {
                     return Err(state.option_error("precision = \"bf16\" needs an even head_width".to_string()));
                 }
-                Weights::HostBfloat(weights.with_scaled_queries(&shape).kept_as(|linear| PairLinear::new(&linear)))
+                let keep = |linear: Linear| PairLinear::new(&linear);
+                Weights::HostBfloat(weights.with_scaled_queries(&shape, 1.0).kept_as(keep, keep))
+            }
+            Engine::Host if config.precision == Precision::Int8 => {
+                let weights = weights.with_scaled_queries(&shape, std::f32::consts::LOG2_E);
+                Weights::HostBytes(weights.kept_as(|linear| ByteLinear::new(&linear), |linear| linear))
+            }
+            Engine::Tensors if config.precision == Precision::Int8 => {
+                return Err(state.option_error("precision = \"int8\" is for the processor's own engine".to_string()));
             }
             Engine::Tensors if config.precision == Precision::Bf16 && !supports_bfloat(device) => {
                 return Err(state.option_error("precision = \"bf16\" is not for this device".to_string()));
             }
-            Engine::Host => Weights::Host(weights.with_scaled_queries(&shape)),
+            Engine::Host => Weights::Host(weights.with_scaled_queries(&shape, 1.0)),
             Engine::Tensors => Weights::Device(Box::new(DeviceVit::new(&shape, &weights, config.precision, device))),
         };
         let facet = config.facet;
@@ -202,6 +212,7 @@ impl Vit {
             Weights::HostBfloat(weights) => {
                 host::forward::<Bfloat>(&self.shape, weights, batch, grid, &places, readout)
             }
+            Weights::HostBytes(weights) => host::forward::<Bytes>(&self.shape, weights, batch, grid, &places, readout),
             Weights::Device(vit) => into_vec(vit.forward(&self.shape, batch, grid, &places, readout)),
         };
         Descriptors { values, images: batch.images, tokens, leading, width }

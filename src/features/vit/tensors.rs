@@ -32,6 +32,7 @@ impl Precision {
         match self {
             Precision::Auto | Precision::F32 => FloatDType::F32,
             Precision::Bf16 => FloatDType::BF16,
+            Precision::Int8 => unreachable!("bytes are for the processor's own engine"),
         }
     }
 }

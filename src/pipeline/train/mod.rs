@@ -15,7 +15,7 @@ use std::time::Duration;
 use burn_dataset::{Dataset, InMemDataset};
 
 use super::images::{ImageLoop, Outcome};
-use super::precision::Fixed;
+use super::precision::{Fixed, tell_of_other};
 use super::{PipelineError, Run, SkippedFile, no_images, portable, stored_config, tell_of_passed_over};
 use crate::config::{Purpose, Resolved, Settings};
 use crate::dataset::{self, Record, Sources, sample};
@@ -152,6 +152,10 @@ pub fn train(
         if let Some(header) = training.finished_before(&checkpoint_path, &prepared, earlier) {
             observer.observe(Event::Note("this training was finished before; nothing is left to do".into()));
             return Ok(TrainSummary::new(checkpoint_path, prepared.skipped, &header, true));
+        }
+        if let Ok((Checkpoint { header, .. }, _)) = read_checkpoint(&checkpoint_path) {
+            let settings = training.resolved.settings();
+            tell_of_other(&header.config, settings, "it is trained anew and replaced", observer);
         }
         // Those of a second stage may be left of another run.
         journal::remove_states(&folder)?;
