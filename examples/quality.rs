@@ -77,6 +77,8 @@ use How::{PerImage, TrainedOn, TrainedOnAll, TrainedOnHalf};
 
 const HALF: How = TrainedOnHalf("sod");
 const NO_SELF_TRAINING: &str = "train.self_training=false";
+const BY_NETWORK: &[&str] = &["train.teacher=network"];
+const ONE_VIEW: &[&str] = &["train.views=1"];
 const UNREFINED: &[&str] = &["refine.method=none"];
 const BILATERAL: &[&str] = &["refine.method=bilateral"];
 const CUT: &[&str] = &["refine.method=cut"];
@@ -85,7 +87,7 @@ const SPECTRAL: &[&str] = &["segment.method=spectral"];
 const GNN: &[&str] = &["segment.method=gnn"];
 const LONG: &[&str] = &["segment.epochs=100", "objective.kind=ncut"];
 
-const MODES: [Mode; 44] = [
+const MODES: [Mode; 48] = [
     mode("segment spectral", PerImage, SPECTRAL, &[]),
     mode("segment spectral + nearest", PerImage, SPECTRAL, NEAREST),
     mode("segment spectral + unrefined", PerImage, SPECTRAL, UNREFINED),
@@ -100,6 +102,7 @@ const MODES: [Mode; 44] = [
     mode("train + nearest", HALF, &[], NEAREST),
     mode("train + bilateral", HALF, &[], BILATERAL),
     mode("train + cut", HALF, &[], CUT),
+    mode("train, a network teaches", HALF, BY_NETWORK, &[]),
     mode("train association only", HALF, &[NO_SELF_TRAINING], &[]),
     mode("train association only + nearest", HALF, &[NO_SELF_TRAINING], NEAREST),
     mode("train association only + unrefined", HALF, &[NO_SELF_TRAINING], UNREFINED),
@@ -115,6 +118,9 @@ const MODES: [Mode; 44] = [
     mode("train on half of animals", TrainedOnHalf("animal_pose"), &[], &[]),
     mode("train on half of coco", TrainedOnHalf("coco_val"), &[], &[]),
     mode("train on half of coco + unrefined", TrainedOnHalf("coco_val"), &[], UNREFINED),
+    mode("train on half of coco, one view", TrainedOnHalf("coco_val"), ONE_VIEW, &[]),
+    mode("train on half of coco, a network teaches", TrainedOnHalf("coco_val"), BY_NETWORK, &[]),
+    mode("train on 10, one view", TrainedOn("sod", 10), ONE_VIEW, &[]),
     mode("train on 10", TrainedOn("sod", 10), &[], &[]),
     mode("train on 10 + unrefined", TrainedOn("sod", 10), &[], UNREFINED),
     mode("train on 30", TrainedOn("sod", 30), &[], &[]),

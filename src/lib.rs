@@ -42,7 +42,7 @@
 //!    the objects in it. For all regions of an image a code book of the collection takes the network's place, and a graph cut
 //!    gives the labels (`train --regions`).
 //! 6. `method` is all of this in memory: [`Model`], [`RegionModel`], [`PerImage`], and the recipe that trains a model, on a transformer's
-//!    features in two rounds: a second network learns the first one's masks after refinement, and a checkpoint keeps that.
+//!    features by masks: what the eigenvector or a first network finds in every image, after refinement.
 //! 7. `results` writes masks, pictures, annotations and tables in the forms of `output`, and reads them back; `report`
 //!    makes a page of them.
 //!
@@ -135,5 +135,5 @@ pub mod settings {
     pub use crate::segment::PerImageMethod;
     pub use crate::segment::grapl::{PatchAffinity, Positions, StoppingLoss};
     pub use crate::segment::regions::{KindsBy, RegionAffinity};
-    pub use crate::train::Schedule;
+    pub use crate::train::{Schedule, Teacher};
 }

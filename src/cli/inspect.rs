@@ -98,6 +98,9 @@ fn table(description: &CheckpointDescription) -> String {
         if let Some(agreement) = diagnostics.solver_agreement {
             text += &format!("  agreement of masks and edges   {agreement:.2}\n");
         }
+        if let Some(learnt) = diagnostics.learnt {
+            text += &format!("  agreement with the teacher     {learnt:.2}\n");
+        }
     }
     if let Some(verdict) = &description.verdict {
         text += &format!("  {}\n", verdict.sentence);

@@ -9,6 +9,7 @@ use crate::model::{ModelConfig, NetworkConfig};
 use crate::objective::{Objective, ObjectiveKind};
 use crate::refine::RefineMethod;
 use crate::segment::PerImageMethod;
+use crate::train::Teacher;
 
 /// What settings are resolved for: each chooses differently where nothing is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,14 @@ impl Settings {
                     objective.parts.get_or_insert(ObjectiveKind::Cc);
                 }
                 objective.kind.get_or_insert(ObjectiveKind::Association);
-                self.train.self_training.get_or_insert(is_deep);
+                if *self.train.self_training.get_or_insert(is_deep) {
+                    let of_network = !is_deep
+                        || objective.kind != Some(ObjectiveKind::Association)
+                        || self.model.clusters.is_some_and(|clusters| clusters != 2)
+                        || self.train.restarts.or(self.train.restart_epochs).is_some();
+                    let teacher = if of_network { Teacher::Network } else { Teacher::Eigenvector };
+                    self.train.teacher.get_or_insert(teacher);
+                }
                 self.train.restarts.get_or_insert(if is_deep { 4 } else { 1 });
             }
             Purpose::Segment if is_deep => {
@@ -125,9 +133,9 @@ impl Resolved {
         self.backbone
     }
 
-    /// Whether a second network learns the first one's masks.
-    pub fn self_training(&self) -> bool {
-        self.settings.train.self_training == Some(true)
+    /// Who finds the masks that the network of objects learns; none where it learns the objective.
+    pub fn teacher(&self) -> Option<Teacher> {
+        self.settings.train.teacher.filter(|_| self.settings.train.self_training == Some(true))
     }
 
     /// Number of clusters, K.
@@ -268,6 +276,27 @@ mod tests {
             let path = format!("{}/configs/{preset}.toml", env!("CARGO_MANIFEST_DIR"));
             let settings = resolve(Some(path.as_ref()), &[]).unwrap();
             assert_eq!(settings.refine.method, Some(None), "{preset}");
+        }
+    }
+
+    #[test]
+    fn the_eigenvector_teaches_unless_only_a_network_can() {
+        use Teacher::{Eigenvector, Network};
+        for (has_weights, overrides, expected) in [
+            (true, vec![], Some(Eigenvector)),
+            (true, vec!["objective.kind=association", "parts.foreground=4", "model.clusters=2"], Some(Eigenvector)),
+            (true, vec!["objective.kind=cc"], Some(Network)),
+            (true, vec!["model.clusters=3"], Some(Network)),
+            (true, vec!["train.restarts=8"], Some(Network)),
+            (true, vec!["train.teacher=network"], Some(Network)),
+            (true, vec!["train.self_training=false"], None),
+            (false, vec![], None),
+            (false, vec!["train.self_training=true"], Some(Network)),
+            (false, vec!["train.self_training=true", "train.teacher=eigenvector"], Some(Eigenvector)),
+        ] {
+            let settings: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            let resolved = resolve(None, &settings).unwrap().resolve(Purpose::Train, has_weights, None).unwrap();
+            assert_eq!(resolved.teacher(), expected, "{overrides:?}");
         }
     }
 

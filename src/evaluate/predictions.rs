@@ -14,7 +14,7 @@ use crate::results::{ListedObject, ResultsFolder, TableLine};
 pub enum PredictedBox {
     /// The table's box, none if nothing was found, in an image of this width and height.
     Listed { found: Option<BoundingBox>, width: usize, height: usize },
-    /// Around all foreground of the mask.
+    /// Around its largest piece, or all foreground.
     Mask(PathBuf),
 }
 

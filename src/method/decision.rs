@@ -47,7 +47,8 @@ pub struct Segmentation {
     pub legend: Vec<Label>,
     /// Every instance, or where instances are not told apart every value in use; boxes in pixels of the image.
     pub objects: Vec<FoundObject>,
-    /// Around all foreground, in pixels; none where there is no object.
+    /// Around the largest connected piece of foreground, or around all of it (`objects.bounds`), in pixels; none where there is no
+    /// object.
     pub bounding_box: Option<Rectangle>,
     /// Pixels of foreground.
     pub foreground_area_px: u64,
@@ -205,7 +206,7 @@ impl Decision {
         }
         Segmentation {
             objects: listed,
-            bounding_box: Rectangle::bounding(&mask, is_foreground),
+            bounding_box: objects.bounds(&mask, is_foreground),
             foreground_area_px: mask.values.iter().filter(|&&value| is_foreground(value)).count() as u64,
             mask,
             numbered,

@@ -9,6 +9,9 @@ use crate::event::counted;
 /// on 40 scenes of COCO, 0.88 on products and scenes together, 0.19 on white noise.
 const LEAST_AGREEMENT: f64 = 0.5;
 
+/// Below this a network gives something else than it was taught.
+const LEAST_LEARNT: f64 = 0.5;
+
 /// Below this, masks have little to do with the edges of their images.
 const LEAST_SOLVER_AGREEMENT: f64 = 0.4;
 
@@ -33,8 +36,12 @@ pub struct Diagnostics {
     pub restarts: Option<Restarts>,
     /// Shares of the features' variance that the place of a patch explains, where it can be told.
     pub position: Option<PositionShares>,
-    /// Mean IoU of the first network's masks with the same masks fitted to the edges of their images; none if all are empty.
+    /// Mean IoU of the masks that were taught, or of the network's own where nobody taught it, with the same masks fitted to the
+    /// edges of their images; none if all are empty.
     pub solver_agreement: Option<f64>,
+    /// Mean IoU of the network's masks with those that it was taught: whether what was cut out of the images one by one is
+    /// something that they have in common.
+    pub learnt: Option<f64>,
 }
 
 /// Random starts of one network.
@@ -97,6 +104,11 @@ impl CheckpointHeader {
             doubts
                 .push(format!("random starts agree to {agreement:.2} only, so that chance decides what is foreground"));
         }
+        if let Some(learnt) = diagnostics.learnt.filter(|learnt| *learnt < LEAST_LEARNT) {
+            doubts.push(format!(
+                "the network gives what it was taught to {learnt:.2} only, so that the images have little in common"
+            ));
+        }
         if let Some(share) = diagnostics.solver_agreement.filter(|share| *share < LEAST_SOLVER_AGREEMENT) {
             doubts.push(format!("the masks follow the edges of their images to {share:.2} only"));
         }
@@ -108,6 +120,10 @@ impl CheckpointHeader {
             format!("look at the masks before you trust them: {}", doubts.join("; "))
         } else if let Some(agreement) = agreement {
             format!("the images have a foreground in common: random starts agree on it to {agreement:.2}")
+        } else if let Some(learnt) = diagnostics.learnt {
+            format!(
+                "the images have a foreground in common: what was cut out of them one by one is found again to {learnt:.2}"
+            )
         } else if let Some(agreement) = diagnostics.solver_agreement {
             format!(
                 "only the edges of the images were compared, which the masks follow to {agreement:.2}: look at them"
@@ -149,10 +165,14 @@ mod tests {
             restarts: restarts(0.8),
             position: Some(PositionShares { before: 0.6, after: 0.1 }),
             solver_agreement: Some(0.7),
+            learnt: Some(0.9),
         };
         assert_eq!(header(false, 0.3, None).verdict(), None, "nothing was measured");
         let verdict = header(false, 0.3, Some(good.clone())).verdict().unwrap();
         assert!(verdict.trusted && verdict.sentence.contains("0.80"), "{verdict:?}");
+        let taught = Diagnostics { restarts: None, ..good.clone() };
+        let verdict = header(false, 0.3, Some(taught)).verdict().unwrap();
+        assert!(verdict.trusted && verdict.sentence.contains("again to 0.90"), "{verdict:?}");
         let surrounding = CheckpointHeader { border_shares: vec![0.4, 0.6], ..header(false, 0.3, Some(good.clone())) };
         assert!(surrounding.verdict().unwrap().sentence.contains("60 % of the images' borders"));
         for (collapsed, foreground, diagnostics, expected) in [
@@ -160,6 +180,7 @@ mod tests {
             (false, 0.9, good.clone(), "90 %"),
             (false, 0.3, Diagnostics { restarts: restarts(0.3), ..good.clone() }, "agree to 0.30"),
             (false, 0.3, Diagnostics { solver_agreement: Some(0.2), ..good.clone() }, "edges"),
+            (false, 0.3, Diagnostics { learnt: Some(0.3), ..good.clone() }, "taught to 0.30"),
             (
                 false,
                 0.3,

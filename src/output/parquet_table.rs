@@ -88,7 +88,7 @@ pub struct TableResult<'a> {
     pub foreground_area_px: u64,
     pub confidence: Option<f64>,
     pub clusters: usize,
-    /// x, y, width, height around all foreground.
+    /// x, y, width, height around the largest piece of foreground, or all of it (`objects.bounds`).
     pub bounding_box: Option<[usize; 4]>,
     pub objects: Vec<TableObject<'a>>,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use crate::numerics::union_find::UnionFind;
-use crate::raster::{LabelMap, Mask};
+use crate::raster::{LabelMap, Mask, Rectangle};
 
 /// The connected pieces of a mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,32 @@ pub fn largest_component(mask: &Mask, is_foreground: impl Fn(u8) -> bool) -> Mas
     let values = values.map(|(&value, &label)| if label == largest || !is_foreground(value) { value } else { 0 });
     let values = values.collect();
     Mask::from_values(mask.width, mask.height, values)
+}
+
+/// Around the largest 4-connected component of the foreground, the first of equals, all its labels taken together; none where there
+/// is no foreground.
+pub fn largest_bounds(mask: &Mask, is_foreground: impl Fn(u8) -> bool) -> Option<Rectangle> {
+    let mut foreground = Runs::of(mask, |value| u8::from(is_foreground(value)));
+    // Of every component, at its first run: pixels, and the columns that it reaches; rows follow from its runs.
+    let mut found: Vec<(usize, Rectangle)> = Vec::new();
+    let mut place_of = vec![0; foreground.runs.len()];
+    for index in 0..foreground.runs.len() {
+        let Run { start, end, .. } = foreground.runs[index];
+        let (x, y, width) = (start % mask.width, start / mask.width, end - start);
+        let first = foreground.pieces.find(index);
+        if first == index {
+            place_of[index] = found.len();
+            found.push((0, Rectangle { x, y, width, height: 1 }));
+        }
+        let (area_px, bounds) = &mut found[place_of[first]];
+        *area_px += width;
+        let right = (bounds.x + bounds.width).max(x + width);
+        bounds.x = bounds.x.min(x);
+        bounds.width = right - bounds.x;
+        bounds.height = y + 1 - bounds.y;
+    }
+    // Of equals the last is taken, hence from the end.
+    found.into_iter().rev().max_by_key(|(area_px, _)| *area_px).map(|(_, bounds)| bounds)
 }
 
 /// Makes foreground of every hole: a 4-connected piece of background that does not touch the border.
@@ -249,6 +275,25 @@ mod tests {
             for (label, &area_px) in (1..).zip(&found.areas_px) {
                 assert_eq!(found.labels.values.iter().filter(|&&value| value == label).count(), area_px);
             }
+        }
+    }
+
+    #[test]
+    fn the_largest_component_is_bounded_alone() {
+        let cases: [(&[&str], Option<[usize; 4]>); 6] = [
+            (&["...", "..."], None),
+            (&["1..", "..1", ".11"], Some([1, 1, 2, 2])),
+            // Of equals the first; labels do not part.
+            (&["12..", "...3", "...3"], Some([0, 0, 2, 1])),
+            (&["1.1.1", "1.1.1", "111.1"], Some([0, 0, 3, 3])),
+            (&[".1", "11", "..", "11"], Some([0, 0, 2, 2])),
+            (&["1"], Some([0, 0, 1, 1])),
+        ];
+        for (input, expected) in cases {
+            let found = largest_bounds(&mask(input), |value| value > 0);
+            assert_eq!(found.map(|found| [found.x, found.y, found.width, found.height]), expected, "{input:?}");
+            let alone = largest_component(&mask(input), |value| value > 0);
+            assert_eq!(found, Rectangle::bounding(&alone, |value| value > 0), "{input:?}");
         }
     }
 

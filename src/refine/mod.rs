@@ -10,7 +10,7 @@ mod teaching;
 mod upscale;
 
 pub use background::{BackgroundRule, BorderStatistics};
-pub use components::{Components, components, components_by, fill_holes, largest_component};
+pub use components::{Components, components, components_by, fill_holes, largest_bounds, largest_component};
 pub use cut::{CutConfig, Shares};
 pub use numbered::NumberedNodes;
 pub use objects::{CutNodes, FoundObject, ObjectsConfig, Split};

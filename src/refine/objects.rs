@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::components::{Components, components_by};
+use super::components::{Components, components_by, largest_bounds};
 use crate::numerics::range::{InvalidSetting, within};
 use crate::raster::{LabelMap, Mask, Raster, Rectangle, RunLengthMask, nearest_positions};
 
@@ -18,6 +18,8 @@ pub struct ObjectsConfig {
     /// Where components are cut: cuts with a higher normalised-cut value are not made. In [0, 2]; 0 cuts strangers only, 1
     /// is the value of any cut where all affinities are equal.
     pub cut_threshold: f64,
+    /// What the box of an image is around; every object has a box of its own besides.
+    pub bounds: Bounds,
     /// Objects with less confidence are none, and their pixels become background. In [0, 1]; 0 keeps all.
     pub minimum_confidence: f64,
     /// Objects that cover less of the image are none either. In [0, 1]; 0 keeps all.
@@ -36,12 +38,25 @@ pub enum Split {
     Cut,
 }
 
+/// What the box of an image is around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Bounds {
+    /// The largest 4-connected component of the foreground, as TokenCut and others locate one object in an image: specks
+    /// elsewhere do not stretch it.
+    #[default]
+    Largest,
+    /// All foreground; the paper's.
+    All,
+}
+
 impl Default for ObjectsConfig {
     fn default() -> Self {
         ObjectsConfig {
             instances: false,
             split: Split::default(),
             cut_threshold: 0.2,
+            bounds: Bounds::default(),
             minimum_confidence: 0.0,
             minimum_area: 0.0,
         }
@@ -138,6 +153,14 @@ impl ObjectsConfig {
         let mut total = (0.0, 0);
         (0..kept.len()).filter(|&object| kept[object]).for_each(|object| of_kept(&mut total, object));
         (total.1 > 0).then(|| total.0 / total.1 as f64)
+    }
+
+    /// The box of an image, in its pixels; none where there is no foreground.
+    pub fn bounds(&self, mask: &Mask, is_foreground: impl Fn(u8) -> bool) -> Option<Rectangle> {
+        match self.bounds {
+            Bounds::Largest => largest_bounds(mask, is_foreground),
+            Bounds::All => Rectangle::bounding(mask, is_foreground),
+        }
     }
 
     /// Lists what is in a mask after [`ObjectsConfig::decide`]: its objects in the order in which they first occur row by

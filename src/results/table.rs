@@ -48,7 +48,7 @@ pub struct Measures {
     /// The EXIF orientation by which the image was turned upright, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orientation: Option<u8>,
-    /// x, y, width, height around all foreground; null where there is no object.
+    /// x, y, width, height around the largest piece of foreground, or all of it (`objects.bounds`); null where there is no object.
     #[serde(rename = "box")]
     pub bounding_box: Option<[usize; 4]>,
     pub foreground_area_px: u64,

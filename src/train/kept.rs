@@ -29,6 +29,10 @@ impl GraphSource for KeptGraphs<'_> {
         self.source.len()
     }
 
+    fn views(&self) -> usize {
+        self.source.views()
+    }
+
     fn load(&self, index: usize) -> Result<Option<Arc<Graph>>, LoadError> {
         if let Some(graph) = self.kept[index].get() {
             return Ok(Some(Arc::clone(graph)));

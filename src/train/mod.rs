@@ -26,6 +26,9 @@ use crate::numerics::range::{InvalidSetting, require, within};
 /// More are no use, and every one keeps a file until the run is over.
 pub const MOST_RESTARTS: usize = 64;
 
+/// More views of one image show little that is new.
+const MOST_VIEWS: usize = 64;
+
 /// Steps after which the losses of random starts tell them apart; measured with 9 to 75 images.
 const RESTART_STEPS: usize = 40;
 
@@ -35,16 +38,23 @@ const RESTART_STEPS: usize = 40;
 pub struct TrainConfig {
     /// Passes over the collection, in every round.
     pub epochs: usize,
-    /// Random networks that the first one is chosen from: each is trained for `restart_epochs`, and the one with the
-    /// lowest loss over the collection goes on. Default: 4 with a transformer; 1 without, where all starts end alike. The paper
-    /// has one.
+    /// Random networks that the one which learns the objective is chosen from: each is trained for `restart_epochs`, and the one
+    /// with the lowest loss over the collection goes on. Default: 4 with a transformer; 1 without, where all starts end
+    /// alike. The paper has one.
     pub restarts: Option<usize>,
     /// Epochs of every restart; those of the one that is kept count as its first. Default: as many as make 40 steps.
     pub restart_epochs: Option<usize>,
-    /// Whether there is a second round: the masks of the network that learnt the objective, fitted to their images by
-    /// the bilateral solver, are what a second network learns, which then takes the first one's place. Default: with a
-    /// transformer's features; superpixels and pixels have too few channels to tell more than the first network did.
+    /// Whether the network learns masks that were found without it, fitted to their images by the bilateral solver, instead of
+    /// the objective. Default: with a transformer's features; superpixels and pixels have too few channels to tell more than
+    /// they were taught.
     pub self_training: Option<bool>,
+    /// Who finds these masks. Default: the eigenvector; a network with superpixels or pixels, where more than two clusters or
+    /// another objective than association are asked for, and where restarts are.
+    pub teacher: Option<Teacher>,
+    /// Views of every image that the network of objects is trained on: 1 is the image itself, 2 the image mirrored besides, and
+    /// further ones are windows of 55 to 85 % of its sides, every second mirrored. Default: 1, and where the eigenvector teaches
+    /// as many as make 256 of all images, at most 6.
+    pub views: Option<usize>,
     /// Graphs per step.
     pub batch_size: usize,
     /// Learning rate of AdamW, at its highest.
@@ -68,6 +78,8 @@ impl Default for TrainConfig {
             restarts: None,
             restart_epochs: None,
             self_training: None,
+            teacher: None,
+            views: None,
             batch_size: 16,
             learning_rate: 1e-3,
             weight_decay: 0.01,
@@ -85,6 +97,7 @@ impl TrainConfig {
         within("epochs", self.epochs, 1, 1_000_000)?;
         within("restarts", self.restarts.unwrap_or(1), 1, MOST_RESTARTS)?;
         within("restart_epochs", self.restart_epochs.unwrap_or(1), 1, 1_000_000)?;
+        within("views", self.views.unwrap_or(1), 1, MOST_VIEWS)?;
         within("batch_size", self.batch_size, 1, 4096)?;
         let is_rate = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
         require(is_rate, "learning_rate", self.learning_rate, "above 0 and at most 10")?;
@@ -99,6 +112,17 @@ impl TrainConfig {
         let steps = trained_on.div_ceil(self.batch_size).max(1);
         self.restart_epochs.unwrap_or(RESTART_STEPS.div_ceil(steps)).min(self.epochs)
     }
+}
+
+/// Where the masks come from that a network learns by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Teacher {
+    /// Every image is cut in two by the second eigenvector of its normalised cut. It needs no seed, so that what is learnt hardly
+    /// depends on one, and no training.
+    Eigenvector,
+    /// A first network learns the objective from the whole collection.
+    Network,
 }
 
 /// The learning rate over the epochs.
@@ -132,6 +156,11 @@ pub trait GraphSource: Sync {
     /// Whether there is no graph.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Graphs in a row that are views of one image: all of them are trained on, or held out.
+    fn views(&self) -> usize {
+        1
     }
 
     /// The graph at `index` < `len()`, always the same for the same index; none once it can no longer be had, which is no

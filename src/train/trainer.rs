@@ -87,7 +87,7 @@ pub fn train(
     observer: &dyn Observer,
 ) -> Result<TrainOutcome, TrainError> {
     let config = setup.config;
-    let (training, held_out) = split(setup.source.len(), config)?;
+    let (training, held_out) = split(setup.source.len(), setup.source.views(), config)?;
     let mut learner = Learner::new(setup, resume.as_ref());
     let mut state = match resume {
         Some(state) => state,
@@ -167,19 +167,20 @@ fn exhausted(state: &ResumeState, config: &TrainConfig) -> bool {
     config.patience > 0 && state.curve.len() >= state.best_epoch + config.patience
 }
 
-/// Indices of the graphs to optimise on and of those held out; a single graph serves as both.
-fn split(count: usize, config: &TrainConfig) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
-    match count {
+/// Indices of the graphs to optimise on and of those held out, all views of an image together; a single image serves as both.
+fn split(count: usize, views: usize, config: &TrainConfig) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
+    let graphs = |images: Vec<usize>| images.into_iter().flat_map(|image| image * views..(image + 1) * views).collect();
+    match count / views {
         0 => Err(TrainError::Empty),
-        1 => Ok((vec![0], vec![0])),
-        _ => {
-            let mut order = random::permutation(&mut random::stream(config.seed, "held-out", 0), count);
-            let held_out = ((count as f64 * config.held_out).round() as usize).clamp(1, count - 1);
+        1 => Ok((graphs(vec![0]), graphs(vec![0]))),
+        images => {
+            let mut order = random::permutation(&mut random::stream(config.seed, "held-out", 0), images);
+            let held_out = ((images as f64 * config.held_out).round() as usize).clamp(1, images - 1);
             let mut training = order.split_off(held_out);
             // In the collection's order, so that reading the cache is sequential where order does not matter.
             order.sort_unstable();
             training.sort_unstable();
-            Ok((training, order))
+            Ok((graphs(training), graphs(order)))
         }
     }
 }
@@ -292,7 +293,7 @@ mod tests {
             };
             train(&setup, None, &mut |_| Ok(()), &Silent)
         };
-        let (training, held_out) = split(6, &config).unwrap();
+        let (training, held_out) = split(6, 1, &config).unwrap();
         // A whole batch and more, then all that is held out, then all that is trained on.
         for gone in [&training[..3], &held_out, &training] {
             let Ok(TrainOutcome::Finished(trained)) = run(gone) else { panic!("not finished without {gone:?}") };

@@ -17,6 +17,9 @@ use crate::kept_checkpoints::{expect_demonstration, iou};
 /// What superpixels do not do by themselves.
 const SELF_TRAINING: [&str; 2] = ["--set", "train.self_training=true"];
 
+/// Nor this.
+const LEARNING_CUTS: [&str; 4] = ["--set", "train.self_training=true", "--set", "train.teacher=eigenvector"];
+
 #[test]
 fn trains_infers_and_tells_what_it_did() {
     let folder = tempfile::tempdir().unwrap();
@@ -41,11 +44,11 @@ fn trains_infers_and_tells_what_it_did() {
         let foreground = mask.values.iter().filter(|value| **value > 0).count();
         assert_eq!(prediction["foreground_area_px"], foreground);
         let [left, top, width, height] = [0, 1, 2, 3].map(|i| prediction["box"][i].as_u64().unwrap() as usize);
-        let outside = |index: usize| {
-            let (x, y) = (index % mask.width, index / mask.width);
-            x < left || y < top || x >= left + width || y >= top + height
-        };
-        assert!(mask.values.iter().enumerate().all(|(index, value)| *value == 0 || !outside(index)), "{path}");
+        // Around one piece of it: all four sides touch foreground.
+        let (right, bottom) = (left + width - 1, top + height - 1);
+        let row = |y: usize| (left..=right).any(|x| mask.at(x, y) > 0);
+        let column = |x: usize| (top..=bottom).any(|y| mask.at(x, y) > 0);
+        assert!(row(top) && row(bottom) && column(left) && column(right), "{path}");
         assert!(out.join("overlays").join(name.with_extension("jpg")).exists());
         total += iou(&mask, &truth);
     }
@@ -72,7 +75,7 @@ fn inspect_shows_the_checkpoint_to_people_and_machines() {
     let further = ["--clusters", "2", "--epochs", "40", "--seed", "7", "--set", "graph.alpha=2.5"];
     let further = [&further[..], &SELF_TRAINING].concat();
     let checkpoint = train_demonstration(folder.path(), &further);
-    let json: Value = serde_json::from_str(&expect(0, &["inspect", path_text(&checkpoint), "--json"])).unwrap();
+    let json = inspected(&checkpoint);
     assert_eq!(json["backbone"], "superpixel");
     assert_eq!(json["teacher"]["network"]["clusters"], 2);
     assert_eq!(json["teacher"]["network"]["root_weight"], false);
@@ -101,20 +104,28 @@ fn training_is_the_same_to_the_byte_with_any_number_of_threads() {
 
 #[test]
 fn killed_training_resumes_to_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = project("demonstration/images");
     let restarts = ["--set", "train.restarts=3", "--set", "train.restart_epochs=4"];
     let further = ["--epochs", "30", "--parts", "3", "--background-parts", "2"];
-    let further = [&further[..], &restarts, &SELF_TRAINING].concat();
-    let expected = fs::read(train_demonstration(&folder.path().join("whole"), &further)).unwrap();
     let states = ["teacher", "objects", "parts", "background-parts", "teacher-start-0", "teacher-start-2"];
-    let states = states.map(|name| format!("resume-{name}.safetensors"));
+    resumes_after_kills(8, &[&further[..], &restarts, &SELF_TRAINING].concat(), &states);
+}
+
+#[test]
+fn killed_learning_of_cuts_resumes_to_the_same_bytes() {
+    resumes_after_kills(3, &[&["--epochs", "30", "--threads", "1"][..], &LEARNING_CUTS].concat(), &["objects"]);
+}
+
+/// Kills every attempt several times, at growing distances from the start, and from the first saved epoch of one of the networks.
+fn resumes_after_kills(attempts: u64, further: &[&str], states: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project("demonstration/images");
+    let expected = fs::read(train_demonstration(&folder.path().join("whole"), further)).unwrap();
+    let states: Vec<String> = states.iter().map(|name| format!("resume-{name}.safetensors")).collect();
     let mut resumed = 0;
-    for attempt in 0..8u64 {
+    for attempt in 0..attempts {
         let out = folder.path().join(format!("killed {attempt}"));
         let mut arguments = vec!["train", "--data", path_text(&data), "--out", path_text(&out), "--resume"];
-        arguments.extend(&further);
-        // Killed several times: at growing distances from the start, and from the first saved epoch of a network.
+        arguments.extend(further);
         let state = out.join(&states[attempt as usize % states.len()]);
         for kill in 0..3u64 {
             let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -132,6 +143,31 @@ fn killed_training_resumes_to_the_same_bytes() {
         assert!(again.contains("nothing is left to do"), "{again}");
     }
     assert!(resumed > 0, "no kill left a state to resume from");
+}
+
+#[test]
+fn a_network_learns_the_cuts_of_single_images_or_the_objective_where_there_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let further = [&["--epochs", "40"][..], &LEARNING_CUTS].concat();
+    let found = inspected(&train_demonstration(&folder.path().join("drawn"), &further));
+    assert_eq!(found["teacher"], Value::Null);
+    assert_eq!(found["objects"]["network"]["root_weight"], true);
+    let learnt = found["diagnostics"]["learnt"].as_f64().unwrap();
+    assert!(learnt > 0.3 && learnt <= 1.0, "{learnt}");
+    assert_eq!(found["diagnostics"]["restarts"], Value::Null);
+
+    // Images of one colour have no eigenvector to learn.
+    let data = folder.path().join("plain");
+    (0..4).for_each(|image| write_png(&data.join(format!("{image}.png")), 60, 40, |_, _| [90, 120, 60]));
+    let out = folder.path().join("nothing");
+    let said = expect(0, &[&["train", "--data", path_text(&data), "--out", path_text(&out)][..], &further].concat());
+    assert!(said.contains("one that learns the objective is trained instead"), "{said}");
+    assert_eq!(inspected(&out.join("best.safetensors"))["objects"]["network"]["root_weight"], false);
+}
+
+/// What `inspect` tells machines.
+fn inspected(checkpoint: &Path) -> Value {
+    serde_json::from_str(&expect(0, &["inspect", path_text(checkpoint), "--json"])).unwrap()
 }
 
 #[cfg(unix)]

@@ -185,7 +185,9 @@ fn refined_instances_stay_several() {
     let (data, out) = (folder.path().join("data"), folder.path().join("out"));
     write_png(&data.join("two.png"), 128, 80, two_discs);
     let base = ["infer", "--ckpt", path_text(&checkpoint), "--data", path_text(&data), "--out", path_text(&out)];
-    for (further, right) in [(&["--instances"][..], 112), (&["--set", "refine.largest_component=true"][..], 55)] {
+    let around_all = ["--instances", "--set", "objects.bounds=all"];
+    let one_component = ["--set", "refine.largest_component=true", "--set", "objects.bounds=all"];
+    for (further, right) in [(&around_all[..], 112), (&["--instances"], 55), (&one_component, 55)] {
         expect(0, &[&base[..], &["--refine", "bilateral"], further].concat());
         let [left, _, width, _] = [0, 1, 2, 3].map(|i| predictions(&out)["two.png"]["box"][i].as_u64().unwrap());
         assert!((left + width).abs_diff(right) <= 3, "{further:?}: {left} {width}");

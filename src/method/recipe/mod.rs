@@ -7,6 +7,7 @@ mod first_stage;
 mod restarts;
 mod stages;
 mod teacher;
+mod views;
 
 use stages::Task;
 pub use stages::{Journal, StageStart, Trainee};
@@ -26,9 +27,10 @@ use crate::pixels::Picture;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
 use crate::tensor::{self, Device};
-use crate::train::{GraphSource, KeptGraphs, LoadError};
+use crate::train::{GraphSource, KeptGraphs, LoadError, Teacher};
 use first_stage::FirstStage;
-use teacher::TaughtGraphs;
+use teacher::{Guide, TaughtGraphs};
+use views::Views;
 
 /// Images in which the place of patches is looked at.
 const MOST_PLACED: usize = 8;
@@ -114,6 +116,14 @@ struct PartGraphs<'a> {
     device: &'a Device,
 }
 
+impl ObjectNetwork {
+    /// With who taught it, and what else was measured.
+    fn with(self, teacher: Option<TrainedStage>, diagnostics: Diagnostics) -> ObjectNetwork {
+        let diagnostics = Diagnostics { learnt: self.diagnostics.learnt, ..diagnostics };
+        ObjectNetwork { teacher, diagnostics, ..self }
+    }
+}
+
 impl Learnt {
     /// The checkpoint that keeps the networks; `config` is what it says of the settings.
     pub fn into_checkpoint(
@@ -194,72 +204,107 @@ impl Recipe<'_> {
         })
     }
 
-    /// Trains the network that tells objects and background apart: for the objective, and with self-training a second one
-    /// on what the first has found.
+    /// Trains the network that tells objects and background apart: for masks, where someone teaches it, else for the objective.
     fn train_objects(&self, set: &dyn TrainingSet, journal: &mut dyn Journal) -> Result<ObjectNetwork, MethodError> {
-        let (resolved, observer) = (self.resolved, self.observer);
-        let kept = Trainee::Kept(Stage::Objects);
-        let trainee = if resolved.self_training() { Trainee::Teacher } else { kept };
+        let teacher = self.resolved.teacher();
+        let seen = Views::new(self, set);
+        if seen.views() > 1 {
+            self.observer.observe(Event::Note(format!("every image is seen in {} views", seen.views())));
+        }
+        if teacher == Some(Teacher::Eigenvector) {
+            self.observer.observe(Event::Note(
+                "the network learns what the eigenvector cuts out of every image, fitted to the image".into(),
+            ));
+            let guide = Guide::Eigenvector(self.resolved.settings().segment.background);
+            let taught = TaughtGraphs::new(self, &seen, guide);
+            let position = self.position_shares(set)?;
+            let diagnostics = Diagnostics { solver_agreement: taught.prepare(self)?, position, ..Default::default() };
+            match self.train_taught(set, &taught, journal)? {
+                Some(student) => return Ok(student.with(None, diagnostics)),
+                None => self.observer.observe(Event::Warning(
+                    "the network learnt nothing of the masks that the eigenvector gives; one that learns the objective is trained instead".into(),
+                )),
+            }
+        }
+        let resolved = self.resolved;
+        let trainee = if teacher.is_some() { Trainee::Teacher } else { Trainee::Kept(Stage::Objects) };
         let clusters = resolved.clusters();
         let network = resolved.network(self.backbone.extractor.width(), clusters, resolved.objective());
-        let kept_graphs = self.keeping(set, resolved.objective());
+        let kept_graphs = self.keeping(&seen, resolved.objective());
         let task = Task { trainee, objective: resolved.objective(), source: &kept_graphs, network: &network };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
-        let first_stage = FirstStage::of(self, &kept_graphs, &segmenter, clusters)?;
+        let graphs: &dyn GraphSource = if seen.views() > 1 { set } else { &kept_graphs };
+        let first_stage = FirstStage::of(self, graphs, &segmenter, clusters)?;
         drop(kept_graphs);
         let background = first_stage.statistics.background();
         let objects = background.iter().filter(|&&is_background| !is_background).count();
         let network = trained.network;
-        let diagnostics = Diagnostics { restarts, position: self.position_shares(set)?, solver_agreement: None };
+        let diagnostics = Diagnostics { restarts, position: self.position_shares(set)?, ..Default::default() };
         let mut first =
             ObjectNetwork { network, objects: description, teacher: None, diagnostics, background, first_stage };
         let Some(legend) = Legend::new(objects, 0, 0) else { return Ok(first) };
-        if !resolved.self_training() {
+        let guide = |first: &ObjectNetwork| {
+            let class_of_cluster = legend.of_clusters(&first.background);
+            Guide::Network { network: first.network.clone(), segmenter: &segmenter, class_of_cluster }
+        };
+        if teacher != Some(Teacher::Network) {
             if objects > 0 {
-                let class_of_cluster = legend.of_clusters(&first.background);
-                let taught = TaughtGraphs::new(self, set, &segmenter, class_of_cluster, &first.network);
+                let taught = TaughtGraphs::new(self, &seen, guide(&first));
                 first.diagnostics.solver_agreement = taught.agreement_of_some(self)?;
             }
             return Ok(first);
         }
         let keep_first = |first, why: &str| {
-            observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
+            self.observer.observe(Event::Warning(format!("{why}; the network that was to teach it is kept instead")));
             Ok(first)
         };
         if objects == 0 {
             return keep_first(first, "the first network found no foreground for a second one to learn");
         }
 
-        observer.observe(Event::Note(
+        self.observer.observe(Event::Note(
             "self-training: a second network learns the first one's masks, fitted to their images".into(),
         ));
-        let class_of_cluster = legend.of_clusters(&first.background);
-        let taught = TaughtGraphs::new(self, set, &segmenter, class_of_cluster, &first.network);
+        let taught = TaughtGraphs::new(self, &seen, guide(&first));
         first.diagnostics.solver_agreement = taught.prepare(self)?;
+        match self.train_taught(set, &taught, journal)? {
+            Some(student) => Ok(student.with(Some(first.objects), first.diagnostics)),
+            None => keep_first(first, "the second network collapsed"),
+        }
+    }
+
+    /// Trains a network that says of nodes what it is taught; none if it says the same of all.
+    fn train_taught(
+        &self,
+        set: &dyn TrainingSet,
+        taught: &TaughtGraphs,
+        journal: &mut dyn Journal,
+    ) -> Result<Option<ObjectNetwork>, MethodError> {
+        let (resolved, classes) = (self.resolved, taught.classes());
         let teaching = &resolved.settings().teaching;
-        let classes = taught.classes();
-        // The second network is told where objects end, which a node's own features tell best; and it is half as wide, for
-        // the less it can hold, the fewer of its teacher's mistakes it copies.
+        // It is told where objects end, which a node's own features tell best; and it is half as wide as one that learns the
+        // objective, for the less it can hold, the fewer of its teacher's mistakes it copies.
         let network = resolved.network(self.backbone.extractor.width(), classes, Objective::CrossEntropy);
         let hidden = network.hidden.map(|size| teaching.student_size(size));
         let network = NetworkConfig { root_weight: true, hidden, ..network };
-        let kept_graphs = self.keeping(&taught, Objective::CrossEntropy);
-        let task = Task { trainee: kept, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network };
+        let kept_graphs = self.keeping(taught, Objective::CrossEntropy);
+        let trainee = Trainee::Kept(Stage::Objects);
+        let task = Task { trainee, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network };
         let (trained, objects) = self.train_stage(task, journal)?;
         drop(kept_graphs);
         if trained.collapsed {
-            return keep_first(first, "the second network collapsed");
+            return Ok(None);
         }
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
-        Ok(ObjectNetwork {
+        Ok(Some(ObjectNetwork {
             network: trained.network,
             objects,
-            teacher: Some(first.objects),
-            diagnostics: first.diagnostics,
+            teacher: None,
+            diagnostics: Diagnostics { learnt: taught.learnt(self, &segmenter)?, ..Default::default() },
             background: (0..classes).map(|class| class == 0).collect(),
             first_stage: FirstStage::of(self, set, &segmenter, classes)?,
-        })
+        }))
     }
 
     /// The graphs of `source` for many epochs, as far as they may be kept in memory: in as much as images may take at most, which

@@ -119,7 +119,7 @@ impl Recipe<'_> {
         }
         let description = TrainedStage {
             network: task.network.clone(),
-            images: task.source.len(),
+            images: task.source.len() / task.source.views(),
             best_epoch: trained.best_epoch,
             collapsed: trained.collapsed,
             curve: trained.curve.clone(),

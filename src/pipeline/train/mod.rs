@@ -28,7 +28,7 @@ use crate::output::{Cache, Claim, JsonLog, OutputFolder};
 use crate::parallel::{thread_pool, workers};
 use crate::pixels::ImageItem;
 use crate::tensor::{self, Device};
-use crate::train::{Gone, Roster};
+use crate::train::{Gone, Roster, Teacher};
 use graphs::{CachedGraphs, Graphs, TrainingImage};
 use journal::{FolderJournal, NoJournal};
 
@@ -266,7 +266,7 @@ impl<'a> Training<'a> {
             resolved.objective_kind().name(),
             resolved.clusters(),
             settings.train.epochs,
-            if resolved.self_training() { ", and as many of self-training" } else { "" },
+            if resolved.teacher() == Some(Teacher::Network) { ", and as many of self-training" } else { "" },
         );
         self.observer.observe(Event::Plan(Plan {
             doing: format!("training on {images} images of {data}"),

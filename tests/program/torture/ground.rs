@@ -87,6 +87,9 @@ pub const SCENARIOS: [&str; 5] = ["train", "infer", "infer with everything saved
 pub const TRAIN_REGIONS: &str = "train --regions";
 pub const INFER_REGIONS: &str = "infer of a code book";
 pub const GRAPL: &str = "segment --method grapl";
+/// Those whose collection or results lie otherwise.
+pub const INFER_SHARD: &str = "infer of a shard";
+pub const INFER_TAR: &str = "infer of a tar";
 pub const SLIC_CUT: &str = "segment --method slic-cut";
 
 /// Small patches, few of them, and few steps.
@@ -108,6 +111,16 @@ impl Scenario {
         let book = book.join("best.safetensors");
         let infer = ["infer", "--ckpt", path_text(&network), "--data", path_text(&data)];
         let divide = ["infer", "--ckpt", path_text(&book), "--data", path_text(&data), "--refine", "cut"];
+        let (plan, tar) = (ground.join("plan.json"), ground.join("data.tar"));
+        if name == INFER_SHARD {
+            let planned = ["plan", "--data", path_text(&data), "--shards", "2", "--out", path_text(&plan)];
+            run(&mut program(&planned)).ended_with(&[0]).unwrap();
+        }
+        if name == INFER_TAR {
+            let mut archive = tar::Builder::new(fs::File::create(&tar).unwrap());
+            archive.append_dir_all("pictures", &data).unwrap();
+            archive.finish().unwrap();
+        }
         let data = path_text(&data);
         let by_patches = |method| [&["segment", "--method", method, "--data", data][..], &SMALL_PATCHES].concat();
         let arguments: Vec<&str> = match name {
@@ -123,6 +136,10 @@ impl Scenario {
             "cluster" => vec!["cluster", "--data", data, "--link", "--epochs", "30"],
             TRAIN_REGIONS => learn.to_vec(),
             INFER_REGIONS => [&divide[..], &["--save", "masks,report,coco"]].concat(),
+            INFER_SHARD => {
+                [&infer[..3], &["--plan", path_text(&plan), "--shard", "1", "--save", "masks,coco"]].concat()
+            }
+            INFER_TAR => [&infer[..3], &["--data", path_text(&tar), "--save", "masks,overlays,parquet"]].concat(),
             GRAPL => by_patches("grapl"),
             SLIC_CUT => by_patches("slic-cut"),
             _ => panic!("there is no scenario {name}"),
@@ -260,8 +277,11 @@ pub fn times(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
 pub fn results(out: &Path) -> Tree {
     let own = |path: &Path| {
         let first = path.components().next().unwrap();
-        let inner = [".deepcut", "cache", "train.jsonl"].iter().any(|name| first.as_os_str() == *name);
-        inner || path.file_name().unwrap().as_encoded_bytes().starts_with(b".")
+        let inner = ["cache", "train.jsonl"].iter().any(|name| first.as_os_str() == *name);
+        // Shards have folders of their own.
+        inner
+            || path.components().any(|part| part.as_os_str() == ".deepcut")
+            || path.file_name().unwrap().as_encoded_bytes().starts_with(b".")
     };
     let mut found = tree(out);
     found.retain(|path, entry| !own(path) && *entry != Entry::Folder && !is_state(path));

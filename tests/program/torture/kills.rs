@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::ground::{GRAPL, INFER_REGIONS, Scenario, TRAIN_REGIONS, fresh, random, verify};
+use super::ground::{GRAPL, INFER_REGIONS, INFER_SHARD, INFER_TAR, Scenario, TRAIN_REGIONS, fresh, random, verify};
 use super::process::Process;
 use super::{Row, settle, tries};
 
@@ -86,4 +86,14 @@ fn a_killed_inference_of_regions_completes_as_if_it_had_not_been_killed() {
 #[test]
 fn a_killed_learning_of_patches_completes_as_if_it_had_not_been_killed() {
     kill(GRAPL, 8, tries(1, 100));
+}
+
+#[test]
+fn a_killed_shard_completes_as_if_it_had_not_been_killed() {
+    kill(INFER_SHARD, 9, tries(1, 100));
+}
+
+#[test]
+fn a_killed_inference_of_a_tar_completes_as_if_it_had_not_been_killed() {
+    kill(INFER_TAR, 10, tries(1, 100));
 }

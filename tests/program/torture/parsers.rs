@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::ground::{checkpoint, collection, fresh};
+use image::ImageFormat;
+
+use super::ground::{checkpoint, collection, encoded, fresh};
 use super::process::{Process, soon};
 use super::{Outcome, Row, ensure, settle};
 use crate::drive::{path_text, program, project};
@@ -208,6 +210,57 @@ fn lists() -> Vec<Forged> {
     ]
 }
 
+/// A tar's header, with a size as it stands in it.
+fn header(name: &str, kind: u8, size: &[u8; 12]) -> Vec<u8> {
+    let mut block = [0; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    block[100..108].copy_from_slice(b"0000644\0");
+    block[124..136].copy_from_slice(size);
+    block[148..156].fill(b' ');
+    block[156] = kind;
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block.to_vec()
+}
+
+fn tars() -> Vec<Forged> {
+    let picture = encoded(1, ImageFormat::Png);
+    let (largest, far) = (b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", b"77777777777\0");
+    let small: [u8; 12] = format!("{:011o}\0", picture.len()).into_bytes().try_into().unwrap();
+    let padded = [&picture[..], &vec![0; picture.len().next_multiple_of(512) - picture.len()]].concat();
+    let end = [0; 1024];
+    let good = |name: &str| [&header(name, b'0', &small)[..], &padded, &end].concat();
+    vec![
+        refused("a picture of 2⁶³ - 1 bytes", [&header("a.png", b'0', largest)[..], &padded].concat()),
+        refused("a picture of 8 GiB", [&header("a.png", b'0', far)[..], &padded].concat()),
+        refused("a size that is no number", header("a.png", b'0', b"99999999999z")),
+        refused("a long name of 8 GiB", [&header("././@LongLink", b'L', far)[..], &good("a.png")].concat()),
+        refused("attributes of 8 GiB", [&header("a", b'x', far)[..], &good("a.png")].concat()),
+        refused("a header that does not add up", [&[b'a'; 512][..], &padded, &end].concat()),
+        refused("links only", [&header("a.png", b'2', b"00000000000\0")[..], &end].concat()),
+        refused("half a header", &header("a.png", b'0', &small)[..300]),
+        odd("a name that leaves the folder", good("../../a.png")),
+        odd("a name from the root", good("/a.png")),
+        refused("nothing but its end", end),
+        refused("no bytes", ""),
+    ]
+}
+
+fn parquet() -> Vec<Forged> {
+    let framed = |footer: &[u8], length: u32| [b"PAR1", footer, &length.to_le_bytes(), b"PAR1"].concat();
+    vec![
+        refused("a footer of 2³² - 1 bytes", framed(&[0; 64], u32::MAX)),
+        refused("a footer longer than the file", framed(&[0; 64], 1 << 20)),
+        refused("a footer of zeroes", framed(&[0; 64], 64)),
+        refused("a footer of lists in lists", framed(&[0x19; 1 << 20], 1 << 20)),
+        refused("a footer of a list without end", framed(&[0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], 9)),
+        refused("no footer", &b"PAR1PAR1"[..]),
+        refused("half its mark", &b"PA"[..]),
+        refused("no bytes", ""),
+    ]
+}
+
 /// Gives every file to every command; `PATH` stands for it.
 fn read(kind: &'static str, name: &str, files: Vec<Forged>, commands: &[&[&str]], ground: &Path) -> Row {
     let path = ground.join("forged").join(name);
@@ -262,6 +315,8 @@ fn forged_files_are_refused_soon_and_in_little_memory() {
         read("annotations (COCO)", "a.json", annotations(), &[boxes, objects], ground),
         read("annotations (VOC)", "a0.xml", xml(), &[boxes], ground),
         read("configurations", "a.toml", configurations(), &[&["train", "--config", "PATH", "--data", data]], ground),
+        read("tars", "a.tar", tars(), &[&["segment", "--data", "PATH"], &["features", "--data", "PATH"]], ground),
+        read("Parquet files", "a.parquet", parquet(), &[&["segment", "--data", "PATH"]], ground),
         read("lists", "a.txt", lists(), &[&["segment", "--data", "PATH"], &["train", "--data", "PATH"]], ground),
     ]);
 }

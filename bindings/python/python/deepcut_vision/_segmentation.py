@@ -58,7 +58,7 @@ class Segmentation:
     legend: tuple[Label, ...] = field(repr=False)
     #: Every instance, or where instances are not told apart (``objects.instances``) every value in use.
     objects: tuple[FoundObject, ...]
-    #: Around all foreground; ``None`` where there is no object.
+    #: Around the largest connected piece of foreground; ``None`` where there is no object.
     box: Optional[tuple[int, int, int, int]]
     #: Pixels of foreground.
     area: int
