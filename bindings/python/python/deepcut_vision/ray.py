@@ -34,7 +34,9 @@ try:
 except ImportError as missing:
     raise ImportError('deepcut_vision.ray needs the package ray: pip install "ray[data]"') from missing
 
-__all__ = ["cluster", "features_dataset", "segment_dataset", "train_dataset"]
+from ._ray_plans import run_plan  # noqa: E402  (it needs ray)
+
+__all__ = ["cluster", "features_dataset", "run_plan", "segment_dataset", "train_dataset"]
 
 #: How many actors: a number, or the least and the most of a pool that grows.
 Concurrency = Union[int, tuple[int, int]]

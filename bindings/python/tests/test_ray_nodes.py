@@ -1,0 +1,119 @@
+"""Collections on a cluster of several nodes, of which one is lost half-way: nothing of the collection is, and nothing is different."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CHECKPOINT, IMAGES, find_program
+
+import deepcut_vision
+
+ray = pytest.importorskip("ray")
+pytest.importorskip("ray.data")
+
+NODES = 4
+#: Bytes of each node's object store.
+STORE = 100_000_000
+
+
+@pytest.fixture
+def nodes():
+    """A cluster of this machine, as if it were several of one processor each. One of those that may be lost is the last."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(NODES - 1):
+            cluster.add_node(num_cpus=1, object_store_memory=STORE)
+        cluster.wait_for_nodes()
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Good images in two folders, and a bad one."""
+    data = tmp_path / "data"
+    (data / "below").mkdir(parents=True)
+    for number, picture in enumerate(sorted(IMAGES.iterdir())[:15]):
+        shutil.copy(picture, data / "below" if number % 2 else data)
+    (data / "broken.jpg").write_bytes(b"no image")
+    return data
+
+
+def wait_for(condition, seconds=60):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "what was waited for did not happen"
+        time.sleep(0.02)
+
+
+class Gate:
+    """Lets so many pieces of work through and holds all others until a node is lost: what was on that node is begun twice."""
+
+    def __init__(self, folder, open_for):
+        self.folder, self.open_for = folder, open_for
+        (folder / "begun").mkdir(parents=True)
+
+    def begun(self):
+        return len(list((self.folder / "begun").iterdir()))
+
+    def lose_a_node(self, cluster):
+        """Once every node holds a piece of work."""
+        wait_for(lambda: self.begun() == self.open_for + NODES)
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        (self.folder / "lost").touch()
+
+
+def results(folder):
+    """The files of a result, but for the shards and what is kept about the folder."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path): (folder / path).read_bytes() for path in files if path.parts[0] not in (".deepcut", "shards")}
+
+
+def test_shards_on_four_nodes_of_which_one_is_lost_are_one_run(nodes, collection, program, tmp_path):
+    from deepcut_vision.ray import run_plan
+
+    arguments = ["--ckpt", CHECKPOINT, "--save", "masks,overlays,coco,report", "--instances"]
+    single, out, plan = tmp_path / "single", tmp_path / "out", tmp_path / "plan.json"
+    program("infer", "--data", collection, "--out", single, *arguments, code=3)
+    program("plan", "--data", collection, "--shards", 8, "--out", plan)
+    gate = Gate(tmp_path / "gate", 4)
+    held = tmp_path / "held"
+    held.write_text(
+        f"""#!/bin/sh
+        number=0
+        until mkdir "{gate.folder}/begun/$number" 2>/dev/null; do number=$((number + 1)); done
+        until [ $number -lt {gate.open_for} ] || [ -e "{gate.folder}/lost" ]; do sleep 0.02; done
+        exec "{find_program()}" "$@"
+        """
+    )
+    held.chmod(0o755)
+    done = []
+
+    def watch(event):
+        if event["kind"] == "phase_progress":
+            done.append(event["done"])
+            if event["done"] == gate.open_for:
+                gate.lose_a_node(nodes)
+
+    found = run_plan(plan, out, arguments, program=str(held), progress=watch)
+    assert done == list(range(1, 9))
+    assert sum(shard["segmented"] for shard in found["shards"]) == 15
+    assert (found["merged"]["images"], found["merged"]["skipped"], found["merged"]["shards"]) == (16, 1, 8)
+    assert gate.begun() == 8 + 1 + 1, "one shard was begun twice, and there was a merge"
+    expected = results(single)
+    assert len(expected) == 2 * 15 + 4
+    assert results(out) == expected
+
+    again = run_plan(plan, out, arguments, program=find_program())
+    assert all(shard["shard"]["was_finished"] for shard in again["shards"])
+    assert results(out) == expected
