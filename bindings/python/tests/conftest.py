@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,13 @@ def find_program() -> str:
     if not found:
         pytest.skip("there is no program to compare with: install the wheel, build it, or set DEEPCUT_PROGRAM")
     return found[0]
+
+
+def wait_for(condition, seconds=60):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "what was waited for did not happen"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

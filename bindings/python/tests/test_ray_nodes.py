@@ -2,14 +2,12 @@
 
 import logging
 import shutil
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINT, IMAGES, find_program
-
-import deepcut_vision
+from conftest import CHECKPOINT, IMAGES, find_program, wait_for
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
@@ -47,13 +45,6 @@ def collection(tmp_path):
         shutil.copy(picture, data / "below" if number % 2 else data)
     (data / "broken.jpg").write_bytes(b"no image")
     return data
-
-
-def wait_for(condition, seconds=60):
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "what was waited for did not happen"
-        time.sleep(0.02)
 
 
 class Gate:
@@ -117,3 +108,66 @@ def test_shards_on_four_nodes_of_which_one_is_lost_are_one_run(nodes, collection
     again = run_plan(plan, out, arguments, program=find_program())
     assert all(shard["shard"]["was_finished"] for shard in again["shards"])
     assert results(out) == expected
+
+
+@pytest.fixture
+def held_actors(tmp_path):
+    """Puts a gate before the batches of an object's method, for actors to come to."""
+
+    def hold(of, method, open_for):
+        gate = Gate(tmp_path / f"gate of {method}", open_for)
+        begun, lost = gate.folder / "begun", gate.folder / "lost"
+
+        class Held:
+            def __init__(self):
+                self.of = of
+
+            def __getattr__(self, name):
+                if name != method or "of" not in self.__dict__:
+                    raise AttributeError(name)
+                return self.pass_gate
+
+            def pass_gate(self, images, **options):
+                import os
+                import time
+
+                number = 0
+                while True:
+                    try:
+                        os.mkdir(begun / str(number))
+                        break
+                    except FileExistsError:
+                        number += 1
+                while number >= open_for and not lost.exists():
+                    time.sleep(0.02)
+                return getattr(self.of, method)(images, **options)
+
+        return gate, Held()
+
+    return hold
+
+
+def lose_a_node_meanwhile(gate, cluster):
+    thread = threading.Thread(target=gate.lose_a_node, args=[cluster])
+    thread.start()
+    return thread
+
+
+def test_a_dataset_loses_no_image_with_a_node(nodes, collection, model, held_actors):
+    from deepcut_vision.ray import segment_dataset
+
+    paths = sorted(path for path in collection.rglob("*") if path.is_file())
+    images = ray.data.from_items([{"image": path.read_bytes(), "path": str(path)} for path in paths], override_num_blocks=16)
+    gate, held = held_actors(model, "segment_batch", 4)
+    losing = lose_a_node_meanwhile(gate, nodes)
+    rows = segment_dataset(images, held, batch_size=1, concurrency=NODES).take_all()
+    losing.join()
+    assert gate.begun() > 16, "some image was begun twice"
+    found = {Path(row["path"]): row for row in rows}
+    assert len(rows) == 16 and sorted(found) == paths
+    for path, row in found.items():
+        if path.name == "broken.jpg":
+            assert row["status"] == "skipped" and row["mask"] is None
+            continue
+        mask = np.frombuffer(row["mask"], np.uint8).reshape(row["height"], row["width"])
+        np.testing.assert_array_equal(mask, model.segment(path).mask)
