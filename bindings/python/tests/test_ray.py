@@ -19,7 +19,7 @@ pyarrow = pytest.importorskip("pyarrow")
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
@@ -137,7 +137,7 @@ def test_a_plan_says_what_is_wrong_with_it_and_its_shards(cluster, collection, p
     with pytest.raises(deepcut_vision.MissingFileError, match="there is no plan"):
         run_plan(plan, out)
     program("plan", "--data", collection, "--shards", 3, "--out", plan)
-    with pytest.raises(deepcut_vision.UsageError, match=r"shard \d of 3: .*--ckpt"):
+    with pytest.raises(deepcut_vision.UsageError, match=r"(?s)shard \d of 3: .*--ckpt"):
         run_plan(plan, out, program=found)
     with pytest.raises(deepcut_vision.UsageError, match="no program nowhere"):
         run_plan(plan, out, program="nowhere")
