@@ -58,6 +58,27 @@ def test_every_image_of_a_dataset_has_the_mask_of_a_single_run(cluster, collecti
         assert [tuple(one["box"]) for one in json.loads(row["objects"])] == [one.box for one in expected.objects]
 
 
+def test_tables_and_tars_are_read_by_ray(cluster, collection, model, tmp_path):
+    import tarfile
+
+    import pyarrow.parquet
+    from deepcut_vision.ray import segment_dataset
+
+    paths = sorted(path for path in collection.iterdir() if path.name != "broken.jpg")
+    expected = {path.stem: model.segment(path).area for path in paths}
+    images = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
+    table = pyarrow.table({"image": images, "name": [path.stem for path in paths]})
+    pyarrow.parquet.write_table(table, tmp_path / "images.parquet", row_group_size=3)
+    with tarfile.open(tmp_path / "images.tar", "w") as tar:
+        for path in paths:
+            tar.add(path, path.name)
+    tables = ray.data.read_parquet(str(tmp_path / "images.parquet"))
+    tars = ray.data.read_webdataset(str(tmp_path / "images.tar"), decoder=None)
+    for images, column, name in ((tables, "image", "name"), (tars, "jpg", "__key__")):
+        found = segment_dataset(images, model, column=column, masks=False).take_all()
+        assert {row[name]: row["foreground_area_px"] for row in found} == expected
+
+
 def test_images_come_as_bytes_paths_and_mappings(collection, model):
     from deepcut_vision.ray import _Segmenter
 

@@ -165,7 +165,7 @@ def train_distributed(
 def _by_actors(
     dataset: ray.data.Dataset, actor: Any, arguments: tuple[Any, ...], batch_size: int, concurrency: Concurrency, num_cpus: float
 ) -> ray.data.Dataset:
-    """What actors make of the batches of a dataset. One that is lost with its node begins anew on another, and its batch is done again."""
+    """What actors make of the batches of a dataset. Ray Data begins one that is lost with its node anew on another, and does its batch again."""
     if isinstance(concurrency, int):
         pool = ray.data.ActorPoolStrategy(size=concurrency)
     else:
@@ -178,8 +178,6 @@ def _by_actors(
         batch_format="pyarrow",
         compute=pool,
         num_cpus=num_cpus,
-        max_restarts=-1,
-        max_task_retries=-1,
     )
 
 
