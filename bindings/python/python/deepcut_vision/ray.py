@@ -1,4 +1,5 @@
-"""Collections on a cluster of machines, by Ray Data: what it reads (folders, Parquet, WebDataset, object storage) goes in.
+"""Collections on a cluster of machines. By Ray Data: what it reads (folders, Parquet, WebDataset, object storage) goes in, and ``run_plan``
+does the shards of a plan on a common file system, with the files of one run.
 
 >>> import ray
 >>> from deepcut_vision.ray import segment_dataset
