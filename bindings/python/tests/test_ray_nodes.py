@@ -98,7 +98,8 @@ def test_shards_on_four_nodes_of_which_one_is_lost_are_one_run(nodes, collection
 
     found = run_plan(plan, out, arguments, program=str(held), progress=watch)
     assert done == list(range(1, 9))
-    assert sum(shard["segmented"] for shard in found["shards"]) == 15
+    # The lost run may have come to some images before it was stopped.
+    assert [shard["shard"]["shard"] for shard in found["shards"]] == list(range(8))
     assert (found["merged"]["images"], found["merged"]["skipped"], found["merged"]["shards"]) == (16, 1, 8)
     assert gate.begun() == 8 + 1 + 1, "one shard was begun twice, and there was a merge"
     expected = results(single)
