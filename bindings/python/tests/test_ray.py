@@ -4,11 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import IMAGES, find_program, wait_for
+from conftest import IMAGES, find_program, is_over, wait_for
 
 import deepcut_vision
 
@@ -197,8 +196,8 @@ def test_a_program_ends_with_what_started_it(tmp_path):
     sleeper.chmod(0o755)
     call = f"from deepcut_vision._program import run_program; run_program({str(sleeper)!r}, ['infer'], '/')"
     starter = subprocess.Popen([sys.executable, "-c", call])
-    wait_for((tmp_path / "pid").exists)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     starter.kill()
     starter.wait()
     pid = int((tmp_path / "pid").read_text())
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split())
+    wait_for(lambda: is_over(pid))

@@ -2,15 +2,18 @@
 
 import logging
 import shutil
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CHECKPOINT, IMAGES, find_program, wait_for
+from conftest import CHECKPOINT, IMAGES, find_program, is_over, wait_for
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says of any process whether it has ended")
 
 NODES = 4
 #: Bytes of each node's object store.
@@ -57,10 +60,16 @@ class Gate:
     def begun(self):
         return len(list((self.folder / "begun").iterdir()))
 
+    def workers(self):
+        """The processes that have written where they began."""
+        return [int(path.read_text()) for path in (self.folder / "begun").glob("*/pid") if path.read_text()]
+
     def lose_a_node(self, cluster):
-        """Once every node holds a piece of work."""
-        wait_for(lambda: self.begun() == self.open_for + NODES)
+        """Once every node holds a piece of work; what ran on the lost one has ended before the others go on."""
+        wait_for(lambda: len(self.workers()) == self.open_for + NODES)
+        held = [pid for pid in self.workers() if not is_over(pid)]
         cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        wait_for(lambda: any(is_over(pid) for pid in held))
         (self.folder / "lost").touch()
 
 
@@ -83,6 +92,7 @@ def test_shards_on_four_nodes_of_which_one_is_lost_are_one_run(nodes, collection
         f"""#!/bin/sh
         number=0
         until mkdir "{gate.folder}/begun/$number" 2>/dev/null; do number=$((number + 1)); done
+        echo $$ >"{gate.folder}/begun/$number/pid"
         until [ $number -lt {gate.open_for} ] || [ -e "{gate.folder}/lost" ]; do sleep 0.02; done
         exec "{find_program()}" "$@"
         """
@@ -139,6 +149,7 @@ def held_actors(tmp_path):
                         break
                     except FileExistsError:
                         number += 1
+                (begun / str(number) / "pid").write_text(str(os.getpid()))
                 while number >= open_for and not lost.exists():
                     time.sleep(0.02)
                 return getattr(self.of, method)(images, **options)
