@@ -23,6 +23,8 @@ pub enum Stored {
     /// They are a value in a Parquet file.
     #[cfg(feature = "parquet")]
     Cell(Cell),
+    /// They were somewhere, by a plan, and are not to be had there any more: why.
+    Lost(Arc<str>),
 }
 
 /// A file that is open for reading, wherever it is.
@@ -50,6 +52,7 @@ impl Stored {
                 let length = bytes.as_ref().len() as u64;
                 Ok((Box::new(io::Cursor::new(bytes)), length))
             }
+            Stored::Lost(reason) => Err(reason.to_string()),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Cache {
         let mut bytes = fs::read(self.path(content)).ok()?;
         let length = bytes.len().checked_sub(CHECKSUM_BYTES)?;
         let matches = crc32fast::hash(&bytes[..length]).to_le_bytes() == bytes[length..];
-        if !matches || bytes[..length].get(..HEADER_BYTES)? != self.header(content) {
+        if !matches || bytes[..length].get(..HEADER_BYTES)? != header(&self.settings, content) {
             return None;
         }
         bytes.truncate(length);
@@ -104,34 +104,28 @@ impl Cache {
 
     /// Stores an entry; `false` if it does not fit, even after the results of other settings were removed.
     pub fn put(&self, content: &blake3::Hash, bytes: &[u8]) -> io::Result<bool> {
-        let size = (HEADER_BYTES + bytes.len() + CHECKSUM_BYTES) as u64;
-        if !self.reserve(size)? {
+        let (name, entry) = Cache::entry(&self.settings, content, bytes);
+        if !self.reserve(entry.len() as u64)? {
             return Ok(false);
         }
-        let path = self.path(content);
+        let path = self.folder.with_file_name(name);
         let parent = path.parent().unwrap_or(&self.folder);
         create_folder(parent)?;
         // Not synced to the disk: an entry lost or torn in a power cut is noticed by its checksum and made again.
         let mut file = tempfile::Builder::new().prefix(TEMPORARY_START).tempfile_in(parent)?;
-        let header = self.header(content);
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&header);
-        checksum.update(bytes);
-        file.write_all(&header)?;
-        file.write_all(bytes)?;
-        file.write_all(&checksum.finalize().to_le_bytes())?;
+        file.write_all(&entry)?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(true)
     }
 
-    /// How every entry for `content` begins.
-    fn header(&self, content: &blake3::Hash) -> [u8; HEADER_BYTES] {
-        let mut header = [0; HEADER_BYTES];
-        header[..WORD.len()].copy_from_slice(WORD);
-        let (settings, own) = header[WORD.len()..].split_at_mut(blake3::OUT_LEN);
-        settings.copy_from_slice(self.settings.as_bytes());
-        own.copy_from_slice(content.as_bytes());
-        header
+    /// An entry as a file by itself: its name below the folder of a cache, and what it holds. Put there before a cache is opened, it is
+    /// one of that cache.
+    pub fn entry(settings: &blake3::Hash, content: &blake3::Hash, bytes: &[u8]) -> (PathBuf, Vec<u8>) {
+        let mut entry = Vec::with_capacity(HEADER_BYTES + bytes.len() + CHECKSUM_BYTES);
+        entry.extend(header(settings, content));
+        entry.extend(bytes);
+        entry.extend(crc32fast::hash(&entry).to_le_bytes());
+        (name(settings, content), entry)
     }
 
     fn reserve(&self, size: u64) -> io::Result<bool> {
@@ -145,9 +139,24 @@ impl Cache {
     }
 
     fn path(&self, content: &blake3::Hash) -> PathBuf {
-        let name = content.to_hex();
-        self.folder.join(&name[..ENTRIES_DIGITS]).join(name.as_str())
+        self.folder.with_file_name(name(&self.settings, content))
     }
+}
+
+/// How every entry begins.
+fn header(settings: &blake3::Hash, content: &blake3::Hash) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..WORD.len()].copy_from_slice(WORD);
+    let (of_settings, own) = header[WORD.len()..].split_at_mut(blake3::OUT_LEN);
+    of_settings.copy_from_slice(settings.as_bytes());
+    own.copy_from_slice(content.as_bytes());
+    header
+}
+
+/// The name of an entry below the folder of a cache.
+fn name(settings: &blake3::Hash, content: &blake3::Hash) -> PathBuf {
+    let (settings, content) = (settings.to_hex(), content.to_hex());
+    [&settings[..SETTINGS_DIGITS], &content[..ENTRIES_DIGITS], content.as_str()].iter().collect()
 }
 
 /// Creates a folder, or finds it; a link in its place is an error.

@@ -21,6 +21,7 @@ use super::{OutputError, OutputFolder};
 /// the image.
 const SCHEMA: &str = "message predictions {
     required binary path (STRING);
+    optional int32 shard;
     optional binary output (STRING);
     required binary status (STRING);
     optional binary reason (STRING);
@@ -69,6 +70,8 @@ const MOST_TEXT_BYTES: usize = 32 << 20;
 pub struct TableRow<'a> {
     /// The image's place within the collection, `/` between folders.
     pub path: &'a str,
+    /// The number of the shard that it is in, where the collection was planned in shards.
+    pub shard: Option<usize>,
     pub status: &'a str,
     pub reason: Option<&'a str>,
     pub warning: Option<&'a str>,
@@ -214,6 +217,7 @@ struct Lists {
 struct Rows {
     text_bytes: usize,
     path: Column<ByteArrayType>,
+    shard: Column<Int32Type>,
     output: Column<ByteArrayType>,
     status: Column<ByteArrayType>,
     reason: Column<ByteArrayType>,
@@ -240,6 +244,7 @@ impl Rows {
         let result = row.result.as_ref();
         self.text_bytes += row.path.len();
         self.path.push_required(row.path.into());
+        self.shard.push(row.shard.map(int));
         self.status.push_required(row.status.into());
         let texts = [
             (&mut self.output, result.map(|result| result.output)),
@@ -285,7 +290,9 @@ impl Rows {
     fn write(self, writer: &mut SerializedFileWriter<File>) -> ParquetResult<()> {
         let mut writer = writer.next_row_group()?;
         let group = &mut writer;
-        for column in [self.path, self.output, self.status, self.reason, self.warning, self.content_hash] {
+        self.path.write(group, None)?;
+        self.shard.write(group, None)?;
+        for column in [self.output, self.status, self.reason, self.warning, self.content_hash] {
             column.write(group, None)?;
         }
         for column in [self.width, self.height, self.orientation] {
@@ -342,8 +349,14 @@ mod tests {
             objects: vec![object(1, "object"), object(2, "part \"é\"")],
         };
         let nothing = TableResult { confidence: None, bounding_box: None, objects: Vec::new(), ..found.clone() };
-        let row =
-            |path, result| TableRow { path, status: "done", content_hash: Some("ff"), result, ..TableRow::default() };
+        let row = |path, result| TableRow {
+            path,
+            shard: Some(7),
+            status: "done",
+            content_hash: Some("ff"),
+            result,
+            ..TableRow::default()
+        };
         let skipped = TableRow { path: "c.jpg", status: "skipped", reason: Some("broken"), ..TableRow::default() };
         let rows = [row("a/b.jpg", Some(found)), skipped, row("d.jpg", Some(nothing))];
         let root = tempfile::tempdir().unwrap();
@@ -365,7 +378,7 @@ mod tests {
         let last = &read[MOST_ROWS..];
         assert_eq!(read[..3], *last);
         let expected = serde_json::json!({
-            "path": "a/b.jpg", "output": "a/b", "status": "done", "reason": null, "warning": null, "content_hash": "ff",
+            "path": "a/b.jpg", "shard": 7, "output": "a/b", "status": "done", "reason": null, "warning": null, "content_hash": "ff",
             "width": 20, "height": 10, "orientation": 1, "foreground_area_px": 9, "confidence": 0.75, "clusters": 3,
             "box": {"x": 0, "y": 1, "width": 4, "height": 5},
             "objects": [
@@ -376,7 +389,8 @@ mod tests {
             ],
         });
         assert_eq!(last[0], expected);
-        assert_eq!((&last[1]["reason"], &last[1]["objects"]), (&"broken".into(), &serde_json::Value::Null));
+        let absent = &serde_json::Value::Null;
+        assert_eq!([&last[1]["reason"], &last[1]["objects"], &last[1]["shard"]], [&"broken".into(), absent, absent]);
         assert_eq!((&last[2]["objects"], &last[2]["box"]), (&serde_json::json!([]), &serde_json::Value::Null));
     }
 

@@ -46,8 +46,8 @@ pub use predict::{PredictRequest, PredictSummary};
 pub use segment::{SegmentRequest, segment};
 pub use shards::{MergeRequest, MergeSummary, PlanRequest, PlanSummary, ShardSummary, ShardsError, merge, plan};
 pub use train::{
-    RegionsSummary, StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_with, train_region_model,
-    train_region_model_with, train_regions,
+    GraphMaker, RegionsSummary, StageSummary, TrainRequest, TrainSummary, train, train_model, train_model_from,
+    train_model_with, train_region_model, train_region_model_with, train_regions,
 };
 
 use std::path::{Path, PathBuf};

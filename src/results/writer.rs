@@ -404,15 +404,19 @@ pub struct Collected<'a> {
 }
 
 impl Collected<'_> {
-    /// Adds an image.
-    pub fn push(&mut self, prediction: &Prediction) -> Result<(), ResultsError> {
+    /// Adds an image, which is in `shard` where the collection was planned in shards.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(unused_variables, reason = "only the table in Parquet tells of shards")
+    )]
+    pub fn push(&mut self, prediction: &Prediction, shard: Option<usize>) -> Result<(), ResultsError> {
         self.table.push(prediction)?;
         if let (Some(coco), Some(_)) = (&mut self.coco, &prediction.result) {
             coco.push(&self.results.annotated(prediction)?)?;
         }
         #[cfg(feature = "parquet")]
         if let Some(parquet) = &mut self.parquet {
-            parquet.push(&self.results.row(prediction, &prediction.place()))?;
+            parquet.push(&self.results.row(prediction, &prediction.place(), shard))?;
         }
         Ok(())
     }

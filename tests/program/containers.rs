@@ -237,7 +237,7 @@ fn shards_of_tars_are_merged_into_what_one_run_writes() {
     fs::write(at("data-1.tar"), shard(images.iter().skip(4))).unwrap();
     let (tars, plan) = (at("data-{0..1}.tar"), at("plan.json"));
     expect(0, &["plan", "--data", path_text(&tars), "--shards", "3", "--out", path_text(&plan)]);
-    let save = ["--save", "masks,coco,parquet"];
+    let save = ["--save", "masks,coco"];
     expect_all(0, &segment(&tars, &at("single"), &save));
     let one = |shard: &str, code: i32| {
         let of_shard =

@@ -183,3 +183,58 @@ fn results_are_one_table_that_says_what_all_others_say() {
     assert_eq!(run(&again).status.code(), Some(2));
     assert_eq!(table("out"), b"mine");
 }
+
+#[test]
+fn rows_of_tables_are_done_in_shards_and_the_result_says_in_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let images: Vec<Option<Vec<u8>>> = images(&at("data")).into_iter().map(Some).collect();
+    write_table(&at("0.parquet"), &images);
+    write_table(&at("1.parquet"), &[&images[..3], &[None]].concat());
+    fs::write(at("2.parquet"), b"PAR1").unwrap();
+    let (data, plan, save) = (at("{0..2}.parquet"), at("plan.json"), ["--save", "masks,overlays,coco,parquet"]);
+    let segment = |input: &[&str], out: &str| {
+        let out = at(out);
+        run(&[&SPECTRAL[..], input, &["--out", path_text(&out)], &save].concat())
+    };
+    assert_eq!(segment(&["--data", path_text(&data)], "single").status.code(), Some(3));
+    let planned = ["plan", "--data", path_text(&data), "--shards", "4", "--out", path_text(&plan)];
+    let said = text(&run(&planned).stdout);
+    assert!(said.contains("11 images in 4 shards of 2 to 3, 1 of them to be skipped"), "{said}");
+    let shard = |number: &str, out: &str, further: &[&str]| {
+        segment(&[&["--plan", path_text(&plan), "--shard", number], further].concat(), out)
+    };
+    for number in ["3", "1", "0", "2"] {
+        let output = shard(number, "out", &[]);
+        assert!([0, 3].contains(&output.status.code().unwrap()), "{}", text(&output.stderr));
+    }
+    expect(3, &["merge", path_text(&at("out")), "--max-bad", "1"]);
+    for file in ["predictions.jsonl", "coco.json", "masks/0/000005.png", "overlays/1/000002.jpg"] {
+        assert!(fs::read(at("single").join(file)).unwrap() == fs::read(at("out").join(file)).unwrap(), "{file}");
+    }
+
+    let (single, merged) = (rows(&at("single")), rows(&at("out")));
+    assert_eq!(merged.len(), 11);
+    let mut shards: Vec<u64> = merged.values().map(|row| row["shard"].as_u64().unwrap()).collect();
+    shards.sort_unstable();
+    assert_eq!(shards, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3]);
+    for (path, row) in &merged {
+        let number = row["shard"].as_u64().unwrap();
+        assert_eq!(rows(&at(&format!("out/shards/{number:05}")))[path], *row);
+        assert_eq!(single[path]["shard"], Value::Null);
+        let without = |row: &Value| {
+            Value::Object(row.as_object().unwrap().clone().into_iter().filter(|(name, _)| name != "shard").collect())
+        };
+        assert_eq!(without(&single[path]), without(row));
+    }
+
+    // A table that has lost its last rows.
+    write_table(&at("1.parquet"), &images[..2]);
+    let output = shard("3", "other", &[]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("missing") && said.contains("1.parquet/00000"), "{said}");
+    let output = shard("3", "other", &["--accept-changes"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("has no row 3 any more"), "{said}");
+}

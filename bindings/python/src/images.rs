@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_dataset::Dataset;
 use deepcut::output;
 use deepcut::parallel::Held;
 use deepcut::pixels::{DecodeConfig, ImageContent, ImageItem, Picture, Samples, decode, picture_of_samples};
@@ -102,6 +103,19 @@ impl Input<'_> {
             }
             Input::Encoded(_) | Input::Samples(..) => of_class(py, "ImageError", reason),
         }
+    }
+}
+
+/// Inputs as a dataset.
+pub struct Inputs<'a>(pub Vec<Input<'a>>);
+
+impl<'a> Dataset<Input<'a>> for Inputs<'a> {
+    fn get(&self, index: usize) -> Option<Input<'a>> {
+        self.0.get(index).cloned()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

@@ -6,6 +6,7 @@
 mod clusters;
 mod errors;
 mod features;
+mod graphs;
 mod images;
 mod metrics;
 mod models;
@@ -25,6 +26,8 @@ mod _engine {
     use super::clusters::ClusterModel;
     #[pymodule_export]
     use super::features::Features;
+    #[pymodule_export]
+    use super::graphs::GraphMaker;
     #[pymodule_export]
     use super::images::{overlay, read_image};
     #[pymodule_export]

@@ -9,7 +9,7 @@ use deepcut::event::{Event, Observer, Phase, SkippedFile};
 use deepcut::method::{Method, MethodError, SegmentedPicture, segment_each};
 use deepcut::output::write_atomically;
 use deepcut::parallel::workers;
-use deepcut::pipeline::Run;
+use deepcut::pipeline::{Run, train_model_from};
 use deepcut::pixels::ImageItem;
 use deepcut::segment::regions::RegionCheckpoint;
 use deepcut::{Error, Machine, ModelOptions, PatchRegions, RegionModel};
@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::errors::exception;
-use crate::images::{Given, Input, inputs, listed};
+use crate::images::{Given, Input, Inputs, inputs, listed};
 use crate::options::{self, Options};
 use crate::runs::{Relay, watched};
 use crate::segmentation::fields;
@@ -183,13 +183,14 @@ pub enum Images<'py> {
     Collection(PathBuf),
 }
 
-/// Trains on the images of a collection or on given ones.
+/// Trains on the images of a collection or on given ones; with `cache` networks find there what `GraphMaker` gave, in files.
 #[pyfunction]
 pub fn train<'py>(
     py: Python<'py>,
     images: Images<'py>,
     config: Option<PathBuf>,
     options: Options,
+    cache: Option<PathBuf>,
     listener: Bound<'py, PyAny>,
 ) -> PyResult<Model> {
     let machine = options.machine(py)?;
@@ -199,11 +200,11 @@ pub fn train<'py>(
     let trained = match &images {
         Images::Several(given) => {
             let inputs = Inputs(inputs(given)?);
-            watched(&listener, |relay| learn(&inputs, &settings, weights, &machine, relay))?
+            watched(&listener, |relay| learn(&inputs, &settings, weights, &machine, cache.as_deref(), relay))?
         }
         Images::Collection(path) => watched(&listener, |relay| {
             let records = records(path, &settings, relay)?;
-            learn(&records, &settings, weights, &machine, relay)
+            learn(&records, &settings, weights, &machine, cache.as_deref(), relay)
         })?,
     };
     Ok(Model { trained, threads: machine.threads })
@@ -215,13 +216,18 @@ fn learn<I: ImageItem>(
     settings: &Settings,
     weights: Option<&Path>,
     machine: &Machine,
+    cache: Option<&Path>,
     relay: &Relay,
 ) -> Result<Trained, Error> {
-    Ok(if settings.regions.labels > 0 {
-        Trained::CodeBook(Box::new(deepcut::train_regions_with(images, settings, weights, machine, relay)?))
-    } else {
-        Trained::Networks(Box::new(deepcut::train_with(images, settings, weights, machine, relay)?))
-    })
+    if settings.regions.labels > 0 {
+        let code_book = deepcut::train_regions_with(images, settings, weights, machine, relay)?;
+        return Ok(Trained::CodeBook(Box::new(code_book)));
+    }
+    let networks = match cache {
+        Some(cache) => train_model_from(images, settings, weights, machine, cache, relay)?,
+        None => deepcut::train_with(images, settings, weights, machine, relay)?,
+    };
+    Ok(Trained::Networks(Box::new(networks)))
 }
 
 /// The images of a collection; what cannot be searched is told.
@@ -242,19 +248,6 @@ fn records(path: &Path, settings: &Settings, relay: &Relay) -> Result<InMemDatas
         return Err(Error::NoImages { data: path.into(), found: collection.instead_of_images() });
     }
     Ok(InMemDataset::new(records))
-}
-
-/// Given images as a dataset.
-struct Inputs<'a>(Vec<Input<'a>>);
-
-impl<'a> Dataset<Input<'a>> for Inputs<'a> {
-    fn get(&self, index: usize) -> Option<Input<'a>> {
-        self.0.get(index).cloned()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Every image by itself.

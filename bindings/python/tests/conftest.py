@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,21 @@ def find_program() -> str:
     if not found:
         pytest.skip("there is no program to compare with: install the wheel, build it, or set DEEPCUT_PROGRAM")
     return found[0]
+
+
+def wait_for(condition, seconds=60):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "what was waited for did not happen"
+        time.sleep(0.02)
+
+
+def is_over(pid):
+    """Whether a process has ended, also where nobody has asked for its exit code yet (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,6 @@ pub enum PlanError {
     #[error("{shards} shards cannot be made of {images} images; give a smaller number of `shards`")]
     TooManyShards { shards: usize, images: u64 },
 
-    #[error("{} lies in a Parquet file, whose rows no plan cuts; write the images to tars or a folder, or run without a plan", path.display())]
-    InTable { path: PathBuf },
-
     #[error("`{setting}` is not what the plan was made with; make the plan as the run is to search, or set it back")]
     OtherSearch { setting: &'static str },
 
@@ -80,7 +77,6 @@ impl PlanError {
             | PlanError::OtherList { path, .. }
             | PlanError::NoSuchShard { path, .. }
             | PlanError::Changed { plan: path, .. }
-            | PlanError::InTable { path }
             | PlanError::Exists { path, .. } => path,
             _ => Path::new(""),
         }

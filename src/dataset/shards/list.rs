@@ -2,9 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "parquet")]
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "parquet")]
+use crate::dataset::table::Tables;
 use crate::dataset::{DatasetError, Record, Sources, Stored};
 use crate::names;
 
@@ -34,6 +38,9 @@ struct Line {
     /// The tar that it lies in, and how many bytes lie there before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     tar: Option<(String, u64)>,
+    /// The row of the table, which is the folder of the path, that it lies in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frame: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,12 +57,19 @@ pub(super) struct Roots {
     sources: Vec<(PathBuf, PathBuf)>,
     /// The folder of other relative paths, if they are not as good as they stand.
     base: Option<PathBuf>,
+    #[cfg(feature = "parquet")]
+    tables: Arc<Tables>,
 }
 
 impl Roots {
     pub fn of(sources: &Sources, base: Option<PathBuf>) -> Roots {
         let prefixes = sources.prefixes().into_iter().map(|prefix| prefix.map(PathBuf::from).unwrap_or_default());
-        Roots { sources: prefixes.zip(sources.paths().iter().cloned()).collect(), base }
+        Roots {
+            sources: prefixes.zip(sources.paths().iter().cloned()).collect(),
+            base,
+            #[cfg(feature = "parquet")]
+            tables: Arc::default(),
+        }
     }
 
     /// Where an image at this place lies if its source is a folder.
@@ -78,11 +92,22 @@ impl Roots {
         let relative = names::path(&line.image?);
         let output = line.output.map_or_else(|| relative.with_extension(""), |text| names::path(&text));
         let path = given.or_else(|| self.usual_path(&relative))?;
-        let stored = match line.tar {
-            Some((tar, offset)) => Stored::Member { tar: placed(&tar).into(), offset, length: line.bytes? },
-            None => Stored::File,
+        let stored = match (line.tar, line.row) {
+            (Some((tar, offset)), _) => Stored::Member { tar: placed(&tar).into(), offset, length: line.bytes? },
+            (None, Some(row)) => self.cell(path.parent()?, row),
+            (None, None) => Stored::File,
         };
         Some(Entry::Image { record: Record { path, stored, frame: line.frame, relative, output }, bytes: line.bytes })
+    }
+
+    #[cfg(feature = "parquet")]
+    fn cell(&self, table: &Path, row: u64) -> Stored {
+        self.tables.cell(table, row).map_or_else(Stored::Lost, Stored::Cell)
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn cell(&self, _: &Path, _: u64) -> Stored {
+        Stored::Lost("this build reads no Parquet files; build it with the feature parquet".into())
     }
 
     fn line(&self, record: &Record, bytes: Option<u64>) -> Line {
@@ -91,12 +116,18 @@ impl Roots {
             Stored::Member { tar, offset, .. } => Some((names::text(tar.as_os_str()), *offset)),
             _ => None,
         };
+        let row = match stored {
+            #[cfg(feature = "parquet")]
+            Stored::Cell(cell) => Some(cell.number() as u64),
+            _ => None,
+        };
         let is_usual = self.usual_path(relative).as_ref() == Some(path);
         Line {
             image: Some(names::portable(relative)),
             path: (!is_usual).then(|| names::text(path.as_os_str())),
             output: (*output != relative.with_extension("")).then(|| names::portable(output)),
             tar,
+            row,
             frame: *frame,
             bytes,
             fault: None,

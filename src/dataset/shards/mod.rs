@@ -352,14 +352,18 @@ impl PlannedShard {
     }
 }
 
-/// Bytes of an image's file now; none if it cannot be told, or if the tar that it lies in has become too short for it.
+/// Bytes of an image's file now; none if it cannot be told, or if the tar or table that it lies in has become too short for it. Of
+/// images in a table it is the mean of their group, for which nothing but the table's end need be read.
 pub fn bytes_of(record: &Record) -> Option<u64> {
     let length = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.len());
     match &record.stored {
         Stored::Member { tar, offset, length: own } => {
             length(tar).filter(|&length| offset.saturating_add(*own) <= length).map(|_| *own)
         }
-        _ => length(&record.path),
+        #[cfg(feature = "parquet")]
+        Stored::Cell(cell) => Some(cell.mean_bytes()),
+        Stored::Lost(_) => None,
+        Stored::File => length(&record.path),
     }
 }
 

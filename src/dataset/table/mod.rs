@@ -5,6 +5,7 @@
 
 mod column;
 mod pages;
+mod planned;
 mod window;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use super::stored::Stored;
 use super::{DatasetError, Found};
 use crate::files;
 
+pub(super) use planned::Tables;
 pub(super) use window::Windows;
 
 /// Digits of a row's number, unless there are more.
@@ -85,6 +87,19 @@ impl Cell {
     pub fn read(&self) -> Result<impl AsRef<[u8]> + use<>, String> {
         let bytes = self.table.windows.read(self)?;
         bytes.ok_or_else(|| "its row has no image (the value is null); leave the row out".to_string())
+    }
+
+    /// The number of its row in the table, counted from 0.
+    pub fn number(&self) -> usize {
+        let before = self.table.metadata.row_groups().iter().take(self.group);
+        before.map(|group| rows(group.num_rows())).sum::<usize>() + self.row
+    }
+
+    /// Bytes of the images of its group on average, in pages and before these are compressed.
+    pub fn mean_bytes(&self) -> u64 {
+        let group = self.table.metadata.row_group(self.group);
+        let all = u64::try_from(group.column(self.table.column).uncompressed_size()).unwrap_or(0);
+        all / (rows(group.num_rows()) as u64).max(1)
     }
 }
 

@@ -99,7 +99,7 @@ impl Predictor<'_> {
             }
             totals.add(&outcome);
             remarks.add(Path::new(&outcome.prediction.path), outcome.prediction.warning.as_deref());
-            collected.push(&outcome.prediction, outcome.record.as_ref())?;
+            collected.push(&outcome.prediction, outcome.record.as_ref(), shard.map(PlannedShard::index))?;
             observer.observe(Event::PhaseProgress { phase: Phase::Inference, done: totals.images() });
             Ok::<(), PipelineError>(())
         })?;

@@ -29,9 +29,14 @@ impl<'a> Collected<'a> {
         Collected { results, report, out, config, observer }
     }
 
-    /// Adds an image, whose record is there unless the image is none.
-    pub fn push(&mut self, prediction: &Prediction, record: Option<&Record>) -> Result<(), PipelineError> {
-        self.results.push(prediction)?;
+    /// Adds an image of the `shard`, if there are shards; its record is there unless the image is none.
+    pub fn push(
+        &mut self,
+        prediction: &Prediction,
+        record: Option<&Record>,
+        shard: Option<usize>,
+    ) -> Result<(), PipelineError> {
+        self.results.push(prediction, shard)?;
         if let Some(report) = &mut self.report {
             let pictures = || {
                 let Some(record) = record else { return Vec::new() };

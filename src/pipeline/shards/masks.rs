@@ -99,7 +99,7 @@ pub fn merge(request: &MergeRequest, observer: &dyn Observer) -> Result<MergeSum
         Ok((line, placed))
     };
     parallel_map(found.lines(&request.out), THREADS, place, |line| {
-        let (Line { record, prediction, .. }, [placed, copied]) = line?;
+        let (Line { shard, record, prediction }, [placed, copied]) = line?;
         summary.images += 1;
         summary.placed += placed;
         summary.copied += copied;
@@ -110,7 +110,7 @@ pub fn merge(request: &MergeRequest, observer: &dyn Observer) -> Result<MergeSum
                 first_skipped.push(SkippedFile { path: prediction.path.clone().into(), reason });
             }
         }
-        collected.push(&prediction, record.as_ref())?;
+        collected.push(&prediction, record.as_ref(), Some(shard))?;
         observer.observe(Event::PhaseProgress { phase: Phase::Merging, done: summary.images });
         Ok::<(), PipelineError>(())
     })?;

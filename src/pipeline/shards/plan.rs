@@ -85,10 +85,6 @@ pub fn plan(request: &PlanRequest, observer: &dyn Observer) -> Result<PlanSummar
         if observer.interrupted() {
             return Err(PipelineError::Interrupted(Run::Planning));
         }
-        #[cfg(feature = "parquet")]
-        if let Ok((Record { path, stored: dataset::Stored::Cell(_), .. }, _)) = &found {
-            return Err(PlanError::InTable { path: path.clone() }.into());
-        }
         match &found {
             Ok((record, bytes)) => lines.push(Ok((record, *bytes))),
             Err(error) => {

@@ -2,10 +2,12 @@
 
 mod graphs;
 pub(super) mod journal;
+mod maker;
 mod patch_network;
 mod regions;
 mod summary;
 
+pub use maker::GraphMaker;
 pub use regions::{RegionsSummary, train_region_model, train_region_model_with, train_regions};
 pub use summary::{StageSummary, TrainSummary};
 
@@ -222,14 +224,27 @@ pub fn train_model_with<I: ImageItem>(
     machine: &Machine,
     observer: &dyn Observer,
 ) -> Result<Model, PipelineError> {
+    let folder = tempfile::tempdir().map_err(PipelineError::Cache)?;
+    train_model_from(images, settings, weights, machine, folder.path(), observer)
+}
+
+/// [`train_model_with`], with features kept in the folder `cache`, which nobody else may use meanwhile; those that lie there already, such as
+/// a [`GraphMaker`]'s, are not computed again.
+pub fn train_model_from<I: ImageItem>(
+    images: &dyn Dataset<I>,
+    settings: &Settings,
+    weights: Option<&Path>,
+    machine: &Machine,
+    cache: &Path,
+    observer: &dyn Observer,
+) -> Result<Model, PipelineError> {
     settings.validate()?;
     let training = Training::open(settings.clone(), weights, machine, observer)?;
     let settings = training.resolved.settings();
     let indices = sample::indices(images.len(), settings.data.max_images, settings.train.seed, observer);
     training.announce(indices.len(), "a dataset");
-    let folder = tempfile::tempdir().map_err(PipelineError::Cache)?;
     let graphs = training.graphs();
-    let cache = Cache::open(folder.path(), &graphs.settings(), &settings.cache).map_err(PipelineError::Cache)?;
+    let cache = Cache::open(cache, &graphs.settings(), &settings.cache).map_err(PipelineError::Cache)?;
     let (usable, skipped) = training.prepare(images, indices, &cache, &graphs)?;
     let prepared = training.identified(usable, skipped, &Path::new("the dataset").into())?;
     let (checkpoint, _) = training.learn(images, prepared, &cache, &graphs, &mut NoJournal)?;

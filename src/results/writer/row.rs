@@ -6,7 +6,12 @@ use crate::results::{ListedObject, Prediction};
 
 impl Results {
     /// A prediction as a row of the table in Parquet; its results have the place `output`.
-    pub(super) fn row<'a>(&'a self, prediction: &'a Prediction, output: &'a str) -> output::TableRow<'a> {
+    pub(super) fn row<'a>(
+        &'a self,
+        prediction: &'a Prediction,
+        output: &'a str,
+        shard: Option<usize>,
+    ) -> output::TableRow<'a> {
         let name = |value: u16| match self.is_numbered {
             true => "region",
             false => self.labels.iter().find(|label| label.value == value).map_or("", |label| &label.name),
@@ -31,6 +36,7 @@ impl Results {
         });
         output::TableRow {
             path: &prediction.path,
+            shard,
             status: prediction.status.name(),
             reason: prediction.reason.as_deref(),
             warning: prediction.warning.as_deref(),

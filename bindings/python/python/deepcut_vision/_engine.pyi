@@ -45,6 +45,11 @@ class Features:
         self, images: Sequence[_Given], stops_at_bad: bool, listener: _Listener
     ) -> list[Union[np.ndarray, str]]: ...
 
+class GraphMaker:
+    @staticmethod
+    def open(config: Optional[str], options: dict[str, Any]) -> GraphMaker: ...
+    def graphs(self, images: Sequence[_Given], listener: _Listener) -> list[Optional[tuple[str, bytes]]]: ...
+
 class ClusterModel:
     @staticmethod
     def fit(
@@ -58,7 +63,11 @@ class ClusterModel:
     def from_bytes(bytes: bytes) -> ClusterModel: ...
 
 def train(
-    images: Union[str, Sequence[_Given]], config: Optional[str], options: dict[str, Any], listener: _Listener
+    images: Union[str, Sequence[_Given]],
+    config: Optional[str],
+    options: dict[str, Any],
+    cache: Optional[str],
+    listener: _Listener,
 ) -> Model: ...
 def read_image(image: _Given, decoding: str) -> tuple[np.ndarray, Optional[np.ndarray], list[str], int]: ...
 def overlay(image: _Given, mask: np.ndarray, max_side: int, decoding: str) -> np.ndarray: ...

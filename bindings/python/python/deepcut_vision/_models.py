@@ -269,7 +269,44 @@ def train(
     (``deepcut config`` lists them; ``{"regions.labels": 32}`` learns a code book of regions). ``progress`` is a function that is
     called with events, or ``"tqdm"``; an exception in it, and Ctrl-C, stop the training.
     """
+    file, chosen = training_options(
+        weights=weights,
+        config=config,
+        settings=settings,
+        seed=seed,
+        device=device,
+        threads=threads,
+        memory=memory,
+        precision=precision,
+    )
+    return train_from(images, file, chosen, progress=progress)
+
+
+def training_options(
+    *,
+    weights: Optional[PathLike] = None,
+    config: Optional[PathLike] = None,
+    settings: Optional[Mapping[str, Any]] = None,
+    seed: Optional[int] = None,
+    device: str = "auto",
+    threads: int = 0,
+    memory: Optional[int] = None,
+    precision: Optional[str] = None,
+) -> tuple[Optional[str], dict[str, Any]]:
+    """What ``train`` is asked for, as the engine takes it: a configuration, and what differs from it."""
     chosen = options(weights, settings, device, threads, memory, precision, train__seed=seed)
+    return None if config is None else os.fspath(config), chosen
+
+
+def train_from(
+    images: Union[PathLike, Iterable[Image]],
+    file: Optional[str],
+    chosen: dict[str, Any],
+    *,
+    cache: Optional[str] = None,
+    progress: Progress = None,
+) -> Model:
+    """``train`` with the engine's options, and perhaps a folder in which there are features that a ``GraphMaker`` gave."""
     if isinstance(images, (str, os.PathLike)):
         collection: Any = os.fspath(images)
     else:
@@ -278,9 +315,8 @@ def train(
         collection = [given(image) for image in images]
         if not collection:
             raise UsageError("there are no images to learn from; give one or more")
-    file = None if config is None else os.fspath(config)
     with listener(progress) as listen:
-        trained = _engine.train(collection, file, chosen, listen)
+        trained = _engine.train(collection, file, chosen, cache, listen)
     # Its settings are the checkpoint's own from now on.
     return Model(trained, {**chosen, "overrides": []})
 

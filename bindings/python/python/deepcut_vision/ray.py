@@ -1,4 +1,5 @@
-"""Collections on a cluster of machines, by Ray Data: what it reads (folders, Parquet, WebDataset, object storage) goes in.
+"""Collections on a cluster of machines. By Ray Data: what it reads (folders, Parquet, WebDataset, object storage) goes in, and ``run_plan``
+does the shards of a plan on a common file system, with the files of one run.
 
 >>> import ray
 >>> from deepcut_vision.ray import segment_dataset
@@ -16,15 +17,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Optional, Union
 
 import numpy as np
 
-from . import _models
+from . import _engine
 from ._clusters import Clusters
-from ._errors import UsageError
-from ._models import Features, Model, PerImage
+from ._errors import Error, UsageError
+from ._images import given
+from ._models import Features, Model, PerImage, train_from, training_options
 from ._segmentation import Segmentation, Skipped
 
 try:
@@ -34,7 +38,9 @@ try:
 except ImportError as missing:
     raise ImportError('deepcut_vision.ray needs the package ray: pip install "ray[data]"') from missing
 
-__all__ = ["cluster", "features_dataset", "segment_dataset", "train_dataset"]
+from ._ray_plans import run_plan  # noqa: E402  (it needs ray)
+
+__all__ = ["cluster", "features_dataset", "run_plan", "segment_dataset", "train_distributed"]
 
 #: How many actors: a number, or the least and the most of a pool that grows.
 Concurrency = Union[int, tuple[int, int]]
@@ -58,14 +64,7 @@ def segment_dataset(
     ``label``, ``name``, ``box``, ``area``, ``confidence`` and ``rle``. With ``masks`` also ``mask``, the bytes of the program's mask row by row:
     ``numpy.frombuffer(row["mask"], "uint8").reshape(row["height"], row["width"])``. Weights that the model needs must be on every node.
     """
-    return dataset.map_batches(
-        _Segmenter,
-        fn_constructor_args=(model, column, masks, keep_image),
-        batch_size=batch_size,
-        batch_format="pyarrow",
-        compute=_actors(concurrency),
-        num_cpus=num_cpus,
-    )
+    return _by_actors(dataset, _Segmenter, (model, column, masks, keep_image), batch_size, concurrency, num_cpus)
 
 
 def features_dataset(
@@ -82,14 +81,7 @@ def features_dataset(
 
     An image that cannot be used (``status`` ``skipped``) has no vector.
     """
-    return dataset.map_batches(
-        _Describer,
-        fn_constructor_args=(features, column, keep_image),
-        batch_size=batch_size,
-        batch_format="pyarrow",
-        compute=_actors(concurrency),
-        num_cpus=num_cpus,
-    )
+    return _by_actors(dataset, _Describer, (features, column, keep_image), batch_size, concurrency, num_cpus)
 
 
 def cluster(
@@ -120,25 +112,32 @@ def cluster(
     return clusters, dataset.map_batches(join, batch_format="pyarrow")
 
 
-def train_dataset(
+def train_distributed(
     dataset: ray.data.Dataset,
     *,
     column: str = "image",
     max_images: int = 2000,
     seed: int = 0,
+    batch_size: int = 16,
+    concurrency: Concurrency = 1,
     num_cpus: float = 1,
     **arguments: Any,
 ) -> Model:
-    """Trains one network on a random sample of the images in ``column``, on one node of the cluster.
+    """Trains one network on a random sample of the images in ``column``: it is chosen and described on all nodes, and one of them learns.
 
     A few thousand images determine a network of this size, however large the collection. The sample follows from the images' content
-    and ``seed``, not from the nodes or the order of rows; it is chosen on all nodes, and at most ``max_images`` images, as they are
-    kept in the dataset, come to the trainer. ``arguments`` are those of ``train``.
+    and ``seed``, not from the nodes or the order of rows. ``concurrency`` actors hold the backbone and describe the sample, which is most of
+    the work where the backbone is a transformer. At most ``max_images`` images, as they are kept in the dataset, and their features, which lie in
+    a temporary folder there (1 to 4 MB each of a transformer), come to the trainer. Actors and trainer have ``num_cpus`` processors each.
+
+    ``arguments`` are those of ``train``, which gives the same network of the same images in the same order. Raises ``UsageError`` for an
+    empty dataset or a wrong argument, and what ``train`` raises.
     """
     if max_images < 1:
         raise UsageError(f"`max_images` is a number from 1 on, not {max_images}")
     if "progress" in arguments:
         raise UsageError("`progress` cannot be called on another node; leave it out")
+    file, chosen = training_options(seed=seed, **{"threads": max(1, int(num_cpus)), **arguments})
     count = dataset.count()
     if count == 0:
         raise UsageError("the dataset is empty; there is nothing to learn from")
@@ -148,26 +147,55 @@ def train_dataset(
     most = int(min(share, 1.0) * 2**63)
 
     def keyed(table: pyarrow.Table) -> pyarrow.Table:
-        keys = [_key(image, seed) for image in _images(table, column)]
-        chosen = pyarrow.array([key <= most for key in keys])
-        return table.append_column("__key", pyarrow.array(keys, pyarrow.int64())).filter(chosen)
+        images = _images(table, column)
+        keys = [_key(image, seed) for image in images]
+        is_chosen = [image is not None and key <= most for image, key in zip(images, keys)]
+        return table.append_column("__key", pyarrow.array(keys, pyarrow.int64())).filter(pyarrow.array(is_chosen, pyarrow.bool_()))
 
     keys = dataset.select_columns([column]).map_batches(keyed, batch_format="pyarrow")
     sample = keys.sort("__key").limit(max_images)
-    images = [image for table in _tables(sample, column) for image in _images(table, column)]
+    described = _by_actors(sample, _GraphMaker, (file, chosen, column), batch_size, concurrency, num_cpus)
     learn = ray.remote(_learn).options(num_cpus=num_cpus)
-    return ray.get(learn.remote(images, {"seed": seed, **arguments}))
+    try:
+        # The actors have ended by then and leave their processors to the trainer.
+        return ray.get(learn.remote(described.materialize(), column, file, chosen))
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Error) else error) from error
 
 
-def _actors(concurrency: Concurrency) -> ray.data.ActorPoolStrategy:
+def _by_actors(
+    dataset: ray.data.Dataset, actor: Any, arguments: tuple[Any, ...], batch_size: int, concurrency: Concurrency, num_cpus: float
+) -> ray.data.Dataset:
+    """What actors make of the batches of a dataset. Ray Data begins one that is lost with its node anew on another, and does its batch again."""
     if isinstance(concurrency, int):
-        return ray.data.ActorPoolStrategy(size=concurrency)
-    least, most = concurrency
-    return ray.data.ActorPoolStrategy(min_size=least, max_size=most)
+        pool = ray.data.ActorPoolStrategy(size=concurrency)
+    else:
+        least, most = concurrency
+        pool = ray.data.ActorPoolStrategy(min_size=least, max_size=most)
+    return dataset.map_batches(
+        actor,
+        fn_constructor_args=arguments,
+        batch_size=batch_size,
+        batch_format="pyarrow",
+        compute=pool,
+        num_cpus=num_cpus,
+    )
 
 
-def _learn(images: list[Any], arguments: Mapping[str, Any]) -> Model:
-    return _models.train(images, **arguments)
+def _learn(described: ray.data.Dataset, column: str, file: Optional[str], chosen: dict[str, Any]) -> Model:
+    """Trains on what ``_GraphMaker`` gave."""
+    images: list[tuple[int, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="deepcut-") as cache:
+        for table in described.iter_batches(batch_size=None, batch_format="pyarrow"):
+            images.extend(zip(_values(table, "__key"), _images(table, column)))
+            for name, graph in zip(_values(table, "__name"), _values(table, "__graph")):
+                if name is not None:
+                    path = Path(cache, name)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(graph)
+        # In the order of the sample, which Ray does not keep.
+        images.sort(key=lambda keyed: keyed[0])
+        return train_from([image for _, image in images], file, chosen, cache=cache)
 
 
 def _key(image: Any, seed: int) -> int:
@@ -242,6 +270,20 @@ class _Segmenter:
         rows = [{**_row(one), "mask": one.mask.tobytes() if one else None} for one in found]
         types = {**_TYPES, "mask": pyarrow.large_binary()} if self._masks else _TYPES
         return _extended(table, self._column, self._keep_image, rows, types)
+
+
+class _GraphMaker:
+    """An actor with the backbone of a training."""
+
+    def __init__(self, file: Optional[str], chosen: dict[str, Any], column: str) -> None:
+        self._maker = _engine.GraphMaker.open(file, chosen)
+        self._column = column
+
+    def __call__(self, table: pyarrow.Table) -> pyarrow.Table:
+        graphs = self._maker.graphs([given(image) for image in _images(table, self._column)], lambda event: None)
+        names, contents = ([graph and graph[at] for graph in graphs] for at in (0, 1))
+        table = table.append_column("__name", pyarrow.array(names, pyarrow.string()))
+        return table.append_column("__graph", pyarrow.array(contents, pyarrow.large_binary()))
 
 
 class _Describer:
