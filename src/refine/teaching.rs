@@ -17,6 +17,9 @@ pub struct TeachingConfig {
     pub longest_side_px: usize,
     /// The hidden sizes of the network that is taught, as a share of its teacher's; rounded up.
     pub student_share: f64,
+    /// Most epochs in which a network learns what the eigenvector gives, which is right in most images and wrong in some: what images have
+    /// in common is learnt first, and the mistakes after it.
+    pub epochs: usize,
     /// How masks are fitted to the edges of their images. The cells of brightness lie between DeepCut's, four levels wide, and
     /// TokenCut's, which are sixteen: so masks follow edges, and shading within an object does not stop them.
     pub bilateral: BilateralConfig,
@@ -25,7 +28,7 @@ pub struct TeachingConfig {
 impl Default for TeachingConfig {
     fn default() -> Self {
         let bilateral = BilateralConfig { sigma_luma: 8.0, ..BilateralConfig::DEEPCUT };
-        TeachingConfig { longest_side_px: 512, student_share: 0.5, bilateral }
+        TeachingConfig { longest_side_px: 512, student_share: 0.5, epochs: 12, bilateral }
     }
 }
 
@@ -33,6 +36,7 @@ impl TeachingConfig {
     /// Refuses settings outside their range.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         within("longest_side_px", self.longest_side_px as f64, 16.0, 16_384.0)?;
+        within("epochs", self.epochs, 1, 1_000_000)?;
         within("student_share", self.student_share, 0.01, 1.0)?;
         self.bilateral.validate()
     }

@@ -52,8 +52,8 @@ pub struct TrainConfig {
     /// another objective than association are asked for, and where restarts are.
     pub teacher: Option<Teacher>,
     /// Views of every image that the network of objects is trained on: 1 is the image itself, 2 the image mirrored besides, and
-    /// further ones are windows of 55 to 85 % of its sides, every second mirrored. Default: 1, and where the eigenvector teaches
-    /// as many as make 256 of all images, at most 6.
+    /// further ones are windows of 55 to 85 % of its sides, every second mirrored. Default: 1, and 6 of
+    /// fewer than 64 images where the eigenvector teaches.
     pub views: Option<usize>,
     /// Graphs per step.
     pub batch_size: usize,

@@ -231,7 +231,13 @@ impl Recipe<'_> {
         let clusters = resolved.clusters();
         let network = resolved.network(self.backbone.extractor.width(), clusters, resolved.objective());
         let kept_graphs = self.keeping(&seen, resolved.objective());
-        let task = Task { trainee, objective: resolved.objective(), source: &kept_graphs, network: &network };
+        let task = Task {
+            trainee,
+            objective: resolved.objective(),
+            source: &kept_graphs,
+            network: &network,
+            most_epochs: None,
+        };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
         let graphs: &dyn GraphSource = if seen.views() > 1 { set } else { &kept_graphs };
@@ -290,7 +296,9 @@ impl Recipe<'_> {
         let network = NetworkConfig { root_weight: true, hidden, ..network };
         let kept_graphs = self.keeping(taught, Objective::CrossEntropy);
         let trainee = Trainee::Kept(Stage::Objects);
-        let task = Task { trainee, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network };
+        let most_epochs = taught.most_epochs();
+        let task =
+            Task { trainee, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network, most_epochs };
         let (trained, objects) = self.train_stage(task, journal)?;
         drop(kept_graphs);
         if trained.collapsed {
@@ -354,7 +362,13 @@ impl Recipe<'_> {
         let objective = self.resolved.parts_objective();
         let network = self.resolved.network(self.backbone.extractor.width(), count, objective);
         let kept_graphs = self.keeping(graphs, objective);
-        let task = Task { trainee: Trainee::Kept(stage), objective, source: &kept_graphs, network: &network };
+        let task = Task {
+            trainee: Trainee::Kept(stage),
+            objective,
+            source: &kept_graphs,
+            network: &network,
+            most_epochs: None,
+        };
         let (trained, description) = self.train_stage(task, journal)?;
         Ok(Some((trained.network, description)))
     }

@@ -96,6 +96,14 @@ impl<'a> TaughtGraphs<'a> {
         self.guide.classes()
     }
 
+    /// Most epochs in which the answers are worth learning; none where that is not known.
+    pub fn most_epochs(&self) -> Option<usize> {
+        match self.guide {
+            Guide::Eigenvector(_) => Some(self.config.epochs),
+            Guide::Network { .. } => None,
+        }
+    }
+
     /// Makes sure that the answer for every image is kept, as far as there is room; the mean IoU of the guide's masks with
     /// its answers, none if neither shows anything.
     pub fn prepare(&self, recipe: &Recipe) -> Result<Option<f64>, MethodError> {

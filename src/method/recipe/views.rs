@@ -15,11 +15,12 @@ use crate::raster::{Raster, Rectangle};
 use crate::tensor::Device;
 use crate::train::{GraphSource, LoadError, Teacher};
 
-/// Views from which on more of them are not worth their time.
-const ENOUGH: usize = 256;
+/// Of fewer images several views are taken unasked: what they teach depends much on which images they are. Of more images views are
+/// no gain, and cost time.
+const FEW: usize = 64;
 
-/// Most views of an image that are taken unasked.
-const MOST: usize = 6;
+/// How many.
+const VIEWS_OF_FEW: usize = 6;
 
 /// Views that show all of an image: as it is, and mirrored.
 const WHOLE: usize = 2;
@@ -40,8 +41,8 @@ impl<'a> Views<'a> {
     pub fn new(recipe: &'a Recipe, set: &'a dyn TrainingSet) -> Views<'a> {
         let resolved = recipe.resolved;
         let by_default = match resolved.teacher() {
-            Some(Teacher::Eigenvector) => ENOUGH.div_ceil(set.len().max(1)).clamp(1, MOST),
-            Some(Teacher::Network) | None => 1,
+            Some(Teacher::Eigenvector) if set.len() < FEW => VIEWS_OF_FEW,
+            _ => 1,
         };
         Views {
             set,
@@ -155,7 +156,7 @@ mod tests {
         let content = |name: &str| blake3::hash(name.as_bytes());
         let mirrored = seen(&picture, 1, &content("a"));
         assert!((0..30).all(|y| (0..40).all(|x| mirrored.image.at(x, y) == image.at(39 - x, y))));
-        for view in 2..MOST {
+        for view in 2..VIEWS_OF_FEW {
             let found = seen(&picture, view, &content("a"));
             assert_eq!(found, seen(&picture, view, &content("a")));
             assert_ne!(found, seen(&picture, view, &content("b")));
