@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::placed;
 use crate::dataset::{DatasetError, Record, Sources, Stored};
 use crate::names;
+use crate::remote::is_remote;
 
 /// What stands in one place of a planned collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +69,7 @@ impl Roots {
     /// What a line says; none if it is no line of a list.
     pub fn entry(&self, line: &[u8]) -> Option<Entry> {
         let line: Line = serde_json::from_slice(line).ok()?;
-        let placed = |text: &str| {
-            let path = names::path(text);
-            self.base.as_ref().map_or_else(|| path.clone(), |base| base.join(&path))
-        };
+        let placed = |text: &str| placed(self.base.as_deref(), names::path(text));
         let given = line.path.as_deref().map(placed);
         if let Some(reason) = line.fault {
             return Some(Entry::Fault { path: given?, reason });
@@ -80,6 +79,7 @@ impl Roots {
         let path = given.or_else(|| self.usual_path(&relative))?;
         let stored = match line.tar {
             Some((tar, offset)) => Stored::Member { tar: placed(&tar).into(), offset, length: line.bytes? },
+            None if is_remote(&path) => Stored::Object { length: line.bytes },
             None => Stored::File,
         };
         Some(Entry::Image { record: Record { path, stored, frame: line.frame, relative, output }, bytes: line.bytes })
