@@ -211,7 +211,8 @@ fn open_remote(path: &Path, address: &Address) -> Result<Source, DatasetError> {
     let reading = |source: RemoteError| DatasetError::Remote { path: path.to_path_buf(), source };
     let folder = |missing: RemoteError| match remote::is_folder(address) {
         Ok(true) => Ok(Source::RemoteFolder(path.to_path_buf())),
-        Ok(false) | Err(RemoteError::NoListing) => Err(reading(missing)),
+        Ok(false) => Err(reading(missing)),
+        Err(RemoteError::NoListing) if !address.key.is_empty() => Err(reading(missing)),
         Err(error) => Err(reading(error)),
     };
     if address.key.is_empty() {

@@ -212,18 +212,18 @@ impl Mirror {
             });
             (name, fetched)
         };
-        self.in_parallel(names, fetch)?;
-        Ok(())
+        self.in_parallel(names, THREADS, fetch).map(drop)
     }
 
     /// Works on files that are the same here and there afterwards; gives their number.
     fn in_parallel(
         &self,
         names: Vec<String>,
+        threads: usize,
         work: impl Fn(String) -> (String, Result<State, RemoteError>) + Sync,
     ) -> Result<u64, OutputError> {
         let mut count = 0;
-        let done = parallel_map(names.into_iter(), THREADS, work, |(name, state)| {
+        let done = parallel_map(names.into_iter(), threads, work, |(name, state)| {
             let state = state.map_err(|source| Failure::Of(self.out.join(&name), source))?;
             lock(&self.known).insert(name, state);
             count += 1;
@@ -273,16 +273,16 @@ impl Mirror {
         };
         let (records, others): (Vec<String>, Vec<String>) = changed.into_iter().partition(|name| *name == record);
         let (of_images, rest): (Vec<String>, Vec<String>) = others.into_iter().partition(|name| in_folder(name));
-        let mut count = self.in_parallel(records, send)?;
-        count += self.in_parallel(of_images, send)?;
+        let mut count = self.in_parallel(records, 1, send)?;
+        count += self.in_parallel(of_images, THREADS, send)?;
         if what == What::OfImages {
             return Ok(count);
         }
-        // Tables and what is worked on, then what says that all is finished, and for which contents.
+        // Tables and what is worked on, then what says that all is finished; one by one, a plan after its list.
         let (ends, tables): (Vec<String>, Vec<String>) =
             rest.into_iter().partition(|name| name.starts_with(manifest::FOLDER) && !is_working(name));
-        count += self.in_parallel(tables, send)?;
-        count += self.in_parallel(ends, send)?;
+        count += self.in_parallel(tables, 1, send)?;
+        count += self.in_parallel(ends, 1, send)?;
         Ok(count)
     }
 }

@@ -41,7 +41,7 @@ pub struct Listing {
 
 /// A part of an object.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "made by the store alone"))]
+#[cfg_attr(not(feature = "remote"), allow(dead_code, reason = "no store makes one"))]
 struct Part {
     bytes: Vec<u8>,
     /// Bytes of the whole object.

@@ -30,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// What fails only when the answer is read is asked for again so often, unless it has taken longer than this already.
 const ATTEMPTS: u32 = 4;
-const LONGEST: Duration = Duration::from_secs(20);
+const LONGEST: Duration = Duration::from_secs(5);
 /// A larger file is sent in parts, of which services take only so many.
 const PART_BYTES: u64 = 16 << 20;
 const MOST_PARTS: u64 = 9000;
@@ -130,7 +130,7 @@ pub(super) fn part(address: &Address, range: Range<u64>, tag: Option<&str>) -> R
     let options = GetOptions { range: Some(range.into()), if_match: tag.map(str::to_string), ..GetOptions::default() };
     match get(address, options, u64::MAX) {
         // Of an object without bytes no range can be had.
-        Err(RemoteError::Failed { .. }) if begins && size(address) == Ok(0) => {
+        Err(RemoteError::Failed { reason, .. }) if begins && reason.contains("416") && size(address) == Ok(0) => {
             Ok(Part { bytes: Vec::new(), size: 0, tag: None })
         }
         part => part,

@@ -85,7 +85,7 @@ impl Server {
         objects.iter().filter_map(|(name, bytes)| Some((name.strip_prefix(key)?.to_string(), bytes.clone()))).collect()
     }
 
-    pub fn replace(&mut self, objects: BTreeMap<String, Vec<u8>>) {
+    pub fn replace(&self, objects: BTreeMap<String, Vec<u8>>) {
         *self.shared.objects.lock().unwrap() = objects;
     }
 }
@@ -181,8 +181,11 @@ impl Shared {
 
 /// One page of a listing, in the order of the keys' bytes.
 fn page(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
-    let query: BTreeMap<&str, String> =
-        query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name, decoded(value))).collect();
+    let query: BTreeMap<&str, String> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name, decoded(&value.replace('+', " "))))
+        .collect();
     let get = |name: &str| query.get(name).cloned().unwrap_or_default();
     let (prefix, delimiter, token) = (get("prefix"), get("delimiter"), get("continuation-token"));
     let most = get("max-keys").parse().unwrap_or(PAGE);
