@@ -4,7 +4,7 @@
 //! record of whose the files are is sent before them, what says that a run has finished after them; so at any time there lies
 //! elsewhere what a killed run leaves on a disk. Nobody is kept from sending to one place at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,8 @@ struct Mirror {
     root: PathBuf,
     /// By names with `/`.
     known: Mutex<BTreeMap<String, State>>,
+    /// What stands for somebody else's.
+    foreign: Mutex<BTreeSet<String>>,
 }
 
 impl Mirror {
@@ -123,7 +125,7 @@ impl Mirror {
             .map_err(|source| OutputError::CreateFolder { path: std::env::temp_dir().join("deepcut-…"), source })?;
         let (root, address) = (folder.path().join(part), address.join(part));
         let out = if part.is_empty() { out.to_path_buf() } else { out.join(part) };
-        let mirror = Mirror { out, address, folder, root, known: Mutex::default() };
+        let mirror = Mirror { out, address, folder, root, known: Mutex::default(), foreign: Mutex::default() };
         let names = match fetched {
             Fetched::Files(names) => {
                 let there = remote::list(&mirror.address).map_err(failed)?.objects;
@@ -163,7 +165,8 @@ impl Mirror {
         for (name, _) in listing.objects {
             if is_own(&name) { names.push(name) } else { self.stand_in(&name)? }
         }
-        for name in listing.folders.iter().filter(|name| *name != manifest::FOLDER) {
+        let folders = listing.folders.iter().filter(|name| *name != manifest::FOLDER && !self.at(name).exists());
+        for name in folders {
             if is_own(name) || further == Some(name.as_str()) {
                 self.below(name, &mut names)?;
             } else {
@@ -192,8 +195,8 @@ impl Mirror {
     /// Puts an empty file in the place of one that is not ours.
     fn stand_in(&self, name: &str) -> Result<(), RemoteError> {
         let path = self.created(name)?;
-        let state = File::create(&path).and_then(|_| State::of(&path)).map_err(RemoteError::of_disk)?;
-        lock(&self.known).insert(name.to_string(), state);
+        File::create(&path).map_err(RemoteError::of_disk)?;
+        lock(&self.foreign).insert(name.to_string());
         Ok(())
     }
 
@@ -247,9 +250,16 @@ impl Mirror {
         if own.exists() {
             files_below(own, "", &mut files).map_err(|error| failed(RemoteError::of_disk(error)))?;
         }
-        let manifest = Manifest::read(own).ok().flatten().unwrap_or_default();
-        // First what is no longer true.
-        let gone: Vec<String> = lock(&self.known).keys().filter(|name| !files.contains_key(*name)).cloned().collect();
+        let foreign = lock(&self.foreign).clone();
+        files.retain(|name, _| !foreign.contains(name));
+        let manifest = Manifest::read(own).ok().flatten();
+        // First what is no longer true, unless somebody has emptied the folder under the run.
+        let is_gone = |name: &str| {
+            let found = self.at(name).symlink_metadata();
+            manifest.is_some() && found.is_err_and(|error| files::says_absent(&error))
+        };
+        let missing = |name: &&String| !files.contains_key(*name) && is_gone(name);
+        let gone: Vec<String> = lock(&self.known).keys().filter(missing).cloned().collect();
         for name in gone {
             remote::remove(&self.there(&name)).map_err(failed)?;
             lock(&self.known).remove(&name);
@@ -259,7 +269,7 @@ impl Mirror {
             let top = name.split('/').next().unwrap_or_default();
             top != manifest::FOLDER && name != top
         };
-        let is_working = |name: &str| manifest.get(name) == Some(&Made::Working);
+        let is_working = |name: &str| manifest.as_ref().is_some_and(|made| made.get(name) == Some(&Made::Working));
         let changed: Vec<String> = {
             let known = lock(&self.known);
             files.into_iter().filter(|(name, state)| known.get(name) != Some(state)).map(|(name, _)| name).collect()
