@@ -47,8 +47,6 @@ struct Store {
 /// What the futures run on; an error where the system gives no threads for it.
 fn runtime() -> Result<&'static Runtime, String> {
     static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
-        // Where it is set already, it serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()
     });
     RUNTIME.as_ref().map_err(ToString::to_string)
@@ -65,6 +63,8 @@ fn store(address: &Address) -> Result<Arc<Store>, RemoteError> {
     if let Some(store) = stores.get(&key) {
         return Ok(Arc::clone(store));
     }
+    // Before the first client is made, which panics without. Where it is set already, that one serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = |error: Error| RemoteError::Settings { service: address.service, reason: reason(&error) };
     let store = Arc::new(opened(address).map_err(settings)?);
     stores.insert(key, Arc::clone(&store));
