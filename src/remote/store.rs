@@ -46,9 +46,8 @@ struct Store {
 
 /// What the futures run on; an error where the system gives no threads for it.
 fn runtime() -> Result<&'static Runtime, String> {
-    static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
-        Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build()
-    });
+    static RUNTIME: LazyLock<io::Result<Runtime>> =
+        LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).thread_name("remote").enable_all().build());
     RUNTIME.as_ref().map_err(ToString::to_string)
 }
 
