@@ -336,7 +336,9 @@ mod tests {
 
     #[test]
     fn all_instructions_give_the_exact_sums() {
-        for (quads, outputs, tokens) in [(1usize, 1usize, 1), (5, 6, 64), (96, 13, 17), (16, 64, 40), (3, 5, 33), (0, 7, 64)] {
+        for (quads, outputs, tokens) in
+            [(1usize, 1usize, 1), (5, 6, 64), (96, 13, 17), (16, 64, 40), (3, 5, 33), (0, 7, 64)]
+        {
             let strip = bytes(quads * LANES, 3);
             let panels = outputs.div_ceil(PANEL);
             let packed = bytes(panels * PANEL * quads, 7);
