@@ -44,6 +44,9 @@ struct Store {
     pages: Option<Arc<dyn PaginatedListStore>>,
 }
 
+/// By the names of their buckets, containers or hosts.
+type Stores = HashMap<(Service, String), Arc<Store>>;
+
 /// What the futures run on; an error where the system gives no threads for it.
 fn runtime() -> Result<&'static Runtime, String> {
     static RUNTIME: LazyLock<io::Result<Runtime>> =
@@ -53,7 +56,7 @@ fn runtime() -> Result<&'static Runtime, String> {
 
 /// Every store is opened once: its connections are used again.
 fn store(address: &Address) -> Result<Arc<Store>, RemoteError> {
-    static STORES: LazyLock<Mutex<HashMap<(Service, String), Arc<Store>>>> = LazyLock::new(Mutex::default);
+    static STORES: LazyLock<Mutex<Stores>> = LazyLock::new(Mutex::default);
     if let Some(fault) = address.fault() {
         return Err(RemoteError::Address(fault));
     }

@@ -22,15 +22,18 @@ struct Changes {
     first: Option<String>,
 }
 
+/// Those of a file, if there is one; an error where that is not known.
+type Bytes = Result<Option<u64>, RemoteError>;
+
 /// Looks at files, at every tar once.
 #[derive(Default)]
 struct Looks {
-    tars: Mutex<HashMap<Arc<Path>, Result<Option<u64>, RemoteError>>>,
+    tars: Mutex<HashMap<Arc<Path>, Bytes>>,
 }
 
 impl Looks {
     /// Bytes of an image's file now; none if there is none, or if the tar that it lies in has become too short for it.
-    fn bytes_of(&self, record: &Record) -> Result<Option<u64>, RemoteError> {
+    fn bytes_of(&self, record: &Record) -> Bytes {
         match &record.stored {
             Stored::Member { tar, offset, length } => {
                 let of_tar = lock(&self.tars).entry(Arc::clone(tar)).or_insert_with(|| bytes_at(tar)).clone()?;
