@@ -253,10 +253,15 @@ impl Mirror {
         let foreign = lock(&self.foreign).clone();
         files.retain(|name, _| !foreign.contains(name));
         let manifest = Manifest::read(own).ok().flatten();
-        // First what is no longer true, unless somebody has emptied the folder under the run.
+        // First what is no longer true. Only the record tells that a run has removed a file: that it is missing here may have other
+        // reasons, such as programs that tidy temporary folders. Of what lies in folders it tells nothing, so that stays there.
+        let is_removed = |name: &str| match manifest.as_ref().and_then(|made| made.get(name)) {
+            Some(Made::Working) => true,
+            Some(Made::File(contents)) => contents.is_empty(),
+            Some(Made::Folder) | None => false,
+        };
         let is_gone = |name: &str| {
-            let found = self.at(name).symlink_metadata();
-            manifest.is_some() && found.is_err_and(|error| files::says_absent(&error))
+            is_removed(name) && self.at(name).symlink_metadata().is_err_and(|error| files::says_absent(&error))
         };
         let missing = |name: &&String| !files.contains_key(*name) && is_gone(name);
         let gone: Vec<String> = lock(&self.known).keys().filter(missing).cloned().collect();

@@ -236,13 +236,33 @@ fn results_in_a_bucket_are_those_on_a_disk_and_are_gone_on_with() {
     let mut objects = ground.server.below("");
     objects.remove("results/first/predictions.jsonl").unwrap();
     objects.remove("results/first/masks/05.png").unwrap();
+    // And what somebody has put beside the results and among them.
+    for name in ["notes.txt", "masks/notes.txt", "mine/masks/05.png"] {
+        objects.insert(format!("results/first/{name}"), b"mine".to_vec());
+    }
     ground.server.replace(objects);
     let said = ground.infer("s3://photos/set", "s3://photos/results/first");
     assert!(said.contains("segmented 1 image ") && said.contains("26 already done"), "{said}");
-    assert!(there(&ground, "results/first/") == local);
+    let mut gone_on = there(&ground, "results/first/");
+    for name in ["notes.txt", "masks/notes.txt", "mine/masks/05.png"] {
+        assert!(gone_on.remove(name).is_some_and(|bytes| bytes == b"mine"), "{name}");
+    }
+    assert!(gone_on == local);
     // Results are no images.
     let said = ground.infer("s3://photos/results/", "nothing");
     assert!(said.contains("passed over what earlier runs have written in s3://photos/results/first"), "{said}");
+}
+
+/// What a shard sends begins with the record of what is its own, and ends with what says that it is finished.
+fn assert_in_order(written: &[String]) {
+    let of_shard: Vec<&String> = written.iter().filter(|key| key.starts_with("merged/shards/")).collect();
+    let is_record = |key: &&String| key.ends_with("/.deepcut/manifest.json");
+    let last = |wanted: &str| of_shard.iter().rposition(|key| key.contains(wanted)).expect(wanted);
+    let is_end = |key: &&String| key.contains("/.deepcut/") && !is_record(key);
+    let ends = of_shard.iter().position(|key| is_end(key)).expect("a shard's record");
+    assert!(of_shard.first().is_some_and(is_record), "{of_shard:?}");
+    assert!(last("/masks/") < last("/predictions.jsonl") && last("/predictions.jsonl") < ends, "{of_shard:?}");
+    assert!(of_shard[ends..].iter().all(is_end), "{of_shard:?}");
 }
 
 #[test]
@@ -262,6 +282,9 @@ fn shards_in_a_bucket_are_merged_there() {
         ] {
             let output = ground.command(&[command, &input, &["--out", out]].concat()).output().unwrap();
             assert!(matches!(output.status.code(), Some(0 | 3)), "{}", text(&output.stderr));
+            if out == "s3://photos/merged" {
+                assert_in_order(&ground.server.written());
+            }
         }
     }
     let repeated = ["infer", "--ckpt", path_text(&checkpoint), "--plan", "s3://photos/work/plan.json", "--shard", "0"];

@@ -29,6 +29,8 @@ pub struct Server {
 struct Shared {
     mood: Mood,
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Keys in the order in which they were written.
+    written: Mutex<Vec<String>>,
     requests: AtomicUsize,
     failed: AtomicUsize,
 }
@@ -58,7 +60,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { mood, objects: Mutex::new(objects), requests, failed });
+        let shared =
+            Arc::new(Shared { mood, objects: Mutex::new(objects), written: Mutex::default(), requests, failed });
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -77,6 +80,11 @@ impl Server {
     /// Requests that were dropped.
     pub fn failed(&self) -> usize {
         self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    /// The keys that were written since this was last asked, in their order.
+    pub fn written(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.written.lock().unwrap())
     }
 
     /// All that lies below a key, by what follows it.
@@ -153,6 +161,7 @@ impl Shared {
             }
             "photos" if request.method == "PUT" => {
                 objects.insert(key.to_string(), request.body.clone());
+                self.written.lock().unwrap().push(key.to_string());
                 return Reply { headers: "etag: \"1\"\r\n".into(), ..Reply::of(200, "") };
             }
             "photos" if key.is_empty() => return Reply::of(200, page(&objects, query)),
