@@ -253,6 +253,8 @@ fn worded(error: &Error, service: Service) -> RemoteError {
         Error::NotSupported { .. } => RemoteError::NoParts,
         Error::InvalidPath { source } => RemoteError::Name { name: source.to_string() },
         Error::UnknownConfigurationKey { .. } => RemoteError::Settings { service, reason },
+        // Of a listing the crate does not tell that there is no such bucket.
+        _ if reason.contains("status code: 404") => RemoteError::Missing { service, reason },
         // Where no key is set, the machine is asked what it may do: as one in the service's own computing centre.
         _ if ["169.254.", "metadata.google", "redential"].iter().any(|sign| reason.contains(sign)) => {
             RemoteError::NoCredentials { service, reason }
