@@ -144,7 +144,7 @@ fn a_bucket_gives_the_bytes_of_the_folder_though_every_tenth_request_fails() {
     let network = |out: &str| fs::read(ground.at(out).join("best.safetensors")).unwrap();
     assert!(network("local-network") == network("remote-network"));
     ground.assert_equal("local-network-features", "remote-network-features");
-    let clusters = |out: &str| fs::read_to_string(ground.at(out).join("clusters.csv")).unwrap();
+    let clusters = |out: &str| fs::read_to_string(ground.at(out).join("assignments.csv")).unwrap();
     assert_eq!(clusters("local-network-clusters"), clusters("remote-network-clusters"));
 }
 
