@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is shared: format, lints with and without CUDA and AVIF and of what Python imports, the
-# library alone, documentation, tests.
+# Everything that must hold before a change is shared: format, lints with and without CUDA, AVIF and object storage and of what
+# Python imports, the library alone, documentation, tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,7 @@ if [ "$(uname)" != Darwin ]; then # which has no CUDA
     cargo clippy --all-targets --features cuda -- -D warnings
 fi
 cargo clippy --lib --tests --features avif -- -D warnings
+cargo clippy --all-targets --features remote -- -D warnings
 cargo clippy -p deepcut-python -- -D warnings # needs no Python
 cargo check --no-default-features # the library alone
 cargo check --no-default-features --features cli # the program without network
@@ -22,3 +23,4 @@ else
 fi
 cargo test
 cargo test --lib --features avif avif
+cargo test --features remote remote

@@ -48,8 +48,8 @@
 //!
 //! Collections have a story of their own: `cluster` groups their images, one vector each. `evaluate` holds results against
 //! ground truth, and `metrics` says how good masks, boxes and clusterings are. `config` is every room's settings in one place, `pipeline` adds
-//! files, threads and progress, and every room reports through [`event`]. `error`, `files`, `names`, `raster`, `numerics`, `parallel`
-//! and `tensor` are foundations that any room may stand on.
+//! files, threads and progress, and every room reports through [`event`]. `error`, `files`, `names`, `raster`, `remote`, `numerics`,
+//! `parallel` and `tensor` are foundations that any room may stand on.
 
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used))]
 
@@ -98,6 +98,8 @@ pub mod pixels;
 pub mod raster;
 #[doc(hidden)]
 pub mod refine;
+#[doc(hidden)]
+pub mod remote;
 #[doc(hidden)]
 pub mod report;
 #[doc(hidden)]

@@ -78,11 +78,20 @@ impl Manifest {
             Err(error) if files::says_absent(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
+        Manifest::from_reader(&bytes[..]).map(Some)
+    }
+
+    /// The record that is read.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none of this version's.
+    pub fn from_reader(reader: impl io::Read) -> io::Result<Manifest> {
+        let bytes = files::read_rest(reader, MOST_BYTES, 0)?;
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
         if manifest.format != FORMAT {
             return Err(io::Error::other(format!("its format is {}, this program knows {FORMAT}", manifest.format)));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
     }
 
     /// The record as it is written.

@@ -22,7 +22,7 @@ use super::{Done, MachineArguments, Reporter, SearchArguments, TalkArguments, Wa
 pub struct ClusterArguments {
     /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
     /// JSON), a tar or Parquet file of images, or one image; may be repeated, and braces stand for several
-    /// ('shards/{000..099}.tar')
+    /// ('shards/{000..099}.tar'). In a build with the feature remote also s3://, gs://, az:// and https:// addresses of these
     #[arg(long, value_name = "PATH", required_unless_present = "features")]
     data: Vec<PathBuf>,
     #[command(flatten)]

@@ -89,7 +89,7 @@ struct TalkArguments {
 struct DataArguments {
     /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
     /// JSON), a tar or Parquet file of images, or one image; may be repeated, and braces stand for several
-    /// ('shards/{000..099}.tar')
+    /// ('shards/{000..099}.tar'). In a build with the feature remote also s3://, gs://, az:// and https:// addresses of these
     #[arg(long, value_name = "PATH", required = true)]
     data: Vec<PathBuf>,
     #[command(flatten)]
@@ -101,7 +101,7 @@ struct DataArguments {
 struct InputArguments {
     /// A folder (searched with its sub-folders), a list of images (text with one path per line, CSV with a column of paths,
     /// JSON), a tar or Parquet file of images, or one image; may be repeated, and braces stand for several
-    /// ('shards/{000..099}.tar')
+    /// ('shards/{000..099}.tar'). In a build with the feature remote also s3://, gs://, az:// and https:// addresses of these
     #[arg(long, value_name = "PATH", required_unless_present = "plan")]
     data: Vec<PathBuf>,
     /// Instead of --data: the plan of `deepcut plan`, of which this run does one shard, into OUT/shards/

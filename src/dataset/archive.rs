@@ -2,8 +2,7 @@
 //!
 //! Format: POSIX.1-2017, pax interchange format, with GNU's long names.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +10,7 @@ use tar::{Header, PaxExtensions};
 
 use super::distinct::at_places_of_their_own;
 use super::passed_over::PassedOver;
-use super::stored::Stored;
+use super::stored::{self, Source, Stored};
 use super::{DatasetError, Found, has_image_name, ordinary_components};
 use crate::files::{self, HEAD_BYTES, begins_as_picture};
 use crate::names;
@@ -73,8 +72,7 @@ struct Attributes {
 
 impl Contents<'_> {
     fn read(&mut self) -> io::Result<()> {
-        let mut file = files::open_ordinary(&self.tar)?;
-        let end = file.metadata()?.len();
+        let (mut file, end) = stored::open(&self.tar)?;
         let (mut next, mut attributes, mut last) = (0, Attributes::default(), None);
         loop {
             // What follows a header tells what kind of file it is of.
@@ -91,7 +89,7 @@ impl Contents<'_> {
             let Some(header) = checked(header) else {
                 self.damaged(next, last.as_deref());
                 attributes = Attributes::default();
-                match next_header(&mut file, next + BLOCK_BYTES)? {
+                match next_header(&mut *file, next + BLOCK_BYTES)? {
                     Some(at) => next = at,
                     None => return Ok(()),
                 }
@@ -240,13 +238,13 @@ fn checked(block: &[u8]) -> Option<&Header> {
 }
 
 /// Where the next header begins at `from` or after it.
-fn next_header(file: &mut File, from: u64) -> io::Result<Option<u64>> {
+fn next_header(file: &mut dyn Source, from: u64) -> io::Result<Option<u64>> {
     file.seek(SeekFrom::Start(from))?;
     let mut at = from;
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        file.by_ref().take(SEARCHED_BYTES as u64).read_to_end(&mut bytes)?;
+        Read::take(&mut *file, SEARCHED_BYTES as u64).read_to_end(&mut bytes)?;
         let blocks = bytes.chunks_exact(BLOCK_BYTES as usize);
         if let Some(block) = blocks.clone().position(|block| is_marked(block) && checked(block).is_some()) {
             return Ok(Some(at + block as u64 * BLOCK_BYTES));

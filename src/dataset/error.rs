@@ -7,6 +7,7 @@ use super::shards::PlanError;
 use crate::error::ErrorKind;
 use crate::event::SkippedFile;
 use crate::names;
+use crate::remote::RemoteError;
 
 /// A collection, or one file or folder of it, that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum DatasetError {
 
     #[error("cannot read {}: {source}; check its permissions", shown(path))]
     Unreadable { path: PathBuf, source: io::Error },
+
+    #[error("cannot read {}: {source}", shown(path))]
+    Remote { path: PathBuf, source: RemoteError },
 
     #[error("{} is a link to nothing; mend or remove it", shown(path))]
     BrokenLink { path: PathBuf },
@@ -81,6 +85,7 @@ impl DatasetError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Plan(error) => error.kind(),
+            Self::Remote { source, .. } => source.kind(),
             _ => ErrorKind::Usage,
         }
     }
@@ -90,6 +95,7 @@ impl DatasetError {
         match self {
             Self::Missing { path }
             | Self::Unreadable { path, .. }
+            | Self::Remote { path, .. }
             | Self::BrokenLink { path }
             | Self::NotAList { path, .. }
             | Self::Twice { path, .. }
@@ -108,6 +114,9 @@ impl DatasetError {
 
     pub(super) fn reading(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
+        if let Some(source) = RemoteError::within(&source) {
+            return Self::Remote { path, source: source.clone() };
+        }
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },
             _ => Self::Unreadable { path, source },

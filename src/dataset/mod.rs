@@ -15,6 +15,7 @@ mod list;
 mod own_results;
 mod passed_over;
 mod places;
+mod remote_folder;
 pub mod sample;
 pub mod shards;
 mod sources;
@@ -40,6 +41,7 @@ pub use stored::Stored;
 use crate::files;
 use crate::parallel::lock;
 use crate::pixels::{DecodeConfig, ImageContent, ImageItem, count_frames};
+use crate::remote::{self, Address, RemoteError};
 use list::ImageList;
 use passed_over::PassedOver;
 use places::Places;
@@ -102,6 +104,10 @@ impl Found {
         Found { path, stored: Stored::File, frame: None, relative }
     }
 
+    fn object(path: PathBuf, length: Option<u64>, relative: PathBuf) -> Found {
+        Found { path, stored: Stored::Object { length }, frame: None, relative }
+    }
+
     /// How many pictures it holds; one also where they cannot be counted, for whoever reads it to say why.
     fn count_frames(&self) -> u32 {
         let opened = self.stored.open(&self.path).ok();
@@ -134,6 +140,8 @@ pub struct Collection {
 #[derive(Debug, Clone)]
 enum Source {
     Folder(PathBuf),
+    /// What begins with a key, elsewhere.
+    RemoteFolder(PathBuf),
     List(Arc<ImageList>),
     Tar(PathBuf),
     #[cfg(feature = "parquet")]
@@ -169,6 +177,9 @@ pub fn open_input(input: &Input, settings: &SampleConfig) -> Result<Collection, 
 
 fn open_source(path: &Path) -> Result<Source, DatasetError> {
     let reading = |source| DatasetError::reading(path, source);
+    if let Some(address) = Address::of(path) {
+        return open_remote(path, &address);
+    }
     let metadata = fs::metadata(path).map_err(reading)?;
     if metadata.is_dir() {
         // Learn now rather than in the middle of a run that the folder cannot be read.
@@ -190,6 +201,42 @@ fn open_source(path: &Path) -> Result<Source, DatasetError> {
         return Ok(Source::Tar(path.to_path_buf()));
     }
     if metadata.is_file() && (has_table_name(path) || head.starts_with(TABLE_MAGIC)) {
+        return open_table(path);
+    }
+    Ok(Source::List(Arc::new(list::read(path)?)))
+}
+
+/// The same of what lies elsewhere: what has this very name, otherwise all whose names begin with it and `/`.
+fn open_remote(path: &Path, address: &Address) -> Result<Source, DatasetError> {
+    let reading = |source: RemoteError| DatasetError::Remote { path: path.to_path_buf(), source };
+    let folder = |missing: RemoteError| match remote::is_folder(address) {
+        Ok(true) => Ok(Source::RemoteFolder(path.to_path_buf())),
+        Ok(false) => Err(reading(missing)),
+        Err(RemoteError::NoListing) if !address.key.is_empty() => Err(reading(missing)),
+        Err(error) => Err(reading(error)),
+    };
+    if address.key.is_empty() {
+        return folder(RemoteError::NothingThere);
+    }
+    let length = match remote::size(address) {
+        Ok(length) => length,
+        Err(missing @ RemoteError::Missing { .. }) => return folder(missing),
+        Err(error) => return Err(reading(error)),
+    };
+    let of_name = has_image_name(path) || archive::has_name(path) || has_table_name(path);
+    let head =
+        if of_name { Vec::new() } else { stored::head(path).map_err(|error| DatasetError::reading(path, error))? };
+    if has_image_name(path) || files::begins_as_picture(&head) {
+        let relative = ordinary_components(path).next_back().map(PathBuf::from).unwrap_or_default();
+        return Ok(Source::Image(Found::object(path.to_path_buf(), Some(length), relative)));
+    }
+    if archive::has_compressed_name(path) {
+        return Err(DatasetError::CompressedTar { path: path.to_path_buf() });
+    }
+    if archive::has_name(path) || archive::begins_as_tar(&head) {
+        return Ok(Source::Tar(path.to_path_buf()));
+    }
+    if has_table_name(path) || head.starts_with(TABLE_MAGIC) {
         return open_table(path);
     }
     Ok(Source::List(Arc::new(list::read(path)?)))
@@ -280,6 +327,9 @@ impl Collection {
     /// Where all frames are taken ([`SampleConfig::frames`]), a file with several stands for a folder with its name, in which they
     /// are called 000001, 000002, ….
     ///
+    /// In object storage: what begins with a key and `/` as a folder with its sub-folders, but what has an extension that is no
+    /// image's is not looked into, and ignore files are not read. Objects are fetched as they are decoded.
+    ///
     /// An error concerns one file or folder and never ends the iteration; but a plan's list that cannot be read on ends that of
     /// its shard.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, DatasetError>> + Send + use<> {
@@ -291,6 +341,7 @@ impl Collection {
         let searched = self.opened.clone().into_iter().flat_map(move |(prefix, source)| {
             let found: Box<dyn Iterator<Item = Result<Found, DatasetError>> + Send> = match source {
                 Source::Folder(root) => Box::new(discovery::walk(&root, respect_ignore, Arc::clone(&passed_over))),
+                Source::RemoteFolder(root) => Box::new(remote_folder::walk(&root, Arc::clone(&passed_over))),
                 Source::List(list) => Box::new(ImageList::found(list)),
                 Source::Tar(path) => {
                     let passed_over = Arc::clone(&passed_over);
@@ -363,6 +414,11 @@ fn holds_images(path: &Path) -> bool {
     archive::has_name(path) || has_table_name(path)
 }
 
+/// Whether a name is that of a file which can be given, where only the name can tell.
+fn has_file_name(path: &Path) -> bool {
+    has_image_name(path) || holds_images(path) || list::has_name(path)
+}
+
 /// Whether the file has the name of a table in Parquet.
 fn has_table_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
@@ -380,7 +436,8 @@ fn ordinary_components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
 /// folder they lead to.
 fn name_of(path: &Path) -> OsString {
     let of = |path: &Path| {
-        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let is_folder = if remote::is_remote(path) { !has_file_name(path) } else { path.is_dir() };
+        let name = if is_folder { path.file_name() } else { path.file_stem() };
         name.map(OsStr::to_os_string)
     };
     of(path).or_else(|| of(&path.canonicalize().ok()?)).unwrap_or_else(|| "collection".into())

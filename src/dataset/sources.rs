@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{braces, has_image_name, name_of};
+use super::{braces, has_file_name, has_image_name, name_of};
 use crate::names;
+use crate::remote::{Address, is_remote};
 
 /// Sources that are named where all of them are.
 const MOST_NAMED: usize = 3;
@@ -92,29 +93,32 @@ impl Sources {
         self.0.iter().zip(self.prefixes()).find_map(place).unwrap_or_else(|| path.to_path_buf())
     }
 
-    /// The path of an image at a place in the collection, where its source is a folder; elsewhere the place.
+    /// The path of an image at a place in the collection, where its source is a folder, or lies elsewhere; else the place.
     pub fn path_of(&self, place: &Path) -> PathBuf {
         let path = |(source, prefix): (&PathBuf, Option<OsString>)| {
             let inside = match prefix {
                 None => place,
                 Some(prefix) => place.strip_prefix(Path::new(&prefix)).ok()?,
             };
-            source.is_dir().then(|| source.join(inside))
+            (source.is_dir() || is_remote(source)).then(|| source.join(inside))
         };
         self.0.iter().zip(self.prefixes()).find_map(path).unwrap_or_else(|| place.to_path_buf())
     }
 
     /// Two sources of which the first is or contains the second, so that images would be there twice.
     pub(super) fn nested(&self) -> Option<(&Path, &Path)> {
+        let real =
+            |path: &Path| Address::of(path).map_or_else(|| path.canonicalize().ok(), |address| Some(address.as_path()));
         let real: Vec<(&Path, PathBuf)> =
-            self.0.iter().filter_map(|path| Some((path.as_path(), path.canonicalize().ok()?))).collect();
+            self.0.iter().filter_map(|path| Some((path.as_path(), real(path)?))).collect();
         let mut by_path: HashMap<&Path, (usize, &Path)> = HashMap::new();
         for (at, (given, real)) in real.iter().enumerate() {
             by_path.entry(real).or_insert((at, given));
         }
         real.iter().enumerate().find_map(|(at, (given, real))| {
             // What a list in a folder names may lie elsewhere, and what a tar in it holds is not the folder's.
-            let may_lie_inside = real.is_dir() || has_image_name(real);
+            let is_folder = if is_remote(real) { !has_file_name(real) } else { real.is_dir() };
+            let may_lie_inside = is_folder || has_image_name(real);
             let outer = real.ancestors().enumerate().filter(|(above, _)| *above == 0 || may_lie_inside);
             let mut outer = outer.filter_map(|(_, path)| by_path.get(path));
             outer.find(|(other, _)| *other != at).map(|(_, outer)| (*outer, *given))

@@ -5,11 +5,15 @@ use std::path::Path;
 
 use super::OutputError;
 use crate::files::{parent, write_whole};
+use crate::remote::is_remote;
 
 /// Lets `write` fill the file `path`, which then appears at once and complete; see [`write_whole`].
 ///
 /// What runs write below their output folders goes through [`super::OutputFolder`].
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+    if is_remote(path) {
+        return Err(OutputError::NotHere { path: path.to_path_buf() });
+    }
     // A rename would silently replace a device or pipe, such as /dev/stdout.
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(OutputError::OccupiedTarget { path: path.to_path_buf() });

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::ErrorKind;
 use crate::manifest;
 use crate::pixels::LabelMapError;
+use crate::remote::RemoteError;
 
 /// A result file could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum OutputError {
     #[error("{process} is writing to {}; repeat the command when it has finished", path.display())]
     InUse { path: PathBuf, process: String },
 
+    #[error("cannot keep results at {}: {source}", path.display())]
+    Elsewhere { path: PathBuf, source: RemoteError },
+
+    #[error("the output {} must lie on a disk for this command; give a folder and copy it afterwards", path.display())]
+    NotHere { path: PathBuf },
+
     #[error("interrupted while waiting for the output folder")]
     Interrupted,
 
@@ -57,6 +64,8 @@ impl OutputError {
         match self {
             OutputError::Foreign { .. } | OutputError::Changed { .. } | OutputError::InUse { .. } => ErrorKind::Usage,
             OutputError::Manifest { source, .. } if manifest::is_broken(source) => ErrorKind::Usage,
+            OutputError::NotHere { .. } => ErrorKind::Usage,
+            OutputError::Elsewhere { source, .. } => source.kind(),
             OutputError::Interrupted => ErrorKind::Interrupted,
             _ => ErrorKind::InputOutput,
         }

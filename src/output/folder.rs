@@ -14,6 +14,7 @@ use crate::event::{Event, Observer};
 use crate::files::{TemporaryFile, says_absent, sync_folder};
 use crate::manifest::{self, Made, Manifest};
 use crate::parallel::lock;
+use crate::remote::is_remote;
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";
@@ -59,6 +60,9 @@ impl OutputFolder {
         wait: Option<Duration>,
         observer: &dyn Observer,
     ) -> Result<OutputFolder, OutputError> {
+        if is_remote(root) {
+            return Err(OutputError::NotHere { path: root.to_path_buf() });
+        }
         check(root, read_manifest(root)?.as_ref(), claims)?;
         let own = root.join(manifest::FOLDER);
         let temporary = own.join(TEMPORARY);

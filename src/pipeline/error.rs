@@ -1,8 +1,9 @@
 //! Why a run ended early.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::shards::moved;
 use super::{ClusterRunError, ShardsError};
 use crate::cluster::ClusterError;
 use crate::config::{ConfigError, NeedlessPrecision};
@@ -137,6 +138,32 @@ impl PipelineError {
     /// The same error, an interruption with what was interrupted.
     pub(super) fn during(self, run: Run) -> PipelineError {
         if self.kind() == ErrorKind::Interrupted { PipelineError::Interrupted(run) } else { self }
+    }
+}
+
+impl PipelineError {
+    /// The same error of a folder that stands for another one.
+    pub(super) fn moved(mut self, from: &Path, to: &Path) -> PipelineError {
+        let path = match &mut self {
+            PipelineError::Output(
+                OutputError::Foreign { path }
+                | OutputError::Changed { path }
+                | OutputError::InUse { path, .. }
+                | OutputError::Manifest { path, .. },
+            )
+            | PipelineError::Dataset(DatasetError::Plan(PlanError::Exists { path, .. }))
+            | PipelineError::NoMatrix { path } => path,
+            PipelineError::Shards(
+                ShardsError::Nothing { out: path }
+                | ShardsError::Unfinished { out: path, .. }
+                | ShardsError::OtherPlan { folder: path, .. }
+                | ShardsError::BrokenRecord { path, .. }
+                | ShardsError::Damaged { path, .. },
+            ) => path,
+            _ => return self,
+        };
+        *path = moved(path, from, to);
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::predict::{PredictRequest, PredictSummary, Predictor};
+use super::predict::{PredictRequest, PredictSummary, Predictor, with_results};
 use super::{PipelineError, precision};
 use crate::dataset;
 use crate::event::{Event, Observer, Plan};
@@ -24,6 +24,12 @@ pub struct InferRequest {
 
 /// Segments every image of a collection with a trained network, one pass each.
 pub fn infer(request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
+    with_results(&request.predict, observer, |predict| {
+        infer_here(&InferRequest { predict, ..request.clone() }, observer)
+    })
+}
+
+fn infer_here(request: &InferRequest, observer: &dyn Observer) -> Result<PredictSummary, PipelineError> {
     let options = ModelOptions {
         weights: request.weights.clone(),
         overrides: request.overrides.clone(),

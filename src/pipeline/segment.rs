@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::PipelineError;
 use super::precision::Fixed;
-use super::predict::{PredictRequest, PredictSummary, Predictor};
+use super::predict::{PredictRequest, PredictSummary, Predictor, with_results};
 use super::shards;
 use crate::config::{Purpose, Settings};
 use crate::dataset::{self, Collection};
@@ -23,6 +23,16 @@ pub struct SegmentRequest {
 
 /// Segments every image of a collection in the paper's per-image mode.
 pub fn segment(
+    settings: Settings,
+    request: &SegmentRequest,
+    observer: &dyn Observer,
+) -> Result<PredictSummary, PipelineError> {
+    with_results(&request.predict, observer, |predict| {
+        segment_here(settings, &SegmentRequest { predict, ..request.clone() }, observer)
+    })
+}
+
+fn segment_here(
     settings: Settings,
     request: &SegmentRequest,
     observer: &dyn Observer,

@@ -228,3 +228,21 @@ fn several_sources_are_segmented_together_below_their_names() {
     assert_eq!(error.status.code(), Some(2));
     assert!(text(&error.stderr).contains("there twice"), "{}", text(&error.stderr));
 }
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn what_lies_elsewhere_needs_a_build_that_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    picture(&data.join("a.png"));
+    let (here, plan) = (path_text(&data), folder.path().join("plan.json"));
+    for (data, out) in [
+        ("s3://bucket/photographs", path_text(&plan)),
+        ("https://host/a.jpg", path_text(&plan)),
+        (here, "gs://bucket/plan.json"),
+    ] {
+        let error = expect_error(2, &["plan", "--data", data, "--shards", "1", "--out", out]);
+        assert!(error.contains("build it with the feature `remote`"), "{data}: {error}");
+    }
+    assert!(!plan.exists());
+}

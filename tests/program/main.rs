@@ -22,6 +22,8 @@ mod ownership;
 mod pixels;
 mod real_data;
 mod regions;
+#[cfg(feature = "remote")]
+mod remote;
 mod shards;
 mod signals;
 #[cfg(target_os = "linux")]

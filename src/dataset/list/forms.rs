@@ -9,9 +9,10 @@ use serde::de::{SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::line;
-use crate::dataset::DatasetError;
 use crate::dataset::text::{column_name, decode_text, delimiter, image_column, rows};
+use crate::dataset::{DatasetError, stored};
 use crate::files;
+use crate::remote::is_remote;
 
 /// More bytes than any system's paths have: what has a longer line is no list, and need not be read into memory.
 const MAX_LINE_BYTES: usize = 1 << 16;
@@ -105,7 +106,9 @@ pub(super) fn read(path: &Path, exists: &dyn Fn(&str) -> bool, take: Take) -> Re
 
 /// The text of a list, its byte order mark left out; none where it is marked as UTF-16 and is not.
 fn open(path: &Path) -> io::Result<Option<Box<dyn BufRead>>> {
-    let mut reader = BufReader::new(files::open(path)?);
+    let file: Box<dyn Read> =
+        if is_remote(path) { Box::new(stored::open(path)?.0) } else { Box::new(files::open(path)?) };
+    let mut reader = BufReader::new(file);
     let head = reader.fill_buf()?;
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
         let (text, _) = decode_text(&files::read_rest(reader, MAX_UTF_16_BYTES, 0)?, None);

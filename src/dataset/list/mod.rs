@@ -12,6 +12,7 @@ use super::distinct::at_places_of_their_own;
 use super::{DatasetError, Found, ordinary_components};
 use crate::event::counted;
 use crate::files;
+use crate::remote::{Address, is_remote};
 use forms::Outcome;
 
 /// The entries of a list, sorted by the components of their relative paths, each image once.
@@ -44,10 +45,19 @@ impl ImageList {
     }
 }
 
+/// Whether a name ends as lists' names do.
+pub(super) fn has_name(path: &Path) -> bool {
+    let extensions = ["txt", "lst", "list", "csv", "tsv", "json", "jsonl", "ndjson"];
+    path.extension().is_some_and(|extension| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
 /// Reads the list at `path`; see [`super::Collection::records`] for its forms.
 pub(super) fn read(path: &Path) -> Result<ImageList, DatasetError> {
     let folder = Folder::of(path);
-    let exists = |entry: &str| fs::metadata(folder.given.join(entry)).is_ok_and(|metadata| !metadata.is_dir());
+    // What is elsewhere is not asked for its odd names one by one.
+    let is_here = !is_remote(path);
+    let exists =
+        |entry: &str| is_here && fs::metadata(folder.given.join(entry)).is_ok_and(|metadata| !metadata.is_dir());
     let (mut found, mut nameless) = (Vec::new(), Vec::new());
     let read = forms::read(path, &exists, &mut |number, entry| {
         let file = entry.and_then(|entry| folder.found(Path::new(&entry)).ok_or(entry));
@@ -98,6 +108,9 @@ impl Folder {
     fn of(list: &Path) -> Self {
         let given = list.parent().unwrap_or(Path::new("")).to_path_buf();
         let nonempty = files::parent(list);
+        if let Some(address) = Address::of(nonempty) {
+            return Self { absolute: vec![address.as_path()], given };
+        }
         let spellings = [std::path::absolute(nonempty).map(|path| without_dots(&path)), nonempty.canonicalize()];
         Self { absolute: spellings.into_iter().flatten().collect(), given }
     }
@@ -106,15 +119,25 @@ impl Folder {
     fn found(&self, entry: &Path) -> Option<Found> {
         // `..` is taken out of names by their text alone. Where links make that wrong, it is only the place of the
         // results that has an unexpected name, still unique and still below the output folder.
-        let plain = without_dots(entry);
-        let target = self.absolute.first().map(|absolute| without_dots(&absolute.join(&plain)));
+        let address = Address::of(entry);
+        let plain = address.as_ref().map_or_else(|| without_dots(entry), Address::as_path);
+        let target = match &address {
+            Some(_) => Some(plain.clone()),
+            None => self.absolute.first().map(|absolute| without_dots(&absolute.join(&plain))),
+        };
         let inside = target.and_then(|target| {
             self.absolute.iter().find_map(|folder| target.strip_prefix(folder).ok().map(Path::to_path_buf))
         });
-        let relative: PathBuf = ordinary_components(&inside.unwrap_or(plain)).collect();
+        // Elsewhere the place begins with the bucket or the server: not every system's names have colons.
+        let begins = usize::from(address.is_some() && inside.is_none());
+        let relative: PathBuf = ordinary_components(&inside.unwrap_or(plain)).skip(begins).collect();
         relative.file_name()?;
+        if address.is_some() {
+            return Some(Found::object(entry.to_path_buf(), None, relative));
+        }
         let entry: PathBuf = entry.components().filter(|component| *component != Component::CurDir).collect();
-        Some(Found::file(self.given.join(entry), relative))
+        let path = self.given.join(entry);
+        Some(if is_remote(&path) { Found::object(path, None, relative) } else { Found::file(path, relative) })
     }
 }
 

@@ -1,8 +1,14 @@
 //! Whether the images of a shard are as its plan has them.
 
-use super::{Entry, PlanError, PlannedShard, bytes_of};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::{Entry, PlanError, PlannedShard, bytes_at};
+use crate::dataset::{Record, Stored};
 use crate::event::Observer;
-use crate::parallel::parallel_map;
+use crate::parallel::{lock, parallel_map};
+use crate::remote::RemoteError;
 
 /// Most of looking at files is waiting for them.
 const THREADS: usize = 16;
@@ -16,6 +22,31 @@ struct Changes {
     first: Option<String>,
 }
 
+/// Those of a file, if there is one; an error where that is not known.
+type Bytes = Result<Option<u64>, RemoteError>;
+
+/// Looks at files, at every tar once.
+#[derive(Default)]
+struct Looks {
+    tars: Mutex<HashMap<Arc<Path>, Bytes>>,
+}
+
+impl Looks {
+    /// Bytes of an image's file now; none if there is none, or if the tar that it lies in has become too short for it.
+    fn bytes_of(&self, record: &Record) -> Bytes {
+        match &record.stored {
+            Stored::Member { tar, offset, length } => {
+                let of_tar = lock(&self.tars).entry(Arc::clone(tar)).or_insert_with(|| bytes_at(tar)).clone()?;
+                Ok(of_tar.filter(|&of_tar| offset.saturating_add(*length) <= of_tar).map(|_| *length))
+            }
+            #[cfg(feature = "parquet")]
+            Stored::Cell(cell) => Ok(Some(cell.mean_bytes())),
+            Stored::Lost(_) => Ok(None),
+            Stored::Object { .. } | Stored::File => bytes_at(&record.path),
+        }
+    }
+}
+
 impl PlannedShard {
     /// Refuses a shard of which a file is missing, has another size, or was missing and is there, unless such changes are to be
     /// accepted. Contents are not read: whoever reads an image knows it by them.
@@ -26,13 +57,14 @@ impl PlannedShard {
         if self.accept_changes {
             return Ok(());
         }
-        let mut changes = Changes::default();
+        let (mut changes, looks) = (Changes::default(), Looks::default());
         let look = |entry: Result<Entry, PlanError>| {
             if observer.interrupted() {
                 return Err(PlanError::Interrupted);
             }
             entry.map(|entry| match entry {
-                Entry::Image { record, bytes } => Some((bytes, bytes_of(&record), record)),
+                // What cannot be told now is told by whoever reads the image.
+                Entry::Image { record, bytes } => Some((bytes, looks.bytes_of(&record).unwrap_or(bytes), record)),
                 Entry::Fault { .. } => None,
             })
         };

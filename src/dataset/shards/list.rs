@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::placed;
 #[cfg(feature = "parquet")]
 use crate::dataset::table::Tables;
 use crate::dataset::{DatasetError, Record, Sources, Stored};
 use crate::names;
+use crate::remote::is_remote;
 
 /// What stands in one place of a planned collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +83,7 @@ impl Roots {
     /// What a line says; none if it is no line of a list.
     pub fn entry(&self, line: &[u8]) -> Option<Entry> {
         let line: Line = serde_json::from_slice(line).ok()?;
-        let placed = |text: &str| {
-            let path = names::path(text);
-            self.base.as_ref().map_or_else(|| path.clone(), |base| base.join(&path))
-        };
+        let placed = |text: &str| placed(self.base.as_deref(), names::path(text));
         let given = line.path.as_deref().map(placed);
         if let Some(reason) = line.fault {
             return Some(Entry::Fault { path: given?, reason });
@@ -95,6 +94,7 @@ impl Roots {
         let stored = match (line.tar, line.row) {
             (Some((tar, offset)), _) => Stored::Member { tar: placed(&tar).into(), offset, length: line.bytes? },
             (None, Some(row)) => self.cell(path.parent()?, row),
+            (None, None) if is_remote(&path) => Stored::Object { length: line.bytes },
             (None, None) => Stored::File,
         };
         Some(Entry::Image { record: Record { path, stored, frame: line.frame, relative, output }, bytes: line.bytes })

@@ -10,8 +10,8 @@ mod cut;
 mod error;
 mod list;
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ pub use error::PlanError;
 pub use list::{Entry, ListWriter, is_line};
 
 use super::{DatasetError, FrameUse, Record, SampleConfig, Sources, Stored};
-use crate::files;
+use crate::files::{self, Section};
 use crate::names;
+use crate::remote::{self, Address, RemoteError};
 use list::Roots;
 
 const FORMAT: u32 = 1;
@@ -77,7 +78,7 @@ impl ShardPlan {
         by: Balance,
         shards: Vec<ShardRange>,
     ) -> io::Result<ShardPlan> {
-        let is_relative = sources.paths().iter().any(|path| path.is_relative());
+        let is_relative = sources.paths().iter().any(|path| path.is_relative() && !remote::is_remote(path));
         let folder = if is_relative { Some(names::text(std::env::current_dir()?.as_os_str())) } else { None };
         let mut plan = ShardPlan {
             format: FORMAT,
@@ -110,7 +111,11 @@ impl ShardPlan {
             format: u32,
         }
         let shown = || path.to_path_buf();
-        let bytes = files::read(path, MOST_BYTES).map_err(|source| PlanError::Unreadable { path: shown(), source })?;
+        let read = || match Address::of(path) {
+            Some(address) => files::read_rest(remote::open(&address)?, MOST_BYTES, 0),
+            None => files::read(path, MOST_BYTES),
+        };
+        let bytes = read().map_err(|source| PlanError::Unreadable { path: shown(), source })?;
         let not_a_plan = |reason: String| PlanError::NotAPlan { path: shown(), reason };
         let head: Head = serde_json::from_slice(&bytes).map_err(|error| not_a_plan(error.to_string()))?;
         if head.format != FORMAT {
@@ -183,11 +188,7 @@ impl ShardPlan {
     /// The sources of the collection, from wherever the program runs now.
     pub fn sources(&self) -> Sources {
         let base = self.base();
-        let path = |text: &String| {
-            let path = names::path(text);
-            base.as_ref().map_or_else(|| path.clone(), |base| base.join(&path))
-        };
-        self.data.iter().map(path).collect::<Vec<_>>().into()
+        self.data.iter().map(|text| placed(base.as_deref(), names::path(text))).collect::<Vec<_>>().into()
     }
 }
 
@@ -298,10 +299,13 @@ impl PlannedShard {
         &self.plan.shards[self.index]
     }
 
-    fn lines(&self) -> io::Result<io::Take<BufReader<File>>> {
-        let mut file = files::open_ordinary(&ShardPlan::list_path(&self.path))?;
-        file.seek(SeekFrom::Start(self.range().offset))?;
-        Ok(BufReader::new(file).take(self.range().length))
+    fn lines(&self) -> io::Result<Box<dyn BufRead + Send>> {
+        let ShardRange { offset, length, .. } = *self.range();
+        let path = ShardPlan::list_path(&self.path);
+        if let Some(address) = Address::of(&path) {
+            return Ok(Box::new(BufReader::new(remote::open_section(&address, offset, length))));
+        }
+        Ok(Box::new(BufReader::new(Section::open(&path, offset, length)?)))
     }
 
     /// Refuses a list whose lines are not those of the plan.
@@ -352,18 +356,33 @@ impl PlannedShard {
     }
 }
 
-/// Bytes of an image's file now; none if it cannot be told, or if the tar or table that it lies in has become too short for it. Of
-/// images in a table it is the mean of their group, for which nothing but the table's end need be read.
-pub fn bytes_of(record: &Record) -> Option<u64> {
-    let length = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.len());
+/// A path that a plan has, from wherever the program runs now; `base` is the folder of relative ones.
+fn placed(base: Option<&Path>, path: PathBuf) -> PathBuf {
+    match base.filter(|_| !remote::is_remote(&path)) {
+        Some(base) => base.join(&path),
+        None => path,
+    }
+}
+
+/// Bytes of an image's file as it was found; none if it cannot be told. Of images in a table it is the mean of their group, for
+/// which nothing but the table's end need be read.
+pub fn bytes_found(record: &Record) -> Option<u64> {
     match &record.stored {
-        Stored::Member { tar, offset, length: own } => {
-            length(tar).filter(|&length| offset.saturating_add(*own) <= length).map(|_| *own)
-        }
+        Stored::Object { length: Some(length) } | Stored::Member { length, .. } => Some(*length),
         #[cfg(feature = "parquet")]
         Stored::Cell(cell) => Some(cell.mean_bytes()),
         Stored::Lost(_) => None,
-        Stored::File => length(&record.path),
+        Stored::Object { length: None } | Stored::File => bytes_at(&record.path).ok().flatten(),
+    }
+}
+
+/// Bytes of a file or an object now; none if there is none. Whether there is one elsewhere may not be known, which is an error.
+fn bytes_at(path: &Path) -> Result<Option<u64>, RemoteError> {
+    let Some(address) = Address::of(path) else { return Ok(fs::metadata(path).ok().map(|metadata| metadata.len())) };
+    match remote::size(&address) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(RemoteError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

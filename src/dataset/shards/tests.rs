@@ -7,7 +7,7 @@ fn plan(path: &Path, sources: &Sources, shards: usize) -> ShardPlan {
     let mut lines = Vec::new();
     let mut list = ListWriter::new(&mut lines, sources);
     for record in collection.records() {
-        let found = record.as_ref().map(|record| (record, bytes_of(record)));
+        let found = record.as_ref().map(|record| (record, bytes_found(record)));
         list.push(found).unwrap();
     }
     let (images, bytes) = list.totals();

@@ -3,6 +3,7 @@
 //! The column is read page by page. A page is in memory as a whole while images in it are read, so that rows should be asked
 //! for in their order, more or less.
 
+mod chunks;
 mod column;
 mod pages;
 mod planned;
@@ -18,8 +19,8 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::stored::Stored;
 use super::{DatasetError, Found};
-use crate::files;
 
+use chunks::Chunks;
 pub(super) use planned::Tables;
 pub(super) use window::Windows;
 
@@ -49,7 +50,7 @@ pub struct Cell {
 impl Table {
     fn open(path: &Path, windows: Arc<Windows>) -> Result<Table, DatasetError> {
         let broken = |reason| DatasetError::Table { path: path.to_path_buf(), reason };
-        let file = files::open_ordinary(path).map_err(|source| DatasetError::reading(path, source))?;
+        let file = Chunks::open(path).map_err(|source| DatasetError::reading(path, source))?;
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
         let metadata = metadata.map_err(worded).map_err(broken)?;
         let column = column::of_images(&metadata).map_err(broken)?;

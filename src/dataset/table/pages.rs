@@ -1,6 +1,5 @@
 //! The pages of a column, decompressed: Zstandard in Rust, everything else by the reader of the format.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use parquet::basic::Compression;
@@ -10,13 +9,14 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 use ruzstd::decoding::StreamingDecoder;
 
+use super::chunks::Chunks;
 use crate::files;
 
 /// The format has no larger pages.
 const MOST_PAGE_BYTES: u64 = 1 << 31;
 
 /// The pages of a column in a group of rows.
-pub(super) fn of_group(file: File, group: &RowGroupMetaData, column: usize) -> Result<Box<dyn PageReader>> {
+pub(super) fn of_group(file: Chunks, group: &RowGroupMetaData, column: usize) -> Result<Box<dyn PageReader>> {
     let chunk = group.column(column);
     let rows = super::rows(group.num_rows());
     let reader = |chunk: &ColumnChunkMetaData| SerializedPageReader::new(Arc::new(file), chunk, rows, None);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArray, ByteArrayType};
 
+use super::chunks::Chunks;
 use super::{Cell, Table, pages, worded};
-use crate::files;
 use crate::parallel::lock;
 
 /// Places in tables at which is read at a time: two where a group ends and the next begins, and as many where images are looked
@@ -78,7 +78,7 @@ impl Window {
     /// At the beginning of a cell's group.
     fn open(cell: &Cell) -> Result<Window, String> {
         let Cell { table, group, .. } = cell;
-        let file = files::open_ordinary(&table.path).map_err(|error| format!("cannot read it: {error}"))?;
+        let file = Chunks::open(&table.path).map_err(|error| format!("cannot read it: {error}"))?;
         let metadata = table.metadata.row_group(*group);
         let pages = pages::of_group(file, metadata, table.column).map_err(worded)?;
         let reader = ColumnReaderImpl::new(metadata.column(table.column).column_descr_ptr(), pages);

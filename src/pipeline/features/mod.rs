@@ -22,7 +22,9 @@ use crate::method::{Machine, Model, ModelOptions, installed_weights, open_backbo
 use crate::names;
 use crate::nodes::Layout;
 use crate::numerics::bytes::floats_from_bytes;
-use crate::output::{Cache, Claim, GrowingMatrix, MatrixFormat, MatrixKind, NumberType, OutputFolder};
+use crate::output::{
+    Cache, Claim, Fetched, GrowingMatrix, MatrixFormat, MatrixKind, NumberType, OutputFolder, with_output,
+};
 use crate::parallel::workers;
 use crate::pixels::{DecodeConfig, ImageItem, Picture};
 use crate::results;
@@ -207,6 +209,20 @@ impl OfBatch for Rows<'_> {
 /// Rows go to `OUT.partial` and their lines to `OUT.partial.jsonl` as soon as they are known; a repeated run goes on behind
 /// those that are whole and of the same images, and gives the bytes of one that was never interrupted.
 pub fn features(
+    settings: &Settings,
+    request: &FeaturesRequest,
+    observer: &dyn Observer,
+) -> Result<FeaturesSummary, PipelineError> {
+    let root = files::parent(&request.out);
+    with_output(root, &shards::part(&request.data), Fetched::Own, observer, |here| {
+        let moved = |path: &Path| shards::moved(path, here, root);
+        let request = FeaturesRequest { out: shards::moved(&request.out, root, here), ..request.clone() };
+        let summary = features_here(settings, &request, observer).map_err(|error| error.moved(here, root))?;
+        Ok(FeaturesSummary { out: moved(&summary.out), index: moved(&summary.index), ..summary })
+    })
+}
+
+fn features_here(
     settings: &Settings,
     request: &FeaturesRequest,
     observer: &dyn Observer,

@@ -13,8 +13,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::dataset::Input;
+use crate::event::Observer;
 use crate::method::StepMilliseconds;
-use crate::pipeline::ShardSummary;
+use crate::output::{Fetched, with_output};
+use crate::pipeline::{PipelineError, ShardSummary, shards};
 use crate::results::SaveKinds;
 
 /// Which images are segmented and where the results go.
@@ -54,4 +56,18 @@ pub struct PredictSummary {
     pub mean_milliseconds: Option<StepMilliseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardSummary>,
+}
+
+/// Lets `segment` write where the request says, also if that does not lie on a disk.
+pub(super) fn with_results(
+    request: &PredictRequest,
+    observer: &dyn Observer,
+    segment: impl FnOnce(PredictRequest) -> Result<PredictSummary, PipelineError>,
+) -> Result<PredictSummary, PipelineError> {
+    let part = shards::part(&request.data);
+    with_output(&request.out, &part, Fetched::Own, observer, |out| {
+        let summary = segment(PredictRequest { out: out.to_path_buf(), ..request.clone() });
+        let summary = summary.map_err(|error| error.moved(out, &request.out))?;
+        Ok(PredictSummary { out: shards::moved(&summary.out, out, &request.out), ..summary })
+    })
 }

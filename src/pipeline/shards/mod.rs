@@ -22,10 +22,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::PipelineError;
+use crate::dataset::Input;
 use crate::dataset::shards::{PlannedShard, ShardPlan};
 use crate::event::Observer;
+use crate::files;
 use crate::names;
-use crate::output::MatrixFormat;
+use crate::output::{Fetched, MatrixFormat, with_output};
 use record::ShardRecord;
 
 const FOLDER: &str = "shards";
@@ -33,6 +35,24 @@ const FOLDER: &str = "shards";
 /// Where a shard's results go, given where those of all go.
 pub(super) fn folder(out: &Path, shard: usize) -> PathBuf {
     out.join(FOLDER).join(format!("{shard:05}"))
+}
+
+/// What of the output a run writes: a shard's folder, or the whole, which is an empty name.
+pub(super) fn part(data: &Input) -> String {
+    match data {
+        Input::Whole(_) => String::new(),
+        Input::Shard(choice) => format!("{FOLDER}/{:05}", choice.shard),
+    }
+}
+
+/// A path below one folder as that below another.
+pub(super) fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        _ if from == to => path.to_path_buf(),
+        Ok(inside) if inside.as_os_str().is_empty() => to.to_path_buf(),
+        Ok(inside) => to.join(inside),
+        Err(_) => path.to_path_buf(),
+    }
 }
 
 /// What a run of one shard says of it.
@@ -90,10 +110,17 @@ pub struct MergeSummary {
 /// # Errors
 /// [`ShardsError`] names what is missing or does not belong together, before anything is written.
 pub fn merge(request: &MergeRequest, observer: &dyn Observer) -> Result<MergeSummary, PipelineError> {
-    match MatrixFormat::of(&request.out) {
-        Some(format) => features::merge(request, format, observer),
-        None => masks::merge(request, observer),
-    }
+    let format = MatrixFormat::of(&request.out);
+    let root = if format.is_some() { files::parent(&request.out) } else { &request.out };
+    with_output(root, "", Fetched::With(FOLDER), observer, |here| {
+        let request = &MergeRequest { out: moved(&request.out, root, here), ..request.clone() };
+        let merged = match format {
+            Some(format) => features::merge(request, format, observer),
+            None => masks::merge(request, observer),
+        };
+        let summary = merged.map_err(|error| error.moved(here, root))?;
+        Ok(MergeSummary { out: moved(&summary.out, here, root), ..summary })
+    })
 }
 
 /// The finished shards of a plan, all made in the same way.

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::dataset::shards::{Balance, ListWriter, PlanError, ShardPlan, bytes_of, cut};
+use super::moved;
+use crate::dataset::shards::{Balance, ListWriter, PlanError, ShardPlan, bytes_found, cut};
 use crate::dataset::{self, Record, SampleConfig, Sources};
 use crate::event::{Event, Observer, Phase, SkippedFile};
 use crate::files::{self, TemporaryFile, sync_folder};
-use crate::output::OutputError;
+use crate::output::{Fetched, OutputError, with_output};
 use crate::parallel::parallel_map;
 use crate::pipeline::{PipelineError, Run, no_images, tell_of_passed_over};
 
@@ -62,6 +63,17 @@ pub struct PlanSummary {
 /// # Errors
 /// [`PlanError::TooManyShards`], [`PlanError::Exists`]; [`OutputError::Foreign`] where a file is in the way that is no plan.
 pub fn plan(request: &PlanRequest, observer: &dyn Observer) -> Result<PlanSummary, PipelineError> {
+    let root = files::parent(&request.out);
+    let list = ShardPlan::list_path(&request.out);
+    let names: Vec<&str> = [&request.out, &list].iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    with_output(root, "", Fetched::Files(&names), observer, |here| {
+        let request = PlanRequest { out: moved(&request.out, root, here), ..request.clone() };
+        let summary = plan_here(&request, observer).map_err(|error| error.moved(here, root))?;
+        Ok(PlanSummary { out: moved(&summary.out, here, root), list: moved(&summary.list, here, root), ..summary })
+    })
+}
+
+fn plan_here(request: &PlanRequest, observer: &dyn Observer) -> Result<PlanSummary, PipelineError> {
     let PlanRequest { data, out, shards, by, search, overwrite } = request;
     let list_path = ShardPlan::list_path(out);
     let before = planned_before(out, &list_path)?;
@@ -77,7 +89,7 @@ pub fn plan(request: &PlanRequest, observer: &dyn Observer) -> Result<PlanSummar
     let mut skipped = 0;
     let measure = |record: Result<Record, dataset::DatasetError>| {
         record.map(|record| {
-            let bytes = bytes_of(&record);
+            let bytes = bytes_found(&record);
             (record, bytes)
         })
     };

@@ -15,6 +15,7 @@ use crate::manifest;
 use crate::names;
 use crate::output::OutputFolder;
 use crate::pipeline::{PipelineError, SaveKinds};
+use crate::remote::is_remote;
 
 /// The name, beside the manifest of a shard's folder, of the record of its masks.
 pub const MASKS: &str = "shard.json";
@@ -176,7 +177,9 @@ impl<'a> ShardRun<'a> {
     }
 
     fn keep<T: Serialize>(&self, out: &OutputFolder, done: Option<T>) -> Result<(), PipelineError> {
-        let path = std::path::absolute(self.shard.path()).unwrap_or_else(|_| self.shard.path().to_path_buf());
+        let path = self.shard.path();
+        let absolute = if is_remote(path) { None } else { std::path::absolute(path).ok() };
+        let path = absolute.unwrap_or_else(|| path.to_path_buf());
         let record = ShardRecord {
             format: FORMAT,
             plan: self.shard.plan().fingerprint().to_string(),
