@@ -268,7 +268,7 @@ fn assert_in_order(written: &[String]) {
     let is_record = |key: &&String| key.ends_with("/.deepcut/manifest.json");
     let last = |wanted: &str| of_shard.iter().rposition(|key| key.contains(wanted)).expect(wanted);
     let is_end = |key: &&String| key.contains("/.deepcut/") && !is_record(key);
-    let ends = of_shard.iter().position(|key| is_end(key)).expect("a shard's record");
+    let ends = of_shard.iter().position(is_end).expect("a shard's record");
     assert!(of_shard.first().is_some_and(is_record), "{of_shard:?}");
     assert!(last("/masks/") < last("/predictions.jsonl") && last("/predictions.jsonl") < ends, "{of_shard:?}");
     assert!(of_shard[ends..].iter().all(is_end), "{of_shard:?}");

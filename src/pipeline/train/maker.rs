@@ -92,8 +92,7 @@ mod tests {
             RgbImage::from_values(48, 32, pixels.collect())
         };
         let images = InMemDataset::new((12..36).step_by(6).map(disc).collect::<Vec<_>>());
-        let mut settings = Settings::default();
-        settings.backbone = BackboneChoice::Superpixel;
+        let mut settings = Settings { backbone: BackboneChoice::Superpixel, ..Settings::default() };
         settings.train.epochs = 3;
         settings.superpixel.regions = 60;
         let machine = Machine { threads: 1, ..Machine::default() };

@@ -208,7 +208,7 @@ fn page(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
         .filter(|(key, _)| *key > token)
         .collect();
     let mut text = String::from("<?xml version=\"1.0\"?><ListBucketResult>");
-    if let Some((last, _)) = entries.iter().take(most).last().filter(|_| entries.len() > most) {
+    if let Some((last, _)) = entries.iter().take(most).next_back().filter(|_| entries.len() > most) {
         let _ = write!(
             text,
             "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",

@@ -186,7 +186,7 @@ vectorised! {
                 let most = if x < 4.0 { x } else { 4.0 };
                 let y = if most > -4.0 { most } else { -4.0 };
                 let square = y * y;
-                let polynomial = 0.397_883_21
+                let polynomial = 0.397_883_2
                     + square
                         * (-0.064_572_945
                             + square
