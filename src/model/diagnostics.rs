@@ -9,8 +9,9 @@ use crate::event::counted;
 /// on 40 scenes of COCO, 0.88 on products and scenes together, 0.19 on white noise.
 const LEAST_AGREEMENT: f64 = 0.5;
 
-/// Below this a network gives something else than it was taught.
-const LEAST_LEARNT: f64 = 0.5;
+/// Below this a network gives something else than it was taught. Measured with ViT-Tiny: 0.50 to 0.55 on halves of SOD, 0.5 to 0.7
+/// on 40 scenes of COCO; of white noise and of textures a network learns nothing and is not kept.
+const LEAST_LEARNT: f64 = 0.3;
 
 /// Below this, masks have little to do with the edges of their images.
 const LEAST_SOLVER_AGREEMENT: f64 = 0.4;
@@ -180,7 +181,7 @@ mod tests {
             (false, 0.9, good.clone(), "90 %"),
             (false, 0.3, Diagnostics { restarts: restarts(0.3), ..good.clone() }, "agree to 0.30"),
             (false, 0.3, Diagnostics { solver_agreement: Some(0.2), ..good.clone() }, "edges"),
-            (false, 0.3, Diagnostics { learnt: Some(0.3), ..good.clone() }, "taught to 0.30"),
+            (false, 0.3, Diagnostics { learnt: Some(0.2), ..good.clone() }, "taught to 0.20"),
             (
                 false,
                 0.3,
