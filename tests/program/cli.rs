@@ -10,15 +10,24 @@ use deepcut::raster::Raster;
 use serde_json::Value;
 
 use crate::drive::{
-    disc, expect, expect_error, path_text, predictions, program, project, text, train_demonstration, write_png,
+    disc, expect, expect_error, path_text, predictions, program, project, run, text, train_demonstration, write_png,
 };
 use crate::kept_checkpoints::{expect_demonstration, iou};
 
 /// What superpixels do not do by themselves.
 const SELF_TRAINING: [&str; 2] = ["--set", "train.self_training=true"];
 
-/// Nor this.
-const LEARNING_CUTS: [&str; 4] = ["--set", "train.self_training=true", "--set", "train.teacher=eigenvector"];
+/// Nor this, for which they have too few neighbours.
+const LEARNING_CUTS: [&str; 8] = [
+    "--backbone",
+    "pixel",
+    "--set",
+    "pixel.side=16",
+    "--set",
+    "train.self_training=true",
+    "--set",
+    "train.teacher=eigenvector",
+];
 
 #[test]
 fn trains_infers_and_tells_what_it_did() {
@@ -148,8 +157,21 @@ fn resumes_after_kills(attempts: u64, further: &[&str], states: &[&str]) {
 #[test]
 fn a_network_learns_the_cuts_of_single_images_or_the_objective_where_there_are_none() {
     let folder = tempfile::tempdir().unwrap();
-    let further = [&["--epochs", "40"][..], &LEARNING_CUTS].concat();
-    let found = inspected(&train_demonstration(&folder.path().join("drawn"), &further));
+    let train = |data: &Path, out: &Path, epochs: &str| {
+        let arguments = ["train", "--data", path_text(data), "--out", path_text(out), "--set", epochs];
+        let output = run(&[&arguments[..], &LEARNING_CUTS].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        (said, inspected(&out.join("best.safetensors")))
+    };
+    let discs = folder.path().join("discs");
+    for image in 0..8 {
+        let is_inside = move |x: u32, y: u32| x.abs_diff(14 + 2 * image).pow(2) + y.abs_diff(12 + image).pow(2) < 90;
+        let colour = |x, y| if is_inside(x, y) { [200, 60, 40] } else { [30, 90, 120] };
+        write_png(&discs.join(format!("{image}.png")), 48, 40, colour);
+    }
+    let (_, found) = train(&discs, &folder.path().join("of discs"), "teaching.epochs=30");
+    assert_eq!(found["objects"]["curve"].as_array().unwrap().len(), 30);
     assert_eq!(found["teacher"], Value::Null);
     assert_eq!(found["objects"]["network"]["root_weight"], true);
     let learnt = found["diagnostics"]["learnt"].as_f64().unwrap();
@@ -159,10 +181,9 @@ fn a_network_learns_the_cuts_of_single_images_or_the_objective_where_there_are_n
     // Images of one colour have no eigenvector to learn.
     let data = folder.path().join("plain");
     (0..4).for_each(|image| write_png(&data.join(format!("{image}.png")), 60, 40, |_, _| [90, 120, 60]));
-    let out = folder.path().join("nothing");
-    let said = expect(0, &[&["train", "--data", path_text(&data), "--out", path_text(&out)][..], &further].concat());
+    let (said, found) = train(&data, &folder.path().join("nothing"), "teaching.epochs=12");
     assert!(said.contains("one that learns the objective is trained instead"), "{said}");
-    assert_eq!(inspected(&out.join("best.safetensors"))["objects"]["network"]["root_weight"], false);
+    assert_eq!(found["objects"]["network"]["root_weight"], false);
 }
 
 /// What `inspect` tells machines.

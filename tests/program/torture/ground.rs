@@ -75,6 +75,8 @@ pub fn checkpoint() -> PathBuf {
 /// A command that is to reach the same results whatever happens to it.
 pub struct Scenario {
     arguments: Vec<String>,
+    /// The folder of the output that it writes.
+    part: &'static str,
     /// Its results after an uninterrupted run, and how long one takes.
     pub whole: Tree,
     seconds: Cell<f64>,
@@ -145,7 +147,8 @@ impl Scenario {
             _ => panic!("there is no scenario {name}"),
         };
         let arguments = arguments.into_iter().chain(["--threads", "2"]).map(str::to_string).collect();
-        let mut scenario = Scenario { arguments, whole: Tree::new(), seconds: Cell::new(0.0) };
+        let part = if name == INFER_SHARD { "shards/00001" } else { "" };
+        let mut scenario = Scenario { arguments, part, whole: Tree::new(), seconds: Cell::new(0.0) };
         let out = ground.join("whole");
         let ended = scenario.run(&out);
         ended.ended_with(&[0]).unwrap();
@@ -168,6 +171,11 @@ impl Scenario {
         run(&mut self.command(out))
     }
 
+    /// The folder of an output that the command alone writes to.
+    pub fn written(&self, out: &Path) -> PathBuf {
+        out.join(self.part)
+    }
+
     /// A moment of the run, from 0 (its start) to 1 (its end).
     pub fn moment(&self, share: f64) -> Duration {
         Duration::from_secs_f64(self.seconds.get() * share)
@@ -184,7 +192,7 @@ impl Scenario {
         let ended = self.run(out);
         ended.ended_with(&[0]).map_err(|why| format!("the same command again: {why}"))?;
         self.equals_whole(out).map_err(|why| format!("after the same command again: {why}"))?;
-        no_leftovers(out)
+        no_leftovers(&self.written(out))
     }
 
     /// The same after a run that skipped an image because it could not be read for a moment. To a training that is finished

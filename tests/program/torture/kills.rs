@@ -42,7 +42,7 @@ fn kill(name: &'static str, seed: u64, often: usize) {
         }
         let what = format!("try {number}, killed after {}", moments.join(" and "));
         row.attempt(&what, scenario.completes(&out));
-        verified.attempt(&what, verify(&out).ended_with(&[0]));
+        verified.attempt(&what, verify(&scenario.written(&out)).ended_with(&[0]));
     }
     row.needs(hit * 3 >= kills, format_args!("{hit} of {kills} kills met a live process"));
     settle([row, verified]);
