@@ -7,7 +7,7 @@ mod section;
 
 pub use atomic::{TemporaryFile, parent, remove_those_of_the_dead, sync_folder, write_whole};
 pub use recognise::{Format, HEAD_BYTES, Recognised, begins_as_picture, recognise};
-pub use section::Section;
+pub use section::{Section, sought};
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};

@@ -138,6 +138,15 @@ impl Resolved {
         self.settings.train.teacher.filter(|_| self.settings.train.self_training == Some(true))
     }
 
+    /// Epochs of the network of objects, by who teaches it.
+    pub fn epochs(&self, teacher: Option<Teacher>) -> usize {
+        let Settings { train, teaching, .. } = &self.settings;
+        match teacher {
+            Some(Teacher::Eigenvector) => train.epochs.min(teaching.epochs),
+            Some(Teacher::Network) | None => train.epochs,
+        }
+    }
+
     /// Number of clusters, K.
     pub fn clusters(&self) -> usize {
         self.settings.clusters_for(self.objective_kind())

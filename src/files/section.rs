@@ -37,15 +37,20 @@ impl Read for Section {
     }
 }
 
+/// Where seeking leads from a position of a file of so many bytes; before its beginning nothing is.
+pub fn sought(to: SeekFrom, position: u64, length: u64) -> io::Result<u64> {
+    let sought = match to {
+        SeekFrom::Start(position) => Some(position),
+        SeekFrom::End(offset) => length.checked_add_signed(offset),
+        SeekFrom::Current(offset) => position.checked_add_signed(offset),
+    };
+    Ok(sought.ok_or(io::ErrorKind::InvalidInput)?)
+}
+
 impl Seek for Section {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        let in_file = |position: u64| Some((position, self.start.checked_add(position)?));
-        let (position, in_file) = position.and_then(in_file).ok_or(io::ErrorKind::InvalidInput)?;
+        let position = sought(to, self.position, self.length)?;
+        let in_file = self.start.checked_add(position).ok_or(io::ErrorKind::InvalidInput)?;
         self.file.seek(SeekFrom::Start(in_file))?;
         self.position = position;
         Ok(position)

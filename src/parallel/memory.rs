@@ -146,6 +146,11 @@ impl<T> Held<T> {
         Held { value, _reservation: reservation }
     }
 
+    /// What is made of the value, which counts as much.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Held<U> {
+        Held { value: make(self.value), _reservation: self._reservation }
+    }
+
     /// The value alone, which no longer counts.
     pub fn into_value(self) -> T {
         self.value

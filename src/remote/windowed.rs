@@ -3,6 +3,8 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use crate::files::sought;
+
 /// Bytes that are fetched where reading begins. Most images have no more.
 pub(super) const FIRST_BYTES: u64 = 1 << 20;
 /// Where reading goes on, twice as many as before, up to this.
@@ -66,12 +68,7 @@ impl Read for Windowed {
 
 impl Seek for Windowed {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        self.position = sought(to, self.position, self.length)?;
         Ok(self.position)
     }
 }

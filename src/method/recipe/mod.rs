@@ -55,6 +55,9 @@ pub trait TrainingSet: GraphSource {
     /// The image at `index` < `len()`; none once it can no longer be had.
     fn image(&self, index: usize) -> Result<Option<Held<Picture>>, LoadError>;
 
+    /// The graph of a picture, as those of the images are made.
+    fn graph_of(&self, picture: &Picture) -> Graph;
+
     /// blake3 of the image's content.
     fn content_hash(&self, index: usize) -> blake3::Hash;
 
@@ -236,7 +239,7 @@ impl Recipe<'_> {
             objective: resolved.objective(),
             source: &kept_graphs,
             network: &network,
-            most_epochs: None,
+            epochs: self.resolved.epochs(None),
         };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
@@ -296,9 +299,9 @@ impl Recipe<'_> {
         let network = NetworkConfig { root_weight: true, hidden, ..network };
         let kept_graphs = self.keeping(taught, Objective::CrossEntropy);
         let trainee = Trainee::Kept(Stage::Objects);
-        let most_epochs = taught.most_epochs();
+        let epochs = resolved.epochs(Some(taught.teacher()));
         let task =
-            Task { trainee, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network, most_epochs };
+            Task { trainee, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network, epochs };
         let (trained, objects) = self.train_stage(task, journal)?;
         drop(kept_graphs);
         if trained.collapsed {
@@ -367,7 +370,7 @@ impl Recipe<'_> {
             objective,
             source: &kept_graphs,
             network: &network,
-            most_epochs: None,
+            epochs: self.resolved.epochs(None),
         };
         let (trained, description) = self.train_stage(task, journal)?;
         Ok(Some((trained.network, description)))

@@ -15,8 +15,7 @@ pub(super) struct Task<'a> {
     pub objective: Objective,
     pub source: &'a dyn GraphSource,
     pub network: &'a NetworkConfig,
-    /// Most epochs, where fewer are enough than other networks take.
-    pub most_epochs: Option<usize>,
+    pub epochs: usize,
 }
 
 /// Which of a run's networks is trained.
@@ -102,10 +101,7 @@ impl Recipe<'_> {
             objective: task.objective,
             config,
             start: start as u64,
-            epochs: match restart {
-                Some(_) => config.restart_epochs(images),
-                None => task.most_epochs.map_or(config.epochs, |most| most.min(config.epochs)),
-            },
+            epochs: if restart.is_some() { config.restart_epochs(images) } else { task.epochs },
             device: self.device,
             fingerprint: fingerprint.clone(),
         };

@@ -14,7 +14,7 @@ use crate::parallel::parallel_map;
 use crate::pixels::Picture;
 use crate::refine::{BackgroundRule, TeachingConfig};
 use crate::segment::{Segmenter, SharedSegmenter, SpectralSegmenter};
-use crate::train::{GraphSource, LoadError};
+use crate::train::{GraphSource, LoadError, Teacher};
 
 /// Most images whose masks are held against others: their edges where no second network learns them, and what was taught.
 const MOST_HELD_AGAINST: usize = 32;
@@ -96,11 +96,11 @@ impl<'a> TaughtGraphs<'a> {
         self.guide.classes()
     }
 
-    /// Most epochs in which the answers are worth learning; none where that is not known.
-    pub fn most_epochs(&self) -> Option<usize> {
+    /// Whose answers they are.
+    pub fn teacher(&self) -> Teacher {
         match self.guide {
-            Guide::Eigenvector(_) => Some(self.config.epochs),
-            Guide::Network { .. } => None,
+            Guide::Eigenvector(_) => Teacher::Eigenvector,
+            Guide::Network { .. } => Teacher::Network,
         }
     }
 

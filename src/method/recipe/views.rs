@@ -6,13 +6,11 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::{Recipe, TrainingSet};
-use crate::features::Backbone;
-use crate::graph::{Affinity, Graph};
+use crate::graph::Graph;
 use crate::numerics::random;
 use crate::parallel::Held;
 use crate::pixels::Picture;
 use crate::raster::{Raster, Rectangle};
-use crate::tensor::Device;
 use crate::train::{GraphSource, LoadError, Teacher};
 
 /// Of fewer images several views are taken unasked: what they teach depends much on which images they are. Of more images views are
@@ -32,25 +30,16 @@ const SIDES: Range<f64> = 0.55..0.85;
 pub(super) struct Views<'a> {
     set: &'a dyn TrainingSet,
     views: usize,
-    backbone: &'a Backbone,
-    affinity: Affinity,
-    device: &'a Device,
 }
 
 impl<'a> Views<'a> {
-    pub fn new(recipe: &'a Recipe, set: &'a dyn TrainingSet) -> Views<'a> {
+    pub fn new(recipe: &Recipe, set: &'a dyn TrainingSet) -> Views<'a> {
         let resolved = recipe.resolved;
         let by_default = match resolved.teacher() {
             Some(Teacher::Eigenvector) if set.len() < FEW => VIEWS_OF_FEW,
             _ => 1,
         };
-        Views {
-            set,
-            views: resolved.settings().train.views.unwrap_or(by_default),
-            backbone: recipe.backbone,
-            affinity: resolved.affinity(),
-            device: recipe.device,
-        }
+        Views { set, views: resolved.settings().train.views.unwrap_or(by_default) }
     }
 
     /// The image and the view of it that an index stands for.
@@ -85,8 +74,7 @@ impl GraphSource for Views<'_> {
             return Ok(Some(Arc::new(graph)));
         }
         let Some(picture) = self.image(index)? else { return Ok(None) };
-        let nodes = self.backbone.extractor.extract_within(&picture, picture.outside.as_ref());
-        let graph = Graph::build(&nodes, self.affinity, self.device);
+        let graph = self.graph_of(&picture);
         self.set.keep(&key, &graph.to_bytes())?;
         Ok(Some(Arc::new(graph)))
     }
@@ -99,7 +87,11 @@ impl TrainingSet for Views<'_> {
         if view == 0 {
             return Ok(Some(picture));
         }
-        Ok(Some(Held::new(seen(&picture, view, &self.set.content_hash(image)), None)))
+        Ok(Some(picture.map(|whole| seen(&whole, view, &self.set.content_hash(image)))))
+    }
+
+    fn graph_of(&self, picture: &Picture) -> Graph {
+        self.set.graph_of(picture)
     }
 
     fn content_hash(&self, index: usize) -> blake3::Hash {

@@ -139,6 +139,10 @@ impl<I: ImageItem> TrainingSet for CachedGraphs<'_, I> {
         self.decoded(index)
     }
 
+    fn graph_of(&self, picture: &Picture) -> Graph {
+        self.graphs.of(picture)
+    }
+
     fn content_hash(&self, index: usize) -> blake3::Hash {
         self.images[index].content
     }

@@ -275,16 +275,12 @@ impl<'a> Training<'a> {
             0 => String::new(),
             count => format!(", {count} parts by {}", resolved.parts_objective_kind().name()),
         };
-        let epochs = match resolved.teacher() {
-            Some(Teacher::Eigenvector) => settings.train.epochs.min(settings.teaching.epochs),
-            Some(Teacher::Network) | None => settings.train.epochs,
-        };
         let how = format!(
             "device {}, objective {}, {} clusters{parts}, {} epochs{}",
             tensor::name(&self.device),
             resolved.objective_kind().name(),
             resolved.clusters(),
-            epochs,
+            resolved.epochs(resolved.teacher()),
             if resolved.teacher() == Some(Teacher::Network) { ", and as many of self-training" } else { "" },
         );
         self.observer.observe(Event::Plan(Plan {
