@@ -68,6 +68,12 @@ pub trait Extractor {
         None
     }
 
+    /// What an image of this width and height is resized to before it is described, across and down; none where all of its
+    /// pixels count.
+    fn input_size(&self, _width: usize, _height: usize) -> Option<[usize; 2]> {
+        None
+    }
+
     /// One vector for the whole image, by which a collection can be grouped; of colours only those count that lie where
     /// `outside` is 0.
     ///

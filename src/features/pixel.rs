@@ -70,6 +70,10 @@ impl Extractor for PixelExtractor {
         self.config.descriptor.width()
     }
 
+    fn input_size(&self, _width: usize, _height: usize) -> Option<[usize; 2]> {
+        Some([self.config.side.max(1); 2])
+    }
+
     fn image_vector(&self, image: &RgbImage, outside: Option<&Mask>) -> Vec<f32> {
         colour_statistics(&self.pixels(image, outside))
     }

@@ -84,6 +84,10 @@ impl Extractor for SuperpixelExtractor {
         self.config.descriptor.width()
     }
 
+    fn input_size(&self, _width: usize, _height: usize) -> Option<[usize; 2]> {
+        Some([self.config.side.max(1); 2])
+    }
+
     fn image_vector(&self, image: &RgbImage, outside: Option<&Mask>) -> Vec<f32> {
         colour_statistics(&self.regions(image, outside))
     }

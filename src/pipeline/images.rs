@@ -21,6 +21,12 @@ pub(super) trait OfImage: Sync {
     /// Computes it from an image.
     fn compute(&self, picture: &Picture) -> Vec<u8>;
 
+    /// What a picture of this width and height is resized to before it is computed, across and down; none where all of its pixels
+    /// count.
+    fn input_size(&self, _width: usize, _height: usize) -> Option<[usize; 2]> {
+        None
+    }
+
     /// The same of whole batches, where features alone tell it.
     fn of_batches(&self) -> Option<&dyn OfBatch> {
         None
@@ -201,7 +207,7 @@ impl ImageLoop<'_> {
             return Ok(Ok((Computed { item, content: hash, bytes, remark: None }, true)));
         }
         let permit = semaphore.acquire();
-        let picture = match content.decode(self.limits) {
+        let picture = match content.decode_for(self.limits, Some(&|width, height| kind.input_size(width, height))) {
             Ok(picture) => picture,
             Err(reason) => return skip(&item, reason),
         };

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::decode::decode_announced;
+use super::decode::{ResizedTo, decode_announced};
 use super::header;
 use super::{DecodeConfig, Picture};
 use crate::files;
@@ -109,11 +109,17 @@ impl ImageContent {
 
     /// The image, with the memory that it takes; the error is the reason for which it is left out.
     pub fn decode(self, limits: &DecodeConfig) -> Result<Held<Picture>, String> {
+        self.decode_for(limits, None)
+    }
+
+    /// The same for those who bring it to another size before anything else, which `target` tells by its own: a JPEG that is large
+    /// beside it comes out at a fraction of its size, of which they see next to nothing, in half the time.
+    pub fn decode_for(self, limits: &DecodeConfig, target: Option<&ResizedTo>) -> Result<Held<Picture>, String> {
         match self.source {
             Source::File(bytes, mut reservation) => {
                 let of_file = bytes.len() as u64;
                 let announce = |needed: u64| reservation.grow((of_file + needed).saturating_sub(reservation.bytes()));
-                let picture = decode_announced(&bytes, self.frame, limits, announce)
+                let picture = decode_announced(&bytes, self.frame, limits, target, announce)
                     .map_err(|error| of_frame(self.frame, error.to_string()))?;
                 drop(bytes);
                 let working = WORKING_BYTES_PER_PIXEL * picture.image.values.len() as u64;

@@ -19,7 +19,7 @@ mod settings;
 mod tiff;
 
 pub use decode::error::DecodeError;
-pub use decode::{Samples, StoredSamples, decode, picture_of_samples, stored_samples};
+pub use decode::{ResizedTo, Samples, StoredSamples, decode, picture_of_samples, stored_samples};
 pub use frames::count_frames;
 pub use item::{ImageContent, ImageItem};
 pub use lab::lab_from_rgb;

@@ -100,9 +100,9 @@ impl VitExtractor {
     }
 
     /// Width and height in pixels that the transformer takes the image in.
-    fn input_size(&self, image: &RgbImage) -> (usize, usize) {
+    fn target(&self, width: usize, height: usize) -> (usize, usize) {
         let patches = Self::patches(&self.vit, &self.config);
-        self.config.resize.target(self.config.input_side, patches, image.width, image.height)
+        self.config.resize.target(self.config.input_side, patches, width, height)
     }
 
     /// The directions that are removed, where any are; the same for images of every size.
@@ -165,7 +165,7 @@ impl Extractor for VitExtractor {
     }
 
     fn layout(&self, image: &RgbImage, outside: Option<&Mask>) -> Layout {
-        let (width, height) = self.input_size(image);
+        let (width, height) = self.target(image.width, image.height);
         self.layout_of(height, width).within(outside)
     }
 
@@ -200,6 +200,11 @@ impl Extractor for VitExtractor {
         Some([before, share_between_places(&descriptors, self.width())?])
     }
 
+    fn input_size(&self, width: usize, height: usize) -> Option<[usize; 2]> {
+        let (width, height) = self.target(width, height);
+        Some([width, height])
+    }
+
     /// The class token after the final normalisation, as the transformer gives it, or the mean of all tokens where there is
     /// none: blocks, facet and scaling of patch descriptors do not concern it.
     fn image_vector(&self, image: &RgbImage, _outside: Option<&Mask>) -> Vec<f32> {
@@ -226,7 +231,7 @@ const MOST_IMAGES: u64 = 32;
 impl BatchExtractor for VitExtractor {
     fn prepare(&self, image: &RgbImage) -> Prepared {
         let VitConfig { mean, standard_deviation, .. } = self.config;
-        let (width, height) = self.input_size(image);
+        let (width, height) = self.target(image.width, image.height);
         let values = normalise(&resize_lanczos(image, width, height), mean, standard_deviation);
         Prepared { values, height, width, layout: self.layout_of(height, width) }
     }

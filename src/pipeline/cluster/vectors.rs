@@ -43,6 +43,10 @@ impl OfImage for ImageVectors<'_> {
         bytes_from_floats(&self.0.extractor.image_vector(picture, picture.outside.as_ref()))
     }
 
+    fn input_size(&self, width: usize, height: usize) -> Option<[usize; 2]> {
+        self.0.extractor.input_size(width, height)
+    }
+
     fn of_batches(&self) -> Option<&dyn OfBatch> {
         Some(self)
     }
@@ -71,9 +75,14 @@ pub fn of_images(
     let path = out.root().join(CACHE);
     out.create_folder(&path)?;
     let program = env!("CARGO_PKG_VERSION");
-    let identity =
-        serde_json::json!(["image vectors", program, backbone.extractor.fingerprint(), settings.pixels.fingerprint()])
-            .to_string();
+    let identity = serde_json::json!([
+        "image vectors",
+        2,
+        program,
+        backbone.extractor.fingerprint(),
+        settings.pixels.fingerprint()
+    ])
+    .to_string();
     let cache = Cache::open(&path, &blake3::hash(identity.as_bytes()), &settings.cache)
         .map_err(|source| PipelineError::OutputFolder { path, source })?;
     let image_loop = ImageLoop {

@@ -183,6 +183,14 @@ impl OfImage for Rows<'_> {
         }
     }
 
+    /// Patches are those of the whole picture, to the digit, which a network of them sees, too.
+    fn input_size(&self, width: usize, height: usize) -> Option<[usize; 2]> {
+        match self.described {
+            Described::Patches => None,
+            Described::Images => self.extractor.input_size(width, height),
+        }
+    }
+
     fn of_batches(&self) -> Option<&dyn OfBatch> {
         Some(self)
     }

@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn frame_of(bytes: &[u8], number: u32) -> Result<RgbImage, DecodeError> {
-        decode_announced(bytes, Some(number), &DecodeConfig::DEFAULT, |_| ()).map(|picture| picture.image)
+        decode_announced(bytes, Some(number), &DecodeConfig::DEFAULT, None, |_| ()).map(|picture| picture.image)
     }
 
     fn frames_in(bytes: &[u8]) -> u32 {
@@ -210,7 +210,7 @@ mod tests {
         }
         assert!(matches!(frame_of(&png(false, png::BitDepth::Sixteen), 1), Err(DecodeError::Unsupported { .. })));
         let small = DecodeConfig { max_mebibytes: 0, ..DecodeConfig::DEFAULT };
-        let result = decode_announced(&gif(), Some(1), &small, |_| ());
+        let result = decode_announced(&gif(), Some(1), &small, None, |_| ());
         assert!(matches!(result, Err(DecodeError::TooMuchMemory { .. })), "{result:?}");
     }
 

@@ -7,12 +7,13 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::error::DecodeError;
-use super::{Decoded, Pixels};
+use super::{Decoded, Pixels, ResizedTo, is_shown_as_stored};
 use crate::files::Format;
 use crate::pixels::frames::SEVERAL_FRAMES;
 use crate::pixels::header::{Declared, DeclaredSize};
+use crate::pixels::orientation::turns_sides;
 use crate::pixels::page::Page;
-use crate::pixels::settings::DecodeConfig;
+use crate::pixels::settings::{DecodeConfig, NoData};
 use crate::pixels::{gif, jpeg, png, tiff};
 use crate::raster::Raster;
 
@@ -131,13 +132,18 @@ pub(super) fn avif(
     Ok(Decoded { pixels: Pixels::Page(page), orientation, remarks: Vec::new() })
 }
 
+/// A JPEG, in full or, where it is brought to a smaller size anyway, at a fraction of its own.
 pub(super) fn jpeg(
     bytes: &[u8],
     declared: &Declared,
     settings: &DecodeConfig,
+    target: Option<&ResizedTo>,
     announce: impl FnOnce(u64),
 ) -> Result<Decoded, DecodeError> {
     let structure = jpeg::structure(bytes);
+    if let Some(decoded) = target.and_then(|target| reduced_jpeg(bytes, &structure, declared, settings, target)) {
+        return Ok(decoded);
+    }
     let mut remarks = Vec::new();
     let mut file = Cow::Borrowed(bytes);
     if structure.lacks_tables {
@@ -155,6 +161,43 @@ pub(super) fn jpeg(
     };
     decoded.remarks = remarks;
     Ok(decoded)
+}
+
+/// A whole file at a fraction of its size; none where it must be read in full, or cannot be read in this way: reading it in full will
+/// tell why.
+fn reduced_jpeg(
+    bytes: &[u8],
+    structure: &jpeg::Structure,
+    declared: &Declared,
+    settings: &DecodeConfig,
+    target: &ResizedTo,
+) -> Option<Decoded> {
+    // Where the values of single pixels count, none is averaged.
+    if !is_shown_as_stored(settings) || matches!(settings.nodata, NoData::Value(_)) {
+        return None;
+    }
+    declared.size?.check(settings).ok()?;
+    let budget = Budget::new(declared.size, settings);
+    let orientation = jpeg_orientation(bytes);
+    let (width, height) = (usize::from(structure.width), usize::from(structure.height));
+    let [across, down] = if turns_sides(orientation) {
+        target(height, width).map(|[width, height]| [height, width])
+    } else {
+        target(width, height)
+    }?;
+    let factor = structure.reduction([across, down])?;
+    // What a decoder of the whole picture takes, coefficients included, is more, and has room.
+    budget.check(declared.size?.bytes()).ok()?;
+    let jpeg::reduced::Reduced { width, height, bands, values } = jpeg::reduced::read(bytes, structure, factor)?;
+    let pixels = if bands == 3 {
+        let values = values.as_chunks::<3>().0.to_vec();
+        Pixels::Rgb { image: Raster::from_values(width, height, values), lossless: false }
+    } else {
+        let mut page = Page::of_bytes(width, height, bands, values);
+        page.lossless = false;
+        Pixels::Page(page)
+    };
+    Some(Decoded { pixels, orientation, remarks: Vec::new() })
 }
 
 /// A file without its end marker, if nothing else is missing.

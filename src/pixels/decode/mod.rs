@@ -44,6 +44,10 @@ enum Pixels {
     Page(Page),
 }
 
+/// What a picture of a width and height (upright) is resized to before anything else is done with it, across and down; none where
+/// all of its pixels count.
+pub type ResizedTo<'a> = dyn Fn(usize, usize) -> Option<[usize; 2]> + 'a;
+
 /// Decodes a JPEG, PNG, TIFF, WebP, BMP or GIF (of several frames or pages the first) to 8-bit sRGB, turned upright as its
 /// EXIF orientation says. The format is recognised from the content.
 ///
@@ -54,15 +58,17 @@ enum Pixels {
 ///
 /// A file that is cut off is an error, never a picture with a grey end.
 pub fn decode(bytes: &[u8], settings: &DecodeConfig) -> Result<Picture, DecodeError> {
-    decode_announced(bytes, None, settings, |_| ())
+    decode_announced(bytes, None, settings, None, |_| ())
 }
 
-/// The same, of one of several frames or pages if its number is given, counted from 0; `announce` is told how many bytes it
-/// will take besides the file's own before they are taken.
+/// The same, of one of several frames or pages if its number is given, counted from 0. Where the picture is resized anyway, it may
+/// come out at a fraction of its size that is at least twice what it is resized to: a JPEG is read faster so. `announce` is told
+/// how many bytes it will take besides the file's own before they are taken.
 pub(super) fn decode_announced(
     bytes: &[u8],
     frame: Option<u32>,
     settings: &DecodeConfig,
+    target: Option<&ResizedTo>,
     announce: impl FnOnce(u64),
 ) -> Result<Picture, DecodeError> {
     let header = header::declared(&mut Cursor::new(bytes), frame.unwrap_or(0));
@@ -75,7 +81,7 @@ pub(super) fn decode_announced(
         (Format::Png, None) => formats::png(bytes, &declared, settings, announce)?,
         #[cfg(feature = "avif")]
         (Format::Avif, _) => formats::avif(bytes, &declared, settings, announce)?,
-        (Format::Jpeg, _) => formats::jpeg(bytes, &declared, settings, announce)?,
+        (Format::Jpeg, _) => formats::jpeg(bytes, &declared, settings, target, announce)?,
         (Format::WebP | Format::Bmp | Format::Gif, _) => {
             formats::common(bytes, &declared, formats::container(bytes, declared.format)?, settings, announce)?
         }
@@ -138,5 +144,7 @@ fn shown(
 
 #[cfg(test)]
 mod mend_tests;
+#[cfg(test)]
+mod reduced_tests;
 #[cfg(test)]
 mod tests;

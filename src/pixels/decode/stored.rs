@@ -37,7 +37,7 @@ pub fn stored_samples(bytes: &[u8], settings: &DecodeConfig) -> Result<StoredSam
             Pixels::Page(Opened::new(bytes, most, false)?.read()?)
         }
         Format::Tiff => formats::tiff(bytes, &declared, None, settings, |_| ())?.pixels,
-        Format::Jpeg => formats::jpeg(bytes, &declared, settings, |_| ())?.pixels,
+        Format::Jpeg => formats::jpeg(bytes, &declared, settings, None, |_| ())?.pixels,
         #[cfg(feature = "avif")]
         Format::Avif => formats::avif(bytes, &declared, settings, |_| ())?.pixels,
         Format::WebP | Format::Bmp | Format::Gif => {

@@ -4,10 +4,13 @@
 //! end-of-image marker at the outermost level (one inside an embedded thumbnail does not count), so its presence is
 //! checked here; libjpeg's users do the same. Source: ITU-T T.81, annex B.
 
+pub(super) mod reduced;
 pub(super) mod scans;
 mod tables;
 
 pub(super) use tables::with_standard_tables;
+
+use jpeg_decoder::ColorTransform;
 
 /// Frames of more components are not read.
 const MOST_COMPONENTS: usize = 4;
@@ -47,6 +50,17 @@ impl Structure {
     pub fn has_all_scans(&self) -> bool {
         let components = usize::from(self.components);
         (1..=MOST_COMPONENTS).contains(&components) && self.finished[..components].iter().all(|&bits| bits == u64::MAX)
+    }
+
+    /// What three components stand for, as libjpeg decides.
+    fn colour_transform(&self) -> ColorTransform {
+        let codes = self.component.map(|component| component.code);
+        let is_rgb = !self.has_jfif
+            && match self.adobe_transform {
+                Some(transform) => transform == 0,
+                None => codes[..3] == *b"RGB",
+            };
+        if is_rgb { ColorTransform::RGB } else { ColorTransform::YCbCr }
     }
 }
 

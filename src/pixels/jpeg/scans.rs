@@ -1,6 +1,6 @@
 //! Sequential JPEGs whose components come in scans of their own: the usual decoder mixes their rows up.
 
-use jpeg_decoder::{ColorTransform, Decoder, Error, PixelFormat};
+use jpeg_decoder::{Decoder, Error, PixelFormat};
 
 use super::Structure;
 use crate::pixels::decode::error::DecodeError;
@@ -14,14 +14,7 @@ pub(in crate::pixels) fn read(bytes: &[u8], structure: &Structure) -> Result<(Ve
         });
     }
     let mut decoder = Decoder::new(bytes);
-    // As libjpeg decides.
-    let codes: Vec<u8> = components.iter().map(|component| component.code).collect();
-    let is_rgb = !structure.has_jfif
-        && match structure.adobe_transform {
-            Some(transform) => transform == 0,
-            None => codes == *b"RGB",
-        };
-    decoder.set_color_transform(if is_rgb { ColorTransform::RGB } else { ColorTransform::YCbCr });
+    decoder.set_color_transform(structure.colour_transform());
     let values = decoder.decode().map_err(failed)?;
     match decoder.info().map(|info| info.pixel_format) {
         Some(PixelFormat::RGB24) => Ok((values, 3)),
