@@ -19,7 +19,7 @@ use deepcut::raster::{Mask, RgbImage};
 use deepcut::refine::bilateral::{self, BilateralConfig};
 use deepcut::segment::{PerImageConfig, PerImageSegmenter, Segmenter, SharedSegmenter};
 use deepcut::tensor;
-use deepcut::train::{ResumeState, Setup, TrainConfig, train};
+use deepcut::train::{Choice, ResumeState, Setup, TrainConfig, train};
 use deepcut::weights::StateDict;
 use divan::{Bencher, black_box};
 
@@ -234,6 +234,7 @@ fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
         config: &config,
         start: 0,
         epochs: config.epochs,
+        choice: Choice::LowestLoss,
         device: &device,
         fingerprint: String::new(),
     };

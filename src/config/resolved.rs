@@ -11,6 +11,13 @@ use crate::refine::RefineMethod;
 use crate::segment::PerImageMethod;
 use crate::train::Teacher;
 
+/// Of fewer images several views are taken unasked: what they teach depends much on which images they are. Of more images views are
+/// no gain, and cost time.
+const FEW: usize = 64;
+
+/// How many.
+const VIEWS_OF_FEW: usize = 6;
+
 /// What settings are resolved for: each chooses differently where nothing is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -138,10 +145,21 @@ impl Resolved {
         self.settings.train.teacher.filter(|_| self.settings.train.self_training == Some(true))
     }
 
-    /// Epochs of the network of objects, by who teaches it.
-    pub fn epochs(&self, teacher: Option<Teacher>) -> usize {
+    /// Views of every image of so many that the network of objects is trained on.
+    pub fn views(&self, images: usize) -> usize {
+        let by_default = match self.teacher() {
+            Some(Teacher::Eigenvector) if images < FEW => VIEWS_OF_FEW,
+            _ => 1,
+        };
+        self.settings.train.views.unwrap_or(by_default)
+    }
+
+    /// Epochs of the network of objects, by who teaches it, where every image is seen in so many views.
+    pub fn epochs(&self, teacher: Option<Teacher>, views: usize) -> usize {
         let Settings { train, teaching, .. } = &self.settings;
         match teacher {
+            // An epoch of several views shows every image several times.
+            Some(Teacher::Eigenvector) if views > 1 => train.epochs.min(teaching.epochs.div_ceil(2)),
             Some(Teacher::Eigenvector) => train.epochs.min(teaching.epochs),
             Some(Teacher::Network) | None => train.epochs,
         }

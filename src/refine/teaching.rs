@@ -18,8 +18,12 @@ pub struct TeachingConfig {
     /// The hidden sizes of the network that is taught, as a share of its teacher's; rounded up.
     pub student_share: f64,
     /// Most epochs in which a network learns what the eigenvector gives, which is right in most images and wrong in some: what images have
-    /// in common is learnt first, and the mistakes after it.
+    /// in common is learnt first, and the mistakes after it. Half as many where every image is seen in several views (`train.views`).
     pub epochs: usize,
+    /// A network that learns from the eigenvector is the running average of its parameters over all steps, of which each keeps this
+    /// share: of a few images the last step, or the best of some epochs, is as much an accident as what it learnt. 0 keeps the last
+    /// step's.
+    pub averaging: f64,
     /// How masks are fitted to the edges of their images. The cells of brightness lie between DeepCut's, four levels wide, and
     /// TokenCut's, which are sixteen: so masks follow edges, and shading within an object does not stop them.
     pub bilateral: BilateralConfig,
@@ -28,7 +32,7 @@ pub struct TeachingConfig {
 impl Default for TeachingConfig {
     fn default() -> Self {
         let bilateral = BilateralConfig { sigma_luma: 8.0, ..BilateralConfig::DEEPCUT };
-        TeachingConfig { longest_side_px: 512, student_share: 0.5, epochs: 12, bilateral }
+        TeachingConfig { longest_side_px: 512, student_share: 0.5, epochs: 12, averaging: 0.98, bilateral }
     }
 }
 
@@ -37,6 +41,7 @@ impl TeachingConfig {
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         within("longest_side_px", self.longest_side_px as f64, 16.0, 16_384.0)?;
         within("epochs", self.epochs, 1, 1_000_000)?;
+        within("averaging", self.averaging, 0.0, 0.9999)?;
         within("student_share", self.student_share, 0.01, 1.0)?;
         self.bilateral.validate()
     }

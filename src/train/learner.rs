@@ -6,21 +6,27 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::optimiser::Moments;
-use super::{HostOptimiser, Optimiser, ResumeState, Setup};
+use super::{Choice, HostOptimiser, Optimiser, ResumeState, Setup};
 use crate::graph::{Batch, Graph};
 use crate::model::{Activations, HostNetwork, Network};
 use crate::numerics::argmax;
 use crate::tensor;
+
+/// Steps after which a running average keeps half of what it was.
+const WARMING: usize = 9;
 
 /// A network and how it learns.
 pub(super) enum Learner {
     Host {
         /// As [`Network::values`] gives them.
         parameters: Vec<Vec<f32>>,
+        /// Their running average, once one was asked for.
+        average: Option<Vec<Vec<f32>>>,
         optimiser: HostOptimiser,
     },
     Tensors {
         network: Network,
+        average: Option<Network>,
         optimiser: Optimiser,
     },
 }
@@ -43,7 +49,8 @@ impl Learner {
             Some(state) if !state.moments.is_empty() => HostOptimiser::restored(decay, state.steps, &state.moments),
             _ => HostOptimiser::new(decay, &parameters),
         };
-        Learner::Host { parameters, optimiser }
+        let average = averaged(setup, resumed).cloned();
+        Learner::Host { parameters, average, optimiser }
     }
 
     fn by_tensors(setup: &Setup, resumed: Option<&ResumeState>) -> Learner {
@@ -56,7 +63,8 @@ impl Learner {
             }
             None => setup.network.init(setup.config.seed, setup.start, setup.device),
         };
-        Learner::Tensors { network, optimiser }
+        let average = averaged(setup, resumed).map(|values| Network::from_values(&setup.network, values, setup.device));
+        Learner::Tensors { network, average, optimiser }
     }
 
     /// One step against the gradient of the mean loss of `graphs`, dropout on; gives that loss.
@@ -64,7 +72,7 @@ impl Learner {
     /// The dropout mask is one of all graphs, each of the size of the largest.
     pub fn step(&mut self, setup: &Setup, graphs: &[Arc<Graph>], mut dropout: ChaCha8Rng, learning_rate: f64) -> f64 {
         match self {
-            Learner::Host { parameters, optimiser } => {
+            Learner::Host { parameters, optimiser, .. } => {
                 let largest = graphs.iter().map(|graph| graph.nodes()).max().unwrap_or(0);
                 let mask = setup.network.dropout_mask(&mut dropout, graphs.len() * largest);
                 let hidden = setup.network.hidden[1];
@@ -90,7 +98,7 @@ impl Learner {
                 optimiser.step(learning_rate, parameters, &gradients);
                 loss
             }
-            Learner::Tensors { network, optimiser } => {
+            Learner::Tensors { network, optimiser, .. } => {
                 let batch = Batch::collate(graphs, &tensor::autodiff(setup.device));
                 let losses = |assignment| setup.objective.scaled_losses(&batch, assignment);
                 optimiser.descend_on_batch(network, &batch, losses, dropout, learning_rate).loss
@@ -98,12 +106,35 @@ impl Learner {
         }
     }
 
-    /// The mean loss of graphs without dropout, adding their nodes per cluster to `counts`.
+    /// Adds the parameters after so many steps to their running average, if that is what will be chosen. The first of them are few:
+    /// they count less than they would in the long run, so that nothing of the random start remains.
+    pub fn average(&mut self, choice: Choice, steps: usize) {
+        let Choice::Average(decay) = choice else { return };
+        let kept = decay.min(steps as f64 / (steps + WARMING) as f64);
+        match self {
+            Learner::Host { parameters, average, .. } => {
+                let values = average.get_or_insert_with(|| parameters.clone()).iter_mut().flatten();
+                for (average, &value) in values.zip(parameters.iter().flatten()) {
+                    *average = kept as f32 * *average + (1.0 - kept) as f32 * value;
+                }
+            }
+            Learner::Tensors { network, average, .. } => {
+                let parameters = average.get_or_insert_with(|| network.clone()).parameters_mut().iter_mut();
+                for (average, parameter) in parameters.zip(network.parameters()) {
+                    let value = parameter.value.clone().mul_scalar(1.0 - kept);
+                    average.value = average.value.clone().mul_scalar(kept) + value;
+                }
+            }
+        }
+    }
+
+    /// The mean loss of graphs without dropout, adding their nodes per cluster to `counts`: that of what [`Learner::chosen`] gives.
     pub fn losses(&self, setup: &Setup, graphs: &[Arc<Graph>], counts: &mut [f64]) -> f64 {
         let clusters = setup.network.clusters;
         let mut count = |rows: &[f32]| rows.chunks_exact(clusters).for_each(|row| counts[argmax(row)] += 1.0);
         let total: f64 = match self {
-            Learner::Host { parameters, .. } => {
+            Learner::Host { parameters, average, .. } => {
+                let parameters = average.as_ref().unwrap_or(parameters);
                 let network = HostNetwork { config: &setup.network, parameters };
                 let of_graph = |graph: &Arc<Graph>| {
                     let mut activations = Activations::default();
@@ -115,9 +146,9 @@ impl Learner {
                 of_graphs.iter().for_each(|(_, assignment)| count(assignment));
                 of_graphs.iter().map(|(loss, _)| loss).sum()
             }
-            Learner::Tensors { network, .. } => {
+            Learner::Tensors { network, average, .. } => {
                 let batch = Batch::collate(graphs, setup.device);
-                let assignment = network.assign(&batch, None);
+                let assignment = average.as_ref().unwrap_or(network).assign(&batch, None);
                 let losses = tensor::into_vec(setup.objective.scaled_losses(&batch, assignment.clone()));
                 let [_, nodes, _] = assignment.dims();
                 let rows = tensor::into_vec(assignment);
@@ -138,6 +169,14 @@ impl Learner {
         }
     }
 
+    /// The values of what is kept if training ends here: the average, where there is one.
+    pub fn chosen(&self) -> Vec<Vec<f32>> {
+        match self {
+            Learner::Host { parameters, average, .. } => average.as_ref().unwrap_or(parameters).clone(),
+            Learner::Tensors { network, average, .. } => average.as_ref().unwrap_or(network).values(),
+        }
+    }
+
     /// The moments of every parameter, once there was a step.
     pub fn moments(&self) -> Vec<Moments> {
         match self {
@@ -145,6 +184,13 @@ impl Learner {
             Learner::Tensors { optimiser, .. } => optimiser.state().1,
         }
     }
+}
+
+/// The running average that a saved state has, which is what it would keep.
+fn averaged<'a>(setup: &Setup, resumed: Option<&'a ResumeState>) -> Option<&'a Vec<Vec<f32>>> {
+    resumed
+        .filter(|state| matches!(setup.choice, Choice::Average(_)) && state.steps > 0)
+        .map(|state| &state.best_parameters)
 }
 
 #[cfg(test)]
@@ -199,18 +245,25 @@ mod tests {
                 config: &config,
                 start: 0,
                 epochs: 1,
+                choice: Choice::Average(0.6),
                 device: &device,
                 fingerprint: String::new(),
             };
             let (mut host, mut tensors) = (Learner::on_host(&setup, None), Learner::by_tensors(&setup, None));
             for step in 0..6 {
                 let dropout = || random::stream(1, "dropout", step);
-                let losses = [&mut host, &mut tensors].map(|learner| learner.step(&setup, &graphs, dropout(), 1e-2));
+                let losses = [&mut host, &mut tensors].map(|learner| {
+                    let loss = learner.step(&setup, &graphs, dropout(), 1e-2);
+                    learner.average(setup.choice, step as usize + 1);
+                    loss
+                });
                 assert!((losses[0] - losses[1]).abs() < 2e-5, "{objective:?}, step {step}: {losses:?}");
-                let parameters = [host.parameters(), tensors.parameters()].map(|values| values.concat());
-                let pairs = parameters[0].iter().zip(&parameters[1]);
-                let worst = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
-                assert!(worst < 1e-3, "{objective:?}, step {step}: off by {worst}");
+                for of in [Learner::parameters, Learner::chosen] {
+                    let parameters = [&host, &tensors].map(|learner| of(learner).concat());
+                    let pairs = parameters[0].iter().zip(&parameters[1]);
+                    let worst = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+                    assert!(worst < 1e-3, "{objective:?}, step {step}: off by {worst}");
+                }
             }
             let mut counts = [[0.0; 2]; 2];
             let losses =

@@ -13,7 +13,7 @@ pub use kept::KeptGraphs;
 pub use optimiser::{HostOptimiser, Optimiser};
 pub use resume::{ResumeError, ResumeState};
 pub use roster::{CHANGED, Gone, Roster};
-pub use trainer::{Setup, TrainError, TrainOutcome, Trained, train};
+pub use trainer::{Choice, Setup, TrainError, TrainOutcome, Trained, train};
 
 use std::sync::Arc;
 

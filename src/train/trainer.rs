@@ -61,6 +61,16 @@ pub struct Trained {
     pub state: ResumeState,
 }
 
+/// Which of the networks that training goes through is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Choice {
+    /// The one after the epoch with the lowest loss of the images that are held out.
+    LowestLoss,
+    /// The running average of all steps' parameters, of which every step keeps this share, as it is in the end: a few images
+    /// that are held out tell epochs apart by accident, and so does the last step.
+    Average(f64),
+}
+
 /// What is trained, on what, and how.
 pub struct Setup<'a> {
     pub source: &'a dyn GraphSource,
@@ -71,6 +81,7 @@ pub struct Setup<'a> {
     pub start: u64,
     /// How many of the configured epochs are gone through.
     pub epochs: usize,
+    pub choice: Choice,
     pub device: &'a Device,
     /// Identifies the run in its saved states.
     pub fingerprint: String,
@@ -78,8 +89,8 @@ pub struct Setup<'a> {
 
 /// Trains one network on all graphs of `setup.source`.
 ///
-/// `resume` continues a saved run; `save` receives the state after every epoch. The held-out loss chooses the network
-/// that is returned, without any label. The same setup gives the same network to the bit, resumed or not.
+/// `resume` continues a saved run; `save` receives the state after every epoch. The network that is returned is chosen without
+/// any label ([`Choice`]). The same setup gives the same network to the bit, resumed or not.
 pub fn train(
     setup: &Setup,
     resume: Option<ResumeState>,
@@ -97,7 +108,7 @@ pub fn train(
             best_epoch: 0,
             curve: Vec::new(),
             parameters: learner.parameters(),
-            best_parameters: learner.parameters(),
+            best_parameters: learner.chosen(),
             moments: Vec::new(),
         },
     };
@@ -111,7 +122,9 @@ pub fn train(
         let Some(train_loss) = pass(setup, [&order, &held_out], observer, |graphs| {
             let dropout = random::stream(config.seed, "dropout", state.steps as u64);
             state.steps += 1;
-            learner.step(setup, &graphs, dropout, learning_rate)
+            let loss = learner.step(setup, &graphs, dropout, learning_rate);
+            learner.average(setup.choice, state.steps);
+            loss
         })?
         else {
             return Ok(TrainOutcome::Interrupted);
@@ -129,13 +142,16 @@ pub fn train(
         }
 
         let largest_cluster_share = counts.iter().copied().fold(0.0, f64::max) / counts.iter().sum::<f64>();
-        let best = state.best_epoch == 0 || held_out_loss < state.curve[state.best_epoch - 1].held_out_loss;
+        let best = match setup.choice {
+            Choice::LowestLoss => lowest(&state.curve).is_none_or(|lowest| held_out_loss < lowest),
+            Choice::Average(_) => true,
+        };
         state.curve.push(CurvePoint { train_loss, held_out_loss, largest_cluster_share });
         state.parameters = learner.parameters();
         state.moments = learner.moments();
         if best {
             state.best_epoch = epoch + 1;
-            state.best_parameters = state.parameters.clone();
+            state.best_parameters = learner.chosen();
         }
         save(&state).map_err(TrainError::Save)?;
         observer.observe(Event::Epoch(EpochReport {
@@ -164,7 +180,14 @@ pub fn train(
 
 /// Whether the held-out loss has not fallen for `patience` epochs.
 fn exhausted(state: &ResumeState, config: &TrainConfig) -> bool {
-    config.patience > 0 && state.curve.len() >= state.best_epoch + config.patience
+    let Some(before) = state.curve.len().checked_sub(config.patience) else { return false };
+    let (before, since) = state.curve.split_at(before);
+    config.patience > 0 && lowest(before).is_some_and(|before| lowest(since).is_some_and(|since| since >= before))
+}
+
+/// The lowest held-out loss of some epochs, of which there is one at least.
+fn lowest(curve: &[CurvePoint]) -> Option<f64> {
+    curve.iter().map(|point| point.held_out_loss).reduce(f64::min)
 }
 
 /// Indices of the graphs to optimise on and of those held out, all views of an image together; a single image serves as both.
@@ -288,6 +311,7 @@ mod tests {
                 config: &config,
                 start: 0,
                 epochs: config.epochs,
+                choice: Choice::LowestLoss,
                 device: &tensor::cpu(),
                 fingerprint: String::new(),
             };

@@ -11,7 +11,7 @@ use deepcut::nodes::{Adjacency, Layout, NodeFeatures};
 use deepcut::numerics::random;
 use deepcut::objective::{Objective, correlation, normalised_cut};
 use deepcut::tensor::{self, Tensor};
-use deepcut::train::{Optimiser, Setup, TrainConfig, TrainOutcome, train};
+use deepcut::train::{Choice, Optimiser, Setup, TrainConfig, TrainOutcome, train};
 
 use crate::golden::Golden;
 
@@ -328,6 +328,7 @@ fn trained(graphs: &[Graph], objective: Objective, clusters: usize, threads: usi
         config: &config,
         start: 0,
         epochs: config.epochs,
+        choice: Choice::LowestLoss,
         device: &device,
         fingerprint: "test".into(),
     };

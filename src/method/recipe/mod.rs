@@ -27,7 +27,7 @@ use crate::pixels::Picture;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
 use crate::tensor::{self, Device};
-use crate::train::{GraphSource, KeptGraphs, LoadError, Teacher};
+use crate::train::{Choice, GraphSource, KeptGraphs, LoadError, Teacher};
 use first_stage::FirstStage;
 use teacher::{Guide, TaughtGraphs};
 use views::Views;
@@ -239,7 +239,8 @@ impl Recipe<'_> {
             objective: resolved.objective(),
             source: &kept_graphs,
             network: &network,
-            epochs: self.resolved.epochs(None),
+            epochs: self.resolved.epochs(None, 1),
+            choice: Choice::LowestLoss,
         };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
         let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
@@ -299,9 +300,14 @@ impl Recipe<'_> {
         let network = NetworkConfig { root_weight: true, hidden, ..network };
         let kept_graphs = self.keeping(taught, Objective::CrossEntropy);
         let trainee = Trainee::Kept(Stage::Objects);
-        let epochs = resolved.epochs(Some(taught.teacher()));
-        let task =
-            Task { trainee, objective: Objective::CrossEntropy, source: &kept_graphs, network: &network, epochs };
+        let epochs = resolved.epochs(Some(taught.teacher()), taught.views());
+        // What is learnt of a network has its objective behind it; of eigenvectors one by one it is what they have in common.
+        let choice = match taught.teacher() {
+            Teacher::Eigenvector => Choice::Average(teaching.averaging),
+            Teacher::Network => Choice::LowestLoss,
+        };
+        let objective = Objective::CrossEntropy;
+        let task = Task { trainee, objective, source: &kept_graphs, network: &network, epochs, choice };
         let (trained, objects) = self.train_stage(task, journal)?;
         drop(kept_graphs);
         if trained.collapsed {
@@ -370,7 +376,8 @@ impl Recipe<'_> {
             objective,
             source: &kept_graphs,
             network: &network,
-            epochs: self.resolved.epochs(None),
+            epochs: self.resolved.epochs(None, 1),
+            choice: Choice::LowestLoss,
         };
         let (trained, description) = self.train_stage(task, journal)?;
         Ok(Some((trained.network, description)))

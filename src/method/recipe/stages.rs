@@ -6,7 +6,7 @@ use crate::method::MethodError;
 use crate::model::NetworkConfig;
 use crate::model::checkpoint::{Stage, TrainedStage};
 use crate::objective::Objective;
-use crate::train::{self, GraphSource, LoadError, ResumeState, Setup, TrainOutcome, Trained};
+use crate::train::{self, Choice, GraphSource, LoadError, ResumeState, Setup, TrainOutcome, Trained};
 
 /// One network to train, for what, and on what.
 #[derive(Clone, Copy)]
@@ -16,6 +16,7 @@ pub(super) struct Task<'a> {
     pub source: &'a dyn GraphSource,
     pub network: &'a NetworkConfig,
     pub epochs: usize,
+    pub choice: Choice,
 }
 
 /// Which of a run's networks is trained.
@@ -102,6 +103,7 @@ impl Recipe<'_> {
             config,
             start: start as u64,
             epochs: if restart.is_some() { config.restart_epochs(images) } else { task.epochs },
+            choice: task.choice,
             device: self.device,
             fingerprint: fingerprint.clone(),
         };

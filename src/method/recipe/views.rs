@@ -11,14 +11,7 @@ use crate::numerics::random;
 use crate::parallel::Held;
 use crate::pixels::Picture;
 use crate::raster::{Raster, Rectangle};
-use crate::train::{GraphSource, LoadError, Teacher};
-
-/// Of fewer images several views are taken unasked: what they teach depends much on which images they are. Of more images views are
-/// no gain, and cost time.
-const FEW: usize = 64;
-
-/// How many.
-const VIEWS_OF_FEW: usize = 6;
+use crate::train::{GraphSource, LoadError};
 
 /// Views that show all of an image: as it is, and mirrored.
 const WHOLE: usize = 2;
@@ -34,12 +27,7 @@ pub(super) struct Views<'a> {
 
 impl<'a> Views<'a> {
     pub fn new(recipe: &Recipe, set: &'a dyn TrainingSet) -> Views<'a> {
-        let resolved = recipe.resolved;
-        let by_default = match resolved.teacher() {
-            Some(Teacher::Eigenvector) if set.len() < FEW => VIEWS_OF_FEW,
-            _ => 1,
-        };
-        Views { set, views: resolved.settings().train.views.unwrap_or(by_default) }
+        Views { set, views: recipe.resolved.views(set.len()) }
     }
 
     /// The image and the view of it that an index stands for.
@@ -148,7 +136,7 @@ mod tests {
         let content = |name: &str| blake3::hash(name.as_bytes());
         let mirrored = seen(&picture, 1, &content("a"));
         assert!((0..30).all(|y| (0..40).all(|x| mirrored.image.at(x, y) == image.at(39 - x, y))));
-        for view in 2..VIEWS_OF_FEW {
+        for view in WHOLE..6 {
             let found = seen(&picture, view, &content("a"));
             assert_eq!(found, seen(&picture, view, &content("a")));
             assert_ne!(found, seen(&picture, view, &content("b")));

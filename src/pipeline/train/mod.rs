@@ -280,7 +280,7 @@ impl<'a> Training<'a> {
             tensor::name(&self.device),
             resolved.objective_kind().name(),
             resolved.clusters(),
-            resolved.epochs(resolved.teacher()),
+            resolved.epochs(resolved.teacher(), resolved.views(images)),
             if resolved.teacher() == Some(Teacher::Network) { ", and as many of self-training" } else { "" },
         );
         self.observer.observe(Event::Plan(Plan {
