@@ -113,7 +113,7 @@ impl ImageContent {
     }
 
     /// The same for those who bring it to another size before anything else, which `target` tells by its own: a JPEG that is large
-    /// beside it comes out at a fraction of its size, of which they see next to nothing, in half the time.
+    /// beside it comes out at a fraction of its size, of which they see next to nothing, in less time and memory.
     pub fn decode_for(self, limits: &DecodeConfig, target: Option<&ResizedTo>) -> Result<Held<Picture>, String> {
         match self.source {
             Source::File(bytes, mut reservation) => {
