@@ -19,11 +19,11 @@ pub struct ResumeState {
     pub fingerprint: String,
     /// Optimiser steps taken.
     pub steps: usize,
-    /// The epoch with the lowest held-out loss so far, from 1.
+    /// The epoch whose network would be kept if training ended here, from 1 ([`super::Choice`]).
     pub best_epoch: usize,
     /// One entry per finished epoch.
     pub curve: Vec<CurvePoint>,
-    /// Parameter values after the last finished epoch, and after the best one.
+    /// Parameter values after the last finished epoch, and those that would be kept.
     #[serde(skip)]
     pub parameters: Vec<Vec<f32>>,
     #[serde(skip)]

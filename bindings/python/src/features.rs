@@ -85,7 +85,8 @@ impl Features {
             let phase = Phase::Features;
             relay.observe(Event::PhaseStarted { phase, total: Some(inputs.len() as u64) });
             let describe = |input: &crate::images::Input| {
-                let picture = input.read(&self.limits)?;
+                let target = |width: usize, height: usize| self.backbone.extractor.input_size(width, height);
+                let picture = input.read_for(&self.limits, Some(&target))?;
                 Ok(self.backbone.extractor.image_vector(&picture, picture.outside.as_ref()))
             };
             let consumed = parallel_map(inputs.iter(), workers(self.threads)?, describe, |vector| {

@@ -1,11 +1,12 @@
 //! Images as Python gives them: a path, the bytes of a file, or an array.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use burn_dataset::Dataset;
 use deepcut::output;
 use deepcut::parallel::Held;
-use deepcut::pixels::{DecodeConfig, ImageContent, ImageItem, Picture, Samples, decode, picture_of_samples};
+use deepcut::pixels::{DecodeConfig, ImageContent, ImageItem, Picture, ResizedTo, Samples, picture_of_samples};
 use deepcut::{Raster, RgbImage};
 use numpy::{PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -81,12 +82,15 @@ pub fn inputs<'a>(given: &'a [Given<'_>]) -> PyResult<Vec<Input<'a>>> {
 impl Input<'_> {
     /// The picture, as the program reads it; the error is the reason for which there is none.
     pub fn read(&self, limits: &DecodeConfig) -> Result<Held<Picture>, String> {
+        self.read_for(limits, None)
+    }
+
+    /// The same for those who bring it to another size before anything else.
+    pub fn read_for(&self, limits: &DecodeConfig, target: Option<&ResizedTo>) -> Result<Held<Picture>, String> {
         match *self {
-            Input::Path(path) => ImageContent::read(path, None, limits)?.decode(limits),
-            Input::Encoded(bytes) => {
-                let picture = decode(bytes, limits).map_err(|error| error.to_string())?;
-                Ok(Held::new(picture, None))
-            }
+            Input::Path(path) => ImageContent::read(path, None, limits)?.decode_for(limits, target),
+            Input::Encoded(bytes) => ImageContent::read_from(Cursor::new(bytes), bytes.len() as u64, None, limits)?
+                .decode_for(limits, target),
             Input::Samples([height, width, bands], samples) => {
                 let picture = picture_of_samples(width, height, bands, samples, limits);
                 Ok(Held::new(picture.map_err(|error| error.to_string())?, None))

@@ -57,7 +57,7 @@ impl GraphSource for Views<'_> {
         if view == 0 {
             return self.set.load(image);
         }
-        let key = self.key("graph of a view", image, view);
+        let key = self.key("graph of a view, by its pixels", image, view);
         if let Some(graph) = self.set.recall(&key).and_then(|bytes| Graph::from_bytes(&bytes).ok()) {
             return Ok(Some(Arc::new(graph)));
         }
@@ -75,7 +75,7 @@ impl TrainingSet for Views<'_> {
         if view == 0 {
             return Ok(Some(picture));
         }
-        Ok(Some(picture.map(|whole| seen(&whole, view, &self.set.content_hash(image)))))
+        Ok(Some(picture.map(|whole| seen(&whole, view))))
     }
 
     fn graph_of(&self, picture: &Picture) -> Graph {
@@ -84,7 +84,7 @@ impl TrainingSet for Views<'_> {
 
     fn content_hash(&self, index: usize) -> blake3::Hash {
         let (image, view) = self.place(index);
-        if view == 0 { self.set.content_hash(image) } else { self.key("view", image, view) }
+        if view == 0 { self.set.content_hash(image) } else { self.key("view, by its pixels", image, view) }
     }
 
     fn recall(&self, key: &blake3::Hash) -> Option<Vec<u8>> {
@@ -96,12 +96,14 @@ impl TrainingSet for Views<'_> {
     }
 }
 
-/// A view of a picture from 1 on, always the same of the same content: every second mirrored, and from [`WHOLE`] on windows.
-fn seen(picture: &Picture, view: usize, content: &blake3::Hash) -> Picture {
+/// A view of a picture from 1 on, always the same of the same pixels, whether they come from a file or not: every second mirrored, and
+/// from [`WHOLE`] on windows.
+fn seen(picture: &Picture, view: usize) -> Picture {
     let (width, height) = (picture.image.width, picture.image.height);
     let mut window = Rectangle { x: 0, y: 0, width, height };
     if view >= WHOLE {
-        let mut drawn = random::stream(0, &content.to_hex(), view as u64);
+        let pixels = blake3::hash(picture.image.values.as_flattened());
+        let mut drawn = random::stream(0, &pixels.to_hex(), view as u64);
         let share = drawn.random_range(SIDES);
         let scaled = |side: usize| ((side as f64 * share).round() as usize).max(1);
         (window.width, window.height) = (scaled(width), scaled(height));
@@ -128,18 +130,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn views_show_parts_of_the_image_and_depend_on_its_content_alone() {
+    fn views_show_parts_of_the_image_and_depend_on_its_pixels_alone() {
         let image =
             Raster::from_values(40, 30, (0..1200u16).map(|place| [place as u8, (place >> 8) as u8, 7]).collect());
         let outside = image.map(|[low, ..]| low % 2);
         let picture = Picture { outside: Some(outside), ..Picture::from(image.clone()) };
-        let content = |name: &str| blake3::hash(name.as_bytes());
-        let mirrored = seen(&picture, 1, &content("a"));
+        let mut other = picture.clone();
+        other.image.values[0] = [0, 0, 8];
+        let mirrored = seen(&picture, 1);
         assert!((0..30).all(|y| (0..40).all(|x| mirrored.image.at(x, y) == image.at(39 - x, y))));
         for view in WHOLE..6 {
-            let found = seen(&picture, view, &content("a"));
-            assert_eq!(found, seen(&picture, view, &content("a")));
-            assert_ne!(found, seen(&picture, view, &content("b")));
+            let found = seen(&picture, view);
+            assert_eq!(found, seen(&picture, view));
+            assert_ne!(found, seen(&other, view));
             let (width, height) = (found.image.width, found.image.height);
             assert!((22..=34).contains(&width) && (16..=26).contains(&height), "{width}x{height}");
             let place = |[low, high, _]: [u8; 3]| usize::from(low) + 256 * usize::from(high);
@@ -151,6 +154,6 @@ mod tests {
             }
             assert_eq!(found.outside.unwrap(), found.image.map(|[low, ..]| low % 2));
         }
-        assert_eq!(seen(&Picture::from(Raster::filled(1, 1, [3; 3])), 5, &content("a")).image.values, [[3; 3]]);
+        assert_eq!(seen(&Picture::from(Raster::filled(1, 1, [3; 3])), 5).image.values, [[3; 3]]);
     }
 }
