@@ -22,12 +22,6 @@ pub(super) fn upright<T: Copy>(image: Raster<T>, orientation: Orientation) -> Ra
     }
 }
 
-/// Whether an orientation is a quarter turn, after which width is height.
-pub(super) fn turns_sides(orientation: Orientation) -> bool {
-    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
-}
-
 /// A `width` × `height` raster whose value at (x, y) is that of `image` at `source(x, y)`.
 fn gather<T: Copy>(
     image: &Raster<T>,

@@ -11,7 +11,7 @@ use super::{Decoded, Pixels, ResizedTo, is_shown_as_stored};
 use crate::files::Format;
 use crate::pixels::frames::SEVERAL_FRAMES;
 use crate::pixels::header::{Declared, DeclaredSize};
-use crate::pixels::orientation::turns_sides;
+use crate::pixels::orientation::QuarterTurn;
 use crate::pixels::page::Page;
 use crate::pixels::settings::{DecodeConfig, NoData};
 use crate::pixels::{gif, jpeg, png, tiff};
@@ -180,7 +180,7 @@ fn reduced_jpeg(
     let budget = Budget::new(declared.size, settings);
     let orientation = jpeg_orientation(bytes);
     let (width, height) = (usize::from(structure.width), usize::from(structure.height));
-    let [across, down] = if turns_sides(orientation) {
+    let [across, down] = if QuarterTurn::from_exif(orientation.to_exif()).is_some() {
         target(height, width).map(|[width, height]| [height, width])
     } else {
         target(width, height)

@@ -3,7 +3,7 @@
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::tests::DEFAULT;
+use super::tests::{DEFAULT, turned};
 use super::*;
 use crate::pixels::resize_lanczos;
 use crate::pixels::settings::NoData;
@@ -22,13 +22,6 @@ fn waves(width: u32, height: u32, bands: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 90).write_image(&values, width, height, color).unwrap();
     bytes
-}
-
-/// The file with an EXIF segment that holds only the orientation.
-fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
-    let mut exif = b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
-    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
-    [&[0xFF, 0xD8, 0xFF, 0xE1, 0, exif.len() as u8 + 2], &exif[..], &jpeg[2..]].concat()
 }
 
 fn decoded_for(bytes: &[u8], target: [usize; 2], settings: &DecodeConfig) -> Picture {

@@ -143,13 +143,17 @@ fn four_inks_become_rgb() {
     }
 }
 
-/// A JPEG with an EXIF segment that holds only the orientation.
 fn oriented_jpeg(orientation: u8) -> Vec<u8> {
+    turned(&encode(ImageFormat::Jpeg, &picture(), ExtendedColorType::Rgb8), orientation)
+}
+
+/// A JPEG with an EXIF segment that holds only the orientation.
+pub(super) fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
     let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE1, 0, exif.len() as u8 + 2];
     bytes.extend(exif);
-    bytes.extend(&encode(ImageFormat::Jpeg, &picture(), ExtendedColorType::Rgb8)[2..]);
+    bytes.extend(&jpeg[2..]);
     bytes
 }
 
