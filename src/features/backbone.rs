@@ -42,7 +42,7 @@ impl Backbone {
         let precision = match settings.vit.precision {
             Precision::Bf16 => ", in bf16",
             Precision::Int8 if are_bytes_fast() => ", in int8",
-            Precision::Int8 => ", in int8, which is slow on this processor: it has no VNNI",
+            Precision::Int8 => ", in int8, which is slow on this processor: it has no instructions for bytes",
             Precision::Auto | Precision::F32 => "",
         };
         let description =

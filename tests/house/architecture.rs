@@ -132,9 +132,11 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// The only files with unsafe code.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 8] = [
     "features/vit/bfloat.rs",
-    "features/vit/int8/kernels.rs",
+    "features/vit/int8/kernels/aarch64.rs",
+    "features/vit/int8/kernels/mod.rs",
+    "features/vit/int8/kernels/x86.rs",
     "features/vit/kernels.rs",
     "numerics/product.rs",
     "numerics/vectorised.rs",
