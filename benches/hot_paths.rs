@@ -195,9 +195,9 @@ fn vit_small_8_families_280(bencher: Bencher, family: &str) {
 
 #[divan::bench(args = [1, 2], sample_count = 20)]
 fn ten_epochs_on_one_image_1225_nodes(bencher: Bencher, threads: usize) {
-    let graph = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative, &tensor::cpu());
+    let graph = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative);
     let objective = Objective::Ncut { balance: 1.0 };
-    let segmenter = PerImageSegmenter::new(&network_config(), objective, PerImageConfig::default(), tensor::cpu());
+    let segmenter = PerImageSegmenter::new(&network_config(), objective, PerImageConfig::default());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     bencher.bench(|| pool.install(|| segmenter.optimise(black_box(&graph))));
 }
@@ -205,27 +205,25 @@ fn ten_epochs_on_one_image_1225_nodes(bencher: Bencher, threads: usize) {
 #[divan::bench(args = ["ncut", "cc"])]
 fn graph_1225_nodes(bencher: Bencher, objective: &str) {
     let affinity = if objective == "ncut" { Affinity::NonNegative } else { Affinity::Correlation { alpha: 3.0 } };
-    let (nodes, device) = (nodes(), tensor::cpu());
-    bencher.bench(|| Graph::build(black_box(&nodes), affinity, &device));
+    let nodes = nodes();
+    bencher.bench(|| Graph::build(black_box(&nodes), affinity));
 }
 
 #[divan::bench]
 fn shared_inference_1225_nodes(bencher: Bencher) {
-    let device = tensor::cpu();
-    let graph = Graph::build(&nodes(), Affinity::NonNegative, &device);
-    let segmenter = SharedSegmenter::new(network_config().init(0, 0, &device), device);
+    let graph = Graph::build(&nodes(), Affinity::NonNegative);
+    let segmenter = SharedSegmenter::new(&network_config().init(0, 0, &tensor::cpu()));
     bencher.bench(|| segmenter.segment(black_box(&graph)));
 }
 
 #[divan::bench(args = ["association", "ncut", "cc"], sample_count = 10)]
 fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
-    let device = tensor::cpu();
     let (objective, affinity) = match kind {
         "association" => (Objective::Association, Affinity::NonNegative),
         "ncut" => (Objective::Ncut { balance: 1.0 }, Affinity::NonNegative),
         _ => (Objective::Cc, Affinity::Correlation { alpha: 3.0 }),
     };
-    let graphs = vec![Graph::build(&nodes(), affinity, &device); 17];
+    let graphs = vec![Graph::build(&nodes(), affinity); 17];
     let config = TrainConfig { epochs: 1, held_out: 1.0 / 17.0, ..TrainConfig::default() };
     let setup = Setup {
         source: &graphs,
@@ -235,7 +233,6 @@ fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
         start: 0,
         epochs: config.epochs,
         choice: Choice::LowestLoss,
-        device: &device,
         fingerprint: String::new(),
     };
     bencher.bench(|| train(&setup, None, &mut |_: &ResumeState| Ok(()), &Silent).unwrap());
@@ -244,7 +241,7 @@ fn epoch_of_16_graphs_1225_nodes(bencher: Bencher, kind: &str) {
 #[divan::bench]
 fn collate_16_graphs_1225_nodes(bencher: Bencher) {
     let device = tensor::cpu();
-    let graphs = vec![Graph::build(&nodes(), Affinity::NonNegative, &device); 16];
+    let graphs = vec![Graph::build(&nodes(), Affinity::NonNegative); 16];
     let network: Network = network_config().init(0, 0, &device);
     bencher.bench(|| network.assign(&Batch::collate(black_box(&graphs), &device), None));
 }

@@ -130,6 +130,9 @@ fn method(error: &MethodError) -> String {
         MethodError::NeedlessWeights { backbone, path } => {
             format!("the {backbone} backbone takes no weights; leave out --weights {}", path.display())
         }
+        MethodError::NeedlessDevice { backbone } => {
+            format!("the {backbone} backbone computes nothing on a GPU; leave out --device cuda")
+        }
         MethodError::Precision(error) => format!("{error}; leave out --precision"),
         MethodError::UnsupportedPrecision { precision, lacking } => {
             format!("{lacking}; {precision} cannot be used: add --precision f32")

@@ -118,7 +118,7 @@ fn table(description: &CheckpointDescription) -> String {
 fn stage_table(name: &str, stage: &TrainedStage) -> String {
     let network = &stage.network;
     let mut text = format!(
-        "\n{name}: {} → {} → {} → {} clusters, trained on {} images, best epoch {} of {}{}\n",
+        "\n{name}: {} → {} → {} → {} clusters, trained on {} images, epoch {} of {} kept{}\n",
         network.input,
         network.hidden[0],
         network.hidden[1],
@@ -138,7 +138,7 @@ fn stage_table(name: &str, stage: &TrainedStage) -> String {
                 point.train_loss,
                 point.held_out_loss,
                 100.0 * point.largest_cluster_share,
-                if epoch == stage.best_epoch { "  best" } else { "" }
+                if epoch == stage.best_epoch { "  kept" } else { "" }
             );
         }
     }

@@ -94,7 +94,7 @@ fn sentence(summary: &TrainSummary) -> String {
     let verb = if summary.already_finished { "was trained" } else { "trained" };
     let stage = |stage: &StageSummary| {
         let StageSummary { best_epoch, epochs, held_out_loss, .. } = stage;
-        format!("best epoch {best_epoch} of {epochs} (held-out loss {held_out_loss:+.4})")
+        format!("epoch {best_epoch} of {epochs} kept (held-out loss {held_out_loss:+.4})")
     };
     let mut text =
         format!("{verb} on {}{skipped}; {}", counted(summary.objects.images as u64, "image"), stage(&summary.objects));

@@ -156,7 +156,7 @@ mod tests {
         let layout = Layout::Grid { rows: 1, columns: count };
         let nodes = NodeFeatures { values, channels: width, layout, adjacency: Adjacency::Complete };
         let device = tensor::cpu();
-        let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &device);
+        let graph = Graph::build(&nodes, Affinity::Correlation { alpha });
         let graphs = [graph];
         let batch = Batch::collate(&graphs, &tensor::autodiff(&device));
         let largest = vectors.largest_product();

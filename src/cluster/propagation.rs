@@ -142,7 +142,7 @@ mod tests {
         let values = random::uniform(&mut random::stream(3, "tiles", 0), 1.0, count * width);
         let layout = Layout::Grid { rows: 1, columns: count };
         let nodes = NodeFeatures { values: values.clone(), channels: width, layout, adjacency: Adjacency::Complete };
-        let graph = Graph::build(&nodes, Affinity::Correlation { alpha }, &tensor::cpu());
+        let graph = Graph::build(&nodes, Affinity::Correlation { alpha });
         let vectors = Vectors::new(values, width).unwrap();
         let offset = vectors.largest_product() / alpha;
         let tiled = tensor::into_vec(exact(&vectors, offset, &tensor::cpu(), &Silent).unwrap());

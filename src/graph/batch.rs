@@ -6,7 +6,7 @@ use std::mem::discriminant;
 
 use burn::tensor::{Int, TensorData};
 
-use super::tiles::{GRAPH_TILE_ENTRIES, Tiles};
+use super::tiles::GRAPH_TILE_ENTRIES;
 use super::{Graph, Weights, symmetric};
 use crate::tensor::{self, Device, Tensor};
 
@@ -124,9 +124,6 @@ impl<'a> Batch<'a> {
     /// # Shapes
     /// `[B, N, K]` → `[B, N, K]`
     fn non_negative_product(&self, parameters: &[[f32; 2]], assignment: Tensor<3>) -> Tensor<3> {
-        if !tensor::is_cpu(&self.device) {
-            return tiled_product(&self.features(), parameters, assignment);
-        }
         let shape = assignment.dims();
         let [_, nodes, clusters] = shape;
         let assignment = tensor::into_vec(assignment);
@@ -194,20 +191,6 @@ fn from_product(assignment: Tensor<3>, product: impl Fn(Tensor<3>) -> Tensor<3>)
     inner(assignment).mul_scalar(2.0) - inner(constant)
 }
 
-/// W S with W_ij = max(x_i·x_j − offset, 0) · scale, one graph after the other.
-///
-/// # Shapes
-/// features `[B, N, D]`, assignment `[B, N, K]` → `[B, N, K]`
-fn tiled_product(features: &Tensor<3>, parameters: &[[f32; 2]], assignment: Tensor<3>) -> Tensor<3> {
-    let products = parameters.iter().enumerate().map(|(graph, &[offset, scale])| {
-        let own = |values: &Tensor<3>| values.clone().narrow(0, graph, 1);
-        let tiles =
-            Tiles::new(own(features), GRAPH_TILE_ENTRIES, |products| products.sub_scalar(offset).clamp_min(0.0));
-        tiles.times(&own(&assignment).mul_scalar(scale))
-    });
-    Tensor::cat(products.collect(), 0)
-}
-
 /// W S with W given by the neighbours of every node.
 ///
 /// # Shapes
@@ -249,35 +232,4 @@ fn neighbour_lists(graphs: &[&Graph], nodes: usize, device: &Device) -> BatchWei
     }
     let weights = tensor::from_slice(&weights, [graphs.len(), nodes, degree], device);
     BatchWeights::Edges { neighbours, weights }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::Affinity;
-    use crate::nodes::{Adjacency, Layout, NodeFeatures};
-    use crate::numerics::random;
-
-    #[test]
-    fn tiles_of_tensors_give_what_the_processor_gives() {
-        let (channels, clusters, device) = (6, 3, tensor::cpu());
-        // More nodes than one tile has rows.
-        let graphs: Vec<Graph> = [GRAPH_TILE_ENTRIES.isqrt() + 9, 40]
-            .map(|count| {
-                let values = random::uniform(&mut random::stream(4, "features", count as u64), 1.0, count * channels);
-                let layout = Layout::Grid { rows: 1, columns: count };
-                let nodes = NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete };
-                Graph::build(&nodes, Affinity::NonNegative, &device)
-            })
-            .into();
-        let batch = Batch::collate(&graphs, &device);
-        let shape = [2, graphs[0].nodes(), clusters];
-        let values = random::uniform(&mut random::stream(4, "assignment", 0), 1.0, shape.iter().product());
-        let assignment = tensor::from_vec(values, shape, &device) * batch.mask.clone();
-        let parameters = [[0.0, 0.01], [0.1, 0.02]];
-        let tiled = tensor::into_vec(tiled_product(&batch.features(), &parameters, assignment.clone()));
-        let product = tensor::into_vec(batch.non_negative_product(&parameters, assignment));
-        assert!(tiled.iter().zip(&product).all(|(one, other)| (one - other).abs() < 1e-4));
-        assert!(product.iter().any(|value| value.abs() > 0.1));
-    }
 }

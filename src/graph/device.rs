@@ -137,7 +137,7 @@ mod tests {
                         layout: layout.clone(),
                         adjacency: Adjacency::Complete,
                     };
-                    let expected = Graph::build(&nodes, affinity, &tensor::cpu());
+                    let expected = Graph::build(&nodes, affinity);
                     assert_eq!((&found.features, &found.area), (&expected.features, &expected.area));
                     let close = |found: &[f32], expected: &[f32], what: &str| {
                         let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

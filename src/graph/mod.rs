@@ -26,7 +26,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::nodes::{Adjacency, Edge, NodeFeatures};
 use crate::numerics::range::{InvalidSetting, require};
-use crate::tensor::{self, Device};
 
 /// How nodes become a graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -171,43 +170,26 @@ impl Weights {
 }
 
 impl Graph {
-    /// Builds the graph of an image and propagates its features, on `device`.
+    /// Builds the graph of an image and propagates its features, on the processor; those of whole batches are [`DeviceGraphs`].
     ///
     /// Message passing uses the positive entries of W only: Â = D^-½ (W⁺ with self-loops) D^-½, where a positive
     /// diagonal entry is kept as the self-loop, a missing one becomes 1, and D holds the row sums of that matrix.
     /// Differs from the paper: its Eq. 4 writes an unweighted mean; this is the official code's propagation.
-    pub fn build(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
-        Graph::build_and_keep(nodes, affinity, false, device)
+    pub fn build(nodes: &NodeFeatures, affinity: Affinity) -> Graph {
+        Graph::build_and_keep(nodes, affinity, false)
     }
 
     /// The same with W kept where that is possible, for those who apply it many times.
-    pub fn build_keeping_affinities(nodes: &NodeFeatures, affinity: Affinity, device: &Device) -> Graph {
-        Graph::build_and_keep(nodes, affinity, true, device)
+    pub fn build_keeping_affinities(nodes: &NodeFeatures, affinity: Affinity) -> Graph {
+        Graph::build_and_keep(nodes, affinity, true)
     }
 
-    fn build_and_keep(nodes: &NodeFeatures, affinity: Affinity, keep: bool, device: &Device) -> Graph {
+    fn build_and_keep(nodes: &NodeFeatures, affinity: Affinity, keep: bool) -> Graph {
         let (features, coverage) = (nodes.values.clone(), nodes.layout.coverage());
         match &nodes.adjacency {
-            Adjacency::Complete => Graph::complete(features, nodes.channels, affinity, keep, coverage, device),
+            Adjacency::Complete => propagation::over_features(features, nodes.channels, affinity, keep, coverage),
             Adjacency::Edges(edges) => propagation::over_edges(features, nodes.channels, edges, affinity, coverage),
         }
-    }
-
-    /// The complete graph of features `[N, D]`, whose nodes cover so much area and border.
-    fn complete(
-        features: Vec<f32>,
-        channels: usize,
-        affinity: Affinity,
-        keep: bool,
-        coverage: (Vec<f32>, Vec<f32>),
-        device: &Device,
-    ) -> Graph {
-        if tensor::is_cpu(device) || features.is_empty() {
-            return propagation::over_features(features, channels, affinity, keep, coverage);
-        }
-        let shape = [1, features.len() / channels, channels];
-        let graphs = DeviceGraphs::build(tensor::from_vec(features, shape, device), affinity);
-        DeviceGraphs::from_row(&tensor::into_vec(graphs.rows()), channels, affinity, coverage)
     }
 
     /// Whether no two nodes differ, so that there is nothing to tell apart.

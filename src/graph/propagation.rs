@@ -282,7 +282,7 @@ mod tests {
         {
             let scale = if offset == 0.0 { largest } else { 1.0 };
             let expected = reference(&features, |i, j| (product(&features, i, j) - offset) / scale);
-            let graph = Graph::build(&features, affinity, &tensor::cpu());
+            let graph = Graph::build(&features, affinity);
             assert_close(&graph.propagated, &expected, 2e-5);
         }
     }
@@ -298,7 +298,7 @@ mod tests {
                     edges.iter().find(|edge| (edge.first as usize, edge.second as usize) == (i.min(j), i.max(j)));
                 listed.map_or(0.0, |edge| f64::from(edge.weight) - offset)
             };
-            let graph = Graph::build(&features, affinity, &tensor::cpu());
+            let graph = Graph::build(&features, affinity);
             assert_close(&graph.propagated, &reference(&features, weight), 1e-6);
             let degrees: Vec<f64> = (0..5).map(|i| (0..5).map(|j| weight(i, j)).sum()).collect();
             assert_close(&graph.degrees, &degrees, 1e-6);
@@ -310,7 +310,7 @@ mod tests {
         let mut features = nodes(6, 3, Adjacency::Complete);
         features.values.fill(0.0);
         for affinity in [Affinity::NonNegative, Affinity::Correlation { alpha: 3.0 }] {
-            let graph = Graph::build(&features, affinity, &tensor::cpu());
+            let graph = Graph::build(&features, affinity);
             assert!(graph.propagated.iter().chain(&graph.degrees).all(|value| *value == 0.0));
         }
     }

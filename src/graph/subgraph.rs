@@ -3,7 +3,6 @@
 use super::{Affinity, Graph, Weights, propagation};
 use crate::nodes::Edge;
 use crate::numerics::scale_to_unit_length;
-use crate::tensor::Device;
 
 impl Graph {
     /// The graph that `members` form by themselves: affinities and propagation anew, from their features alone.
@@ -17,7 +16,7 @@ impl Graph {
     ///
     /// # Shapes
     /// N nodes → as many as there are members
-    pub fn subgraph(&self, members: &[usize], affinity: Affinity, centred: bool, device: &Device) -> Graph {
+    pub fn subgraph(&self, members: &[usize], affinity: Affinity, centred: bool) -> Graph {
         let mut features: Vec<f32> = members
             .iter()
             .flat_map(|&node| &self.features[node * self.channels..(node + 1) * self.channels])
@@ -40,7 +39,7 @@ impl Graph {
                 if centred {
                     centre(&mut features, self.channels);
                 }
-                Graph::complete(features, self.channels, affinity, false, coverage, device)
+                propagation::over_features(features, self.channels, affinity, false, coverage)
             }
         }
     }
@@ -61,7 +60,6 @@ mod tests {
     use super::*;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
-    use crate::tensor;
 
     #[test]
     fn a_subgraph_is_the_graph_of_its_members() {
@@ -78,9 +76,8 @@ mod tests {
                 let whole = NodeFeatures { values: values.clone(), channels, layout, adjacency: adjacency.clone() };
                 let layout = Layout::Grid { rows: 1, columns: 3 };
                 let part = NodeFeatures { values: inner_values.clone(), channels, layout, adjacency: inner.clone() };
-                let found =
-                    Graph::build(&whole, affinity, &tensor::cpu()).subgraph(&members, affinity, false, &tensor::cpu());
-                assert_eq!(found, Graph::build(&part, affinity, &tensor::cpu()));
+                let found = Graph::build(&whole, affinity).subgraph(&members, affinity, false);
+                assert_eq!(found, Graph::build(&part, affinity));
             }
         }
     }
@@ -90,8 +87,8 @@ mod tests {
         let layout = Layout::Grid { rows: 1, columns: 4 };
         let values = vec![9.0, 9.0, 10.0, 1.0, 10.0, -1.0, 10.0, 0.0];
         let nodes = NodeFeatures { values, channels: 2, layout, adjacency: Adjacency::Complete };
-        let graph = Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu());
-        let centred = graph.subgraph(&[1, 2, 3], Affinity::NonNegative, true, &tensor::cpu());
+        let graph = Graph::build(&nodes, Affinity::NonNegative);
+        let centred = graph.subgraph(&[1, 2, 3], Affinity::NonNegative, true);
         assert_eq!(centred.features, [0.0, 1.0, 0.0, -1.0, 0.0, 0.0]);
         // Each is like itself alone.
         assert_eq!(centred.degrees, [1.0, 1.0, 0.0]);

@@ -162,7 +162,6 @@ mod tests {
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
-    use crate::tensor;
 
     /// Random values in ±1.
     fn values(count: usize, purpose: &str) -> Vec<f32> {
@@ -226,7 +225,7 @@ mod tests {
             let layout = Layout::Grid { rows: 1, columns: count };
             let values = values(count * channels, "features");
             let nodes = NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete };
-            Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
+            Graph::build(&nodes, Affinity::NonNegative)
         };
         let graphs: Vec<Graph> = [1, BAND, 2 * BAND + 77].map(graph).into();
         let (nodes, parameters) = (2 * BAND + 77, [[0.0, 0.5], [0.1, 1.0], [0.2, 2.0]]);

@@ -37,14 +37,6 @@ impl<F: Fn(Tensor<3>) -> Tensor<3>> Tiles<F> {
         Tiles { features, entries, rows }
     }
 
-    /// The product with V.
-    ///
-    /// # Shapes
-    /// V `[B, N, K]` → `[B, N, K]`
-    pub fn times(&self, values: &Tensor<3>) -> Tensor<3> {
-        Tensor::cat(self.starts().map(|start| self.tile(start).matmul(values.clone())).collect(), 1)
-    }
-
     /// P = Â X of a non-negative matrix, the positive part of W.
     ///
     /// # Shapes

@@ -43,6 +43,8 @@ pub enum MethodError {
     WeightsChanged { name: String, path: PathBuf },
     #[error("the {backbone} backbone takes no weights, such as {}", path.display())]
     NeedlessWeights { backbone: &'static str, path: PathBuf },
+    #[error("the {backbone} backbone computes nothing on a GPU; leave out `device`")]
+    NeedlessDevice { backbone: &'static str },
     #[error(transparent)]
     Precision(#[from] NeedlessPrecision),
     #[error(transparent)]
@@ -115,6 +117,7 @@ impl MethodError {
             | MethodError::FixedByTraining { .. }
             | MethodError::WeightsNeeded { .. }
             | MethodError::NeedlessWeights { .. }
+            | MethodError::NeedlessDevice { .. }
             | MethodError::WeightsNotFetched { .. }
             | MethodError::UnknownBackbone { .. }
             | MethodError::Precision(_)

@@ -1,8 +1,10 @@
 //! What of the machine is used: device, threads, memory.
 
+use super::MethodError;
+use crate::features::Entry;
 use crate::features::vit::Precision;
 use crate::parallel::MemoryBudget;
-use crate::tensor::{Device, DeviceChoice, DeviceError};
+use crate::tensor::{self, Device, DeviceChoice};
 
 /// What of the machine a run uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,11 +20,22 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Opens the device and lets the process have the memory.
-    pub(crate) fn open(&self) -> Result<Device, DeviceError> {
+    /// Opens the device that a backbone computes on, and lets the process have the memory.
+    pub fn open(&self, backbone: Entry) -> Result<Device, MethodError> {
+        self.limit_memory();
+        match self.device {
+            DeviceChoice::Cuda if !backbone.needs_weights() => {
+                Err(MethodError::NeedlessDevice { backbone: backbone.name() })
+            }
+            _ if !backbone.needs_weights() => Ok(tensor::cpu()),
+            choice => Ok(choice.open()?),
+        }
+    }
+
+    /// Lets the process have the memory.
+    pub(crate) fn limit_memory(&self) {
         if let Some(bytes) = self.memory {
             MemoryBudget::of_process().limit(bytes);
         }
-        self.device.open()
     }
 }

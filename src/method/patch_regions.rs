@@ -61,7 +61,7 @@ impl PatchRegions {
         if let Some((_, setting)) = needless.into_iter().find(|(is_chosen, _)| *is_chosen) {
             return Err(MethodError::NeedlessForPixels { method: method.name(), setting });
         }
-        Machine { device: DeviceChoice::Cpu, ..*machine }.open()?;
+        machine.limit_memory();
         let config = &settings.grapl;
         let seeds = |patch_side: usize| {
             let side = patch_side * config.patches;

@@ -3,18 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, installed_weights, open_backbone};
+use super::batches::Batches;
+use super::{
+    Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, images_per_batch, installed_weights,
+    open_backbone, waiting_threads, with_batches,
+};
 use crate::config::{Purpose, Resolved, Settings};
-use crate::features::Backbone;
+use crate::features::{Backbone, Prepared};
 use crate::graph::Graph;
-use crate::nodes::NodeFeatures;
+use crate::nodes::{Adjacency, NodeFeatures};
 use crate::objective::ObjectiveKind;
 use crate::pixels::{DecodeConfig, Picture};
 use crate::raster::{Mask, RgbImage};
 use crate::segment::{
     Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,
 };
-use crate::tensor::{Device, is_cpu};
+use crate::tensor::Device;
 
 /// Segments images without any training beforehand.
 ///
@@ -55,9 +59,9 @@ impl PerImage {
         machine: &Machine,
     ) -> Result<PerImage, MethodError> {
         settings.validate()?;
-        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         let resolved = settings.resolve(Purpose::Segment, has_weights, machine.precision)?;
+        let device = machine.open(resolved.backbone())?;
         let backbone = open_backbone(&resolved, weights, None, &device)?;
         PerImage::with_backbone(resolved, backbone, device)
     }
@@ -80,7 +84,7 @@ impl PerImage {
         let segmenter = |clusters: usize, epochs: usize, objective| {
             let network = resolved.network(backbone.extractor.width(), clusters, objective);
             let settings = PerImageConfig { epochs: Some(epochs), ..resolved.settings().segment.clone() };
-            PerImageSegmenter::new(&network, objective, settings, device.clone())
+            PerImageSegmenter::new(&network, objective, settings)
         };
         let of_parts = |count: usize| (count > 0).then(|| segmenter(count, parts.epochs, resolved.parts_objective()));
         let legend = Legend::new(clusters - 1, parts.foreground, parts.background).ok_or(MethodError::TooManyValues)?;
@@ -92,7 +96,6 @@ impl PerImage {
                 config: parts.clone(),
                 legend,
                 affinity: resolved.parts_affinity(),
-                device: device.clone(),
             },
             resolved,
             backbone: Arc::new(backbone),
@@ -128,10 +131,8 @@ impl PerImage {
     fn decide_nodes(&self, nodes: NodeFeatures, timings: &mut Timings) -> Decision {
         let settings = self.resolved.settings();
         let method = settings.segment.method();
-        // The optimisation on the processor reads W as a whole, and so does the eigenvector's iteration.
-        let reads_affinities = is_cpu(&self.device);
-        let build = if reads_affinities { Graph::build_keeping_affinities } else { Graph::build };
-        let graph = build(&nodes, self.resolved.affinity(), &self.device);
+        // The optimisation reads W as a whole, and so does the eigenvector's iteration.
+        let graph = Graph::build_keeping_affinities(&nodes, self.resolved.affinity());
         timings.lap(|spent| &mut spent.graph);
 
         let (segments, final_loss) = match method {
@@ -162,6 +163,17 @@ impl PerImage {
     pub fn device(&self) -> &Device {
         &self.device
     }
+
+    /// Calls `work` with the method in the form that is fastest on its device, and the number of threads that should wait for that
+    /// device beside those that compute: a GPU describes the nodes of whole batches.
+    pub fn run<R, E: From<MethodError>>(&self, work: impl FnOnce(&dyn Method, usize) -> Result<R, E>) -> Result<R, E> {
+        let Some(extractor) = self.backbone.extractor.batches() else { return work(self, 0) };
+        let images = images_per_batch(extractor, &self.device);
+        let describe = |batch: &[Prepared]| extractor.describe(batch, images).flatten(1, 2);
+        with_batches(extractor, images, describe, |batches| {
+            work(&InBatches { method: self, batches }, waiting_threads(images))
+        })
+    }
 }
 
 impl Method for PerImage {
@@ -182,6 +194,39 @@ impl Method for PerImage {
         let nodes = self.backbone.extractor.extract_within(image, outside);
         timings.lap(|spent| &mut spent.features);
         Ok(self.decide_nodes(nodes, timings))
+    }
+}
+
+/// The same on a device that describes whole batches.
+struct InBatches<'a> {
+    method: &'a PerImage,
+    batches: &'a Batches<'a>,
+}
+
+impl Method for InBatches<'_> {
+    fn legend(&self) -> Legend {
+        self.method.legend()
+    }
+
+    fn finish(&self) -> Finish<'_> {
+        self.method.finish()
+    }
+
+    fn decoding(&self) -> &DecodeConfig {
+        self.method.decoding()
+    }
+
+    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
+        if outside.is_some() {
+            // Batches are of whole grids.
+            return self.method.decide(image, outside, timings);
+        }
+        let input = self.batches.prepare(image);
+        let layout = input.layout.clone();
+        let values = timings.wait(|| self.batches.compute(input))?.to_vec();
+        let channels = self.method.backbone.extractor.width();
+        let nodes = NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete };
+        Ok(self.method.decide_nodes(nodes, timings))
     }
 }
 

@@ -61,7 +61,7 @@ impl OpenPrecision {
         if !backbone.needs_weights() {
             return Ok(None);
         }
-        let device = machine.open()?;
+        let device = machine.open(backbone)?;
         if !is_cpu(&device) {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl OpenPrecision {
         for image in images.take(COMPARED_IMAGES) {
             let halves = |backbone: &Backbone| {
                 let nodes = backbone.extractor.extract_within(&image, image.outside.as_ref());
-                SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::AboveMean, &self.device)).clusters
+                SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::AboveMean)).clusters
             };
             let expected = halves(&single);
             sums.iter_mut().zip(&others).for_each(|(sum, other)| *sum += overlap(&expected, &halves(other)));

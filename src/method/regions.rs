@@ -107,8 +107,8 @@ impl RegionModel {
         options: &ModelOptions,
     ) -> Result<RegionModel, MethodError> {
         let settings = adjusted_settings(&checkpoint.header.config, name, &options.overrides, &ADJUSTABLE)?;
-        let device = options.machine.open()?;
         let resolved = settings.resolve(Purpose::Reuse, false, options.machine.precision)?;
+        let device = options.machine.open(resolved.backbone())?;
         let expected = checkpoint.header.backbone_hash.as_deref();
         let backbone = open_backbone(&resolved, options.weights.as_deref(), expected, &device)?;
         let method = RegionMethod::new(checkpoint, name, resolved, backbone, device)?;

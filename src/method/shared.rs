@@ -5,6 +5,7 @@ use crate::config::Resolved;
 use crate::features::{Backbone, BatchExtractor, Prepared};
 use crate::graph::{Affinity, DeviceGraphs, Graph};
 use crate::method::batches::Batches;
+use crate::model::Network;
 use crate::model::checkpoint::{Checkpoint, Stage};
 use crate::nodes::Layout;
 use crate::pixels::DecodeConfig;
@@ -19,6 +20,8 @@ pub struct SharedMethod {
     /// For every cluster whether it is background, `[K]`.
     background: Vec<bool>,
     objects: SharedSegmenter,
+    /// The same network on the device, for batches.
+    of_batches: Network,
     parts: SecondStage<SharedSegmenter>,
     device: Device,
 }
@@ -50,21 +53,19 @@ impl SharedMethod {
         let objects = header.background.iter().filter(|&&is_background| !is_background).count();
         let legend = Legend::new(objects, parts, background_parts).ok_or_else(too_many)?;
 
-        // Objects differ in size, so that their parts cannot be found in batches; one by one, the processor is faster.
-        let parts_device = if backbone.extractor.batches().is_some() { tensor::cpu() } else { device.clone() };
-        let segmenter = |stage, device: &Device| {
-            checkpoint.network(stage, device).map(|network| SharedSegmenter::new(network, device.clone()))
-        };
+        let network = checkpoint.network(Stage::Objects, &device).ok_or_else(too_many)?;
+        // Objects differ in size, so that their parts cannot be found in batches.
+        let of_parts = |stage| checkpoint.network(stage, &tensor::cpu()).map(|network| SharedSegmenter::new(&network));
         Ok(SharedMethod {
             background: header.background.clone(),
-            objects: segmenter(Stage::Objects, &device).ok_or_else(too_many)?,
+            objects: SharedSegmenter::new(&network),
+            of_batches: network,
             parts: SecondStage {
-                foreground: segmenter(Stage::Parts, &parts_device),
-                background: segmenter(Stage::BackgroundParts, &parts_device),
+                foreground: of_parts(Stage::Parts),
+                background: of_parts(Stage::BackgroundParts),
                 config: resolved.settings().parts.clone(),
                 legend,
                 affinity: resolved.parts_affinity(),
-                device: parts_device,
             },
             backbone,
             resolved,
@@ -107,7 +108,8 @@ impl SharedMethod {
     /// Of every image the probabilities, and the whole graph if it is to be divided further, else what tables show of it.
     fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
         let graphs = DeviceGraphs::build(extractor.describe(batch, images), self.affinity());
-        let probabilities = self.objects.probabilities(&graphs).flatten(1, 2);
+        let (propagated, features) = (graphs.propagated.clone(), graphs.features.clone());
+        let probabilities = self.of_batches.probabilities(propagated, Some(features), None).flatten(1, 2);
         let rest = if self.reads_graphs() { graphs.rows() } else { graphs.negative_shares() };
         Tensor::cat(vec![probabilities, rest], 1)
     }
@@ -135,7 +137,7 @@ impl Method for SharedMethod {
     fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
         let nodes = self.backbone.extractor.extract_within(image, outside);
         timings.lap(|spent| &mut spent.features);
-        let graph = Graph::build(&nodes, self.affinity(), &self.device);
+        let graph = Graph::build(&nodes, self.affinity());
         timings.lap(|spent| &mut spent.graph);
         Ok(self.divided(nodes.layout, &graph, &self.objects.segment(&graph)))
     }

@@ -86,7 +86,7 @@ fn segment_here(
             _ => "try more `segment.epochs`, another `segment.seed`, or `segment.method` = \"spectral\"",
         },
     };
-    predictor.run(&collection, &method, 0, observer)
+    method.run(|method, waiting| predictor.run(&collection, method, waiting, observer))
 }
 
 /// The same by the methods that divide images by their pixels.
@@ -129,4 +129,39 @@ fn segment_pixels(
         },
     };
     predictor.run(collection, &method, 0, observer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve;
+    use crate::features::vit::Engine;
+    use crate::method::Method;
+    use crate::pipeline::test_pictures;
+    use crate::pixels::decode;
+
+    #[test]
+    fn batches_on_a_device_give_what_single_images_give() {
+        let folder = tempfile::tempdir().unwrap();
+        test_pictures::write(folder.path());
+        let settings = resolve(None, &test_pictures::SETTINGS.map(str::to_string)).unwrap();
+        let images = (0..test_pictures::COUNT).map(|number| {
+            let bytes = std::fs::read(folder.path().join(format!("{number}.png"))).unwrap();
+            decode(&bytes, &settings.pixels).unwrap().image
+        });
+        let images: Vec<_> = images.collect();
+        let found = [Engine::Host, Engine::Tensors].map(|engine| {
+            let resolved = settings.clone().resolve(Purpose::Segment, true, None).unwrap();
+            let backbone = test_pictures::backbone(&settings, engine);
+            let per_image = PerImage::with_backbone(resolved, backbone, tensor::cpu()).unwrap();
+            let segment = |method: &dyn Method, waiting: usize| {
+                assert_eq!(waiting > 0, engine == Engine::Tensors);
+                method.segment_all(&images, 2 + waiting)
+            };
+            per_image.run(segment).unwrap()
+        });
+        let masks = found.each_ref().map(|found| found.iter().map(|found| &found.mask).collect::<Vec<_>>());
+        assert_eq!(masks[0], masks[1]);
+        assert!(masks[0].iter().any(|mask| mask.values.contains(&1)));
+    }
 }

@@ -11,7 +11,7 @@ use crate::numerics::random;
 use crate::numerics::range::{InvalidSetting, require, within};
 use crate::objective::Objective;
 use crate::refine::BackgroundRule;
-use crate::tensor::{self, Device};
+use crate::tensor;
 use crate::train::Optimiser;
 
 /// How a single image is optimised.
@@ -115,7 +115,6 @@ pub struct PerImageSegmenter {
     initial: Vec<Network>,
     objective: Objective,
     config: PerImageConfig,
-    device: Device,
 }
 
 /// The result of one image's optimisation.
@@ -128,9 +127,10 @@ pub struct Optimised {
 
 impl PerImageSegmenter {
     /// One random initialisation serves every image of a run, as in the official code.
-    pub fn new(network: &NetworkConfig, objective: Objective, config: PerImageConfig, device: Device) -> Self {
-        let initial = (0..config.attempts as u64).map(|attempt| network.init(config.seed, attempt, &device)).collect();
-        PerImageSegmenter { initial, objective, config, device }
+    pub fn new(network: &NetworkConfig, objective: Objective, config: PerImageConfig) -> Self {
+        let initial =
+            (0..config.attempts as u64).map(|attempt| network.init(config.seed, attempt, &tensor::cpu())).collect();
+        PerImageSegmenter { initial, objective, config }
     }
 
     /// Optimises on `graph` with dropout on; the answer is that of the last training forward, from the first of the random
@@ -147,7 +147,7 @@ impl PerImageSegmenter {
     }
 
     fn optimise_from(&self, initial: &Network, graph: &Graph) -> Optimised {
-        if tensor::is_cpu(&self.device) && DenseOptimiser::handles(graph) {
+        if DenseOptimiser::handles(graph) {
             let optimiser = DenseOptimiser::new(graph, initial);
             let (assignment, losses) = optimiser.run(self.objective, &self.config);
             let segments = Segments::from_probabilities(assignment, initial.config().clusters);
@@ -156,9 +156,10 @@ impl PerImageSegmenter {
         self.optimise_tensors(initial, graph)
     }
 
-    /// The same by tensor operations, for every device and kind of graph.
+    /// The same by tensor operations, for every kind of graph.
     fn optimise_tensors(&self, initial: &Network, graph: &Graph) -> Optimised {
-        let batch = Batch::collate(std::slice::from_ref(graph), &tensor::autodiff(&self.device)).with_formed_weights();
+        let batch =
+            Batch::collate(std::slice::from_ref(graph), &tensor::autodiff(&tensor::cpu())).with_formed_weights();
         let mut network = initial.clone();
         let (epochs, learning_rate) = (self.config.epochs(), self.config.learning_rate());
         let mut optimiser = Optimiser::new(self.config.weight_decay, network.parameters().len());
@@ -172,7 +173,7 @@ impl PerImageSegmenter {
             assignment = Some(descent.assignment);
         }
         let assignment = assignment.unwrap_or_else(|| {
-            let batch = Batch::collate(std::slice::from_ref(graph), &self.device);
+            let batch = Batch::collate(std::slice::from_ref(graph), &tensor::cpu());
             network.assign(&batch, None)
         });
         Optimised { segments: Segments::from_assignment(assignment), losses }
@@ -220,8 +221,8 @@ mod tests {
                 NetworkConfig { input: CHANNELS, hidden: [64, 32], clusters, dropout, root_weight: false, scale: 1.0 };
             for epochs in [0, 1, 20] {
                 let settings = PerImageConfig { epochs: Some(epochs), attempts: 1, ..PerImageConfig::default() };
-                let segmenter = PerImageSegmenter::new(&config, objective, settings, tensor::cpu());
-                let graph = Graph::build(&nodes(), affinity, &tensor::cpu());
+                let segmenter = PerImageSegmenter::new(&config, objective, settings);
+                let graph = Graph::build(&nodes(), affinity);
                 let (found, expected) =
                     (segmenter.optimise(&graph), segmenter.optimise_tensors(&segmenter.initial[0], &graph));
                 let what = format!("{objective:?} {clusters} {epochs}");
@@ -253,9 +254,9 @@ mod tests {
             scale: 1.0,
         };
         let objective = Objective::Ncut { balance: 1.0 };
-        let segmenter = PerImageSegmenter::new(&config, objective, PerImageConfig::default(), tensor::cpu());
-        let kept = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative, &tensor::cpu());
-        let plain = Graph::build(&nodes(), Affinity::NonNegative, &tensor::cpu());
+        let segmenter = PerImageSegmenter::new(&config, objective, PerImageConfig::default());
+        let kept = Graph::build_keeping_affinities(&nodes(), Affinity::NonNegative);
+        let plain = Graph::build(&nodes(), Affinity::NonNegative);
         assert!(kept.affinities.is_some() && plain.affinities.is_none());
         let [kept, plain] = [kept, plain].map(|graph| segmenter.optimise(&graph).segments.probabilities);
         assert!(kept.iter().zip(&plain).all(|(one, other)| (one - other).abs() < 1e-5));

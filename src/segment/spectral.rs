@@ -93,12 +93,11 @@ mod tests {
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Edge, Layout, NodeFeatures};
     use crate::numerics::random;
-    use crate::tensor;
 
     fn clusters(values: Vec<f32>, channels: usize, adjacency: Adjacency) -> Vec<usize> {
         let layout = Layout::Grid { rows: 1, columns: values.len() / channels };
         let nodes = NodeFeatures { values, channels, layout, adjacency };
-        let segments = SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu()));
+        let segments = SpectralSegmenter.segment(&Graph::build(&nodes, Affinity::NonNegative));
         assert_eq!(segments.probabilities.len(), 2 * segments.clusters.len());
         segments.clusters
     }
@@ -123,7 +122,7 @@ mod tests {
             }
             let layout = Layout::Grid { rows: 1, columns: nodes };
             let described = NodeFeatures { values, channels: 8, layout, adjacency: Adjacency::Complete };
-            let graph = Graph::build(&described, affinity, &tensor::cpu());
+            let graph = Graph::build(&described, affinity);
             let found = SpectralSegmenter.segment(&graph).clusters;
             let expected = second_eigenvector(&affinities(&graph));
             let mean = expected.iter().sum::<f64>() / nodes as f64;

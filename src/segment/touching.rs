@@ -167,7 +167,6 @@ mod tests {
     use super::*;
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Edge, NodeFeatures};
-    use crate::tensor;
 
     const COLUMNS: usize = 10;
 
@@ -181,7 +180,7 @@ mod tests {
         let values: Vec<f32> = rows.iter().flat_map(|row| row.chars()).flat_map(feature).collect();
         let layout = Layout::Grid { rows: rows.len(), columns: COLUMNS };
         let nodes = NodeFeatures { values, channels: 3, layout: layout.clone(), adjacency };
-        (Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu()), layout)
+        (Graph::build(&nodes, Affinity::NonNegative), layout)
     }
 
     fn kinds(rows: &[&str]) -> Vec<u8> {

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::{Legend, Segmenter, Segments};
 use crate::graph::{Affinity, Graph};
 use crate::numerics::range::{InvalidSetting, within};
-use crate::tensor::Device;
 
 /// Whether objects and background are divided into parts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,7 +67,6 @@ pub struct SecondStage<S> {
     pub config: PartsConfig,
     pub legend: Legend,
     pub affinity: Affinity,
-    pub device: Device,
 }
 
 impl<S: Segmenter> SecondStage<S> {
@@ -90,8 +88,7 @@ impl<S: Segmenter> SecondStage<S> {
             let Some(segmenter) = segmenter.as_ref().filter(|_| members.len() >= self.config.least_nodes(parts)) else {
                 continue;
             };
-            let divided =
-                segmenter.segment(&graph.subgraph(&members, self.affinity, self.config.centred, &self.device));
+            let divided = segmenter.segment(&graph.subgraph(&members, self.affinity, self.config.centred));
             for (node, part) in members.into_iter().zip(divided.clusters) {
                 values[node] =
                     if of_background { self.legend.of_background_part(part) } else { self.legend.of_part(part) };
@@ -105,7 +102,6 @@ impl<S: Segmenter> SecondStage<S> {
 mod tests {
     use super::*;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
-    use crate::tensor;
 
     /// Divides by the sign of the first feature.
     struct BySign;
@@ -121,7 +117,7 @@ mod tests {
     fn graph(values: &[f32]) -> Graph {
         let layout = Layout::Grid { rows: 1, columns: values.len() };
         let nodes = NodeFeatures { values: values.to_vec(), channels: 1, layout, adjacency: Adjacency::Complete };
-        Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
+        Graph::build(&nodes, Affinity::NonNegative)
     }
 
     #[test]
@@ -147,7 +143,6 @@ mod tests {
                 config,
                 legend: Legend::new(1, 2, 2).unwrap(),
                 affinity: Affinity::NonNegative,
-                device: tensor::cpu(),
             };
             let segments = Segments { clusters: clusters.clone(), probabilities: vec![0.5; 10] };
             assert_eq!(second.values(&graph, &segments, &[true, false]), expected, "{clusters:?} {minimum_nodes}");

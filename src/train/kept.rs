@@ -63,7 +63,6 @@ mod tests {
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
     use crate::numerics::random;
-    use crate::tensor;
 
     /// Graphs that count how often they are had.
     struct Counting {
@@ -88,7 +87,7 @@ mod tests {
             let values = random::uniform(&mut random::stream(3, "features", index), 1.0, 40);
             let layout = Layout::Grid { rows: 1, columns: 20 };
             let nodes = NodeFeatures { values, channels: 2, layout, adjacency: Adjacency::Complete };
-            Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
+            Graph::build(&nodes, Affinity::NonNegative)
         };
         let graphs: Vec<Graph> = (0..5).map(graph).collect();
         let bytes = graphs[0].clone().keeping_affinities().bytes();

@@ -1,14 +1,14 @@
-//! AdamW over the network's parameters: by tensors on any device, with state that can be stored, and on the host.
+//! AdamW over the network's parameters: by tensors on any device, and on the host, with state that can be stored.
 //!
 //! Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
 
-use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, SimpleOptimizer};
+use burn::optim::{AdamW, AdamWConfig, AdamWState, SimpleOptimizer};
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::graph::Batch;
 use crate::model::Network;
-use crate::tensor::{self, Backend, Device, Tensor};
+use crate::tensor::{self, Backend, Tensor};
 
 /// The averaging of gradients and of their squares, and what is added to the root: PyTorch's defaults, burn's differ.
 const BETAS: [f32; 2] = [0.9, 0.999];
@@ -109,29 +109,6 @@ impl Optimiser {
         let (loss, assignment) = self.descend(network, [graphs, nodes], dropout, learning_rate, mean_loss);
         Descent { loss: f64::from(tensor::into_vec(loss)[0]), assignment }
     }
-
-    /// Number of steps taken, and the moments of every parameter once there was a step.
-    pub fn state(&self) -> (usize, Vec<Moments>) {
-        let steps = self.states.first().and_then(Option::as_ref).map_or(0, |state| state.momentum.time);
-        let moments = self.states.iter().flatten().map(|state| Moments {
-            first: tensor::into_vec(state.momentum.moment_1.clone()),
-            second: tensor::into_vec(state.momentum.moment_2.clone()),
-        });
-        (steps, moments.collect())
-    }
-
-    /// Continues from what [`Optimiser::state`] gave; `shapes` are the parameters'.
-    pub fn restore(&mut self, steps: usize, moments: &[Moments], shapes: &[[usize; 2]], device: &Device) {
-        for ((state, stored), &shape) in self.states.iter_mut().zip(moments).zip(shapes) {
-            let mut momentum = AdaptiveMomentumState::new(
-                steps,
-                tensor::from_slice(&stored.first, shape, device),
-                tensor::from_slice(&stored.second, shape, device),
-            );
-            momentum.max_moment_2 = None;
-            *state = Some(AdamWState::new(momentum));
-        }
-    }
 }
 
 impl HostOptimiser {
@@ -202,10 +179,10 @@ mod tests {
                 assert!((found - expected).abs() < 2e-6, "step {step}: {found} is not {expected}");
             }
         }
-        let (steps, moments) = by_tensors.state();
-        assert_eq!(steps, 20);
-        for (found, expected) in on_host.moments.iter().zip(moments) {
-            let pairs = found.first.iter().zip(expected.first).chain(found.second.iter().zip(expected.second));
+        for (found, expected) in on_host.moments.iter().zip(by_tensors.states.iter().flatten()) {
+            let [first, second] = [&expected.momentum.moment_1, &expected.momentum.moment_2]
+                .map(|values| tensor::into_vec(values.clone()));
+            let pairs = found.first.iter().zip(first).chain(found.second.iter().zip(second));
             pairs.for_each(|(found, expected)| assert!((found - expected).abs() <= 1e-5 * expected.abs()));
         }
     }

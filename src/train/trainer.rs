@@ -11,7 +11,7 @@ use crate::model::checkpoint::CurvePoint;
 use crate::model::{Network, NetworkConfig};
 use crate::numerics::random;
 use crate::objective::Objective;
-use crate::tensor::Device;
+use crate::tensor;
 
 /// Above this share of nodes in one cluster the network tells nothing apart.
 const COLLAPSED_SHARE: f64 = 0.99;
@@ -82,7 +82,6 @@ pub struct Setup<'a> {
     /// How many of the configured epochs are gone through.
     pub epochs: usize,
     pub choice: Choice,
-    pub device: &'a Device,
     /// Identifies the run in its saved states.
     pub fingerprint: String,
 }
@@ -161,7 +160,8 @@ pub fn train(
             held_out_loss,
             largest_cluster_share,
             learning_rate,
-            best,
+            // The average of the steps is kept as it is at the end: no epoch is better than another.
+            best: best && setup.choice == Choice::LowestLoss,
         }));
         observer.observe(Event::PhaseProgress { phase: Phase::Training, done: epoch as u64 + 1 });
     }
@@ -170,7 +170,7 @@ pub fn train(
     let collapsed =
         state.best_epoch.checked_sub(1).is_some_and(|best| state.curve[best].largest_cluster_share >= COLLAPSED_SHARE);
     Ok(TrainOutcome::Finished(Box::new(Trained {
-        network: Network::from_values(&setup.network, &state.best_parameters, setup.device),
+        network: Network::from_values(&setup.network, &state.best_parameters, &tensor::cpu()),
         best_epoch: state.best_epoch,
         curve: state.curve.clone(),
         collapsed,
@@ -270,7 +270,6 @@ mod tests {
     use crate::event::Silent;
     use crate::graph::Affinity;
     use crate::nodes::{Adjacency, Layout, NodeFeatures};
-    use crate::tensor;
 
     /// Graphs of which some can no longer be had after so many were loaded.
     struct Vanishing<'a> {
@@ -297,7 +296,7 @@ mod tests {
             let values = random::uniform(&mut random::stream(3, "features", index), 1.0, 40);
             let layout = Layout::Grid { rows: 1, columns: 20 };
             let nodes = NodeFeatures { values, channels: 2, layout, adjacency: Adjacency::Complete };
-            Graph::build(&nodes, Affinity::NonNegative, &tensor::cpu())
+            Graph::build(&nodes, Affinity::NonNegative)
         };
         let config = TrainConfig { epochs: 5, batch_size: 2, ..TrainConfig::default() };
         let network =
@@ -312,7 +311,6 @@ mod tests {
                 start: 0,
                 epochs: config.epochs,
                 choice: Choice::LowestLoss,
-                device: &tensor::cpu(),
                 fingerprint: String::new(),
             };
             train(&setup, None, &mut |_| Ok(()), &Silent)

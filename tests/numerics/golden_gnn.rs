@@ -41,7 +41,7 @@ impl Case {
     }
 
     fn graph(&self) -> Graph {
-        Graph::build(&self.nodes(), self.affinity, &tensor::cpu())
+        Graph::build(&self.nodes(), self.affinity)
     }
 
     fn config(&self) -> NetworkConfig {
@@ -242,7 +242,7 @@ fn unequal_graphs(case: &Case) -> Vec<Graph> {
             let mut nodes = case.nodes();
             nodes.values.truncate(count * 24);
             nodes.layout = Layout::Grid { rows: 1, columns: count };
-            Graph::build(&nodes, case.affinity, &tensor::cpu())
+            Graph::build(&nodes, case.affinity)
         })
         .collect()
 }
@@ -286,7 +286,7 @@ fn the_order_of_nodes_does_not_matter() {
         let mut nodes = case.nodes();
         nodes.values = order.iter().flat_map(|&node| nodes.values[node * 24..(node + 1) * 24].to_vec()).collect();
         let (assignment, loss) = run(graph);
-        let (permuted_assignment, permuted_loss) = run(Graph::build(&nodes, case.affinity, &tensor::cpu()));
+        let (permuted_assignment, permuted_loss) = run(Graph::build(&nodes, case.affinity));
         let expected: Vec<f32> = order
             .iter()
             .flat_map(|&node| assignment[node * case.clusters..(node + 1) * case.clusters].to_vec())
@@ -312,14 +312,13 @@ fn two_group_graphs(affinity: Affinity) -> Vec<Graph> {
                 layout: Layout::Grid { rows: 1, columns: count },
                 adjacency: Adjacency::Complete,
             };
-            Graph::build(&nodes, affinity, &tensor::cpu())
+            Graph::build(&nodes, affinity)
         })
         .collect()
 }
 
 fn trained(graphs: &[Graph], objective: Objective, clusters: usize, threads: usize, stop_after: usize) -> Network {
     let config = TrainConfig { epochs: 30, batch_size: 5, learning_rate: 1e-2, ..TrainConfig::default() };
-    let device = tensor::cpu();
     let network = NetworkConfig { input: 4, hidden: [16, 8], clusters, dropout: 0.25, root_weight: false, scale: 1.0 };
     let setup = Setup {
         source: &graphs.to_vec(),
@@ -329,7 +328,6 @@ fn trained(graphs: &[Graph], objective: Objective, clusters: usize, threads: usi
         start: 0,
         epochs: config.epochs,
         choice: Choice::LowestLoss,
-        device: &device,
         fingerprint: "test".into(),
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -29,7 +29,7 @@ fn graphs(affinity: Affinity, complete: bool) -> Vec<Graph> {
                 Adjacency::Edges((1..count).map(|n| edge(n - 1)).collect())
             },
         };
-        Graph::build(&nodes, affinity, &tensor::cpu())
+        Graph::build(&nodes, affinity)
     };
     [9, 5, 1].map(graph).into()
 }

@@ -94,7 +94,7 @@ proptest! {
     ) {
         let device = tensor::cpu();
         let affinity = if above_mean { Affinity::AboveMean } else { Affinity::NonNegative };
-        let graphs = [Graph::build(&nodes, affinity, &device)];
+        let graphs = [Graph::build(&nodes, affinity)];
         let batch = Batch::collate(&graphs, &device);
         let tensor = tensor::from_slice(&assignment, [1, nodes.nodes(), clusters], &device);
         let terms = normalised_cut(&batch, tensor);
@@ -117,7 +117,7 @@ proptest! {
     fn correlation_equals_the_dense_formula((nodes, assignment, clusters) in any_case(), alpha in 1.0f64..8.0) {
         let device = tensor::cpu();
         let affinity = Affinity::Correlation { alpha };
-        let graphs = [Graph::build(&nodes, affinity, &device)];
+        let graphs = [Graph::build(&nodes, affinity)];
         let batch = Batch::collate(&graphs, &device);
         let tensor = tensor::from_slice(&assignment, [1, nodes.nodes(), clusters], &device);
         let found = f64::from(tensor::into_vec(correlation(&batch, tensor.clone()))[0]);

@@ -181,9 +181,24 @@ fn wrong_usage_is_one_line_and_code_2() {
 fn a_build_without_cuda_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let data = project("demonstration/images");
-    let error =
-        expect_error(2, &["train", "--data", path_text(&data), "--out", path_text(folder.path()), "--device", "cuda"]);
+    let error = expect_error(
+        2,
+        &["cluster", "--data", path_text(&data), "--out", path_text(folder.path()), "--device", "cuda"],
+    );
     assert!(error.contains("--features cuda") && error.contains("--device cpu"), "{error}");
+}
+
+#[test]
+fn a_gpu_is_refused_where_nothing_is_computed_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project("demonstration/images");
+    let out = folder.path().join("out.npy");
+    for command in ["train", "segment", "features"] {
+        let on_gpu = ["--backbone", "superpixel", "--device", "cuda"];
+        let arguments = [command, "--data", path_text(&data), "--out", path_text(&out)];
+        let error = expect_error(2, &[&arguments[..], &on_gpu].concat());
+        assert!(error.contains("computes nothing on a GPU; leave out --device cuda"), "{command}: {error}");
+    }
 }
 
 #[test]

@@ -39,9 +39,10 @@ impl Features {
         let open = || -> Result<(Backbone, DecodeConfig), Error> {
             let weights = options.weights.as_deref();
             let settings = options::settings(config.as_deref(), &options.overrides, weights)?;
-            let (device, limits) = (machine.device.open()?, settings.pixels);
+            let limits = settings.pixels;
             let has_weights = weights.is_some() || installed_weights().is_some();
             let resolved = settings.resolve(Purpose::Train, has_weights, machine.precision)?;
+            let device = machine.open(resolved.backbone())?;
             Ok((open_backbone(&resolved, weights, None, &device)?, limits))
         };
         let (backbone, limits) = py.detach(open).map_err(|error| exception(py, &error))?;

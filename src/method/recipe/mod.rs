@@ -26,7 +26,6 @@ use crate::parallel::{Held, MemoryBudget};
 use crate::pixels::Picture;
 use crate::raster::RgbImage;
 use crate::segment::{Legend, Segmenter, SharedSegmenter, members};
-use crate::tensor::{self, Device};
 use crate::train::{Choice, GraphSource, KeptGraphs, LoadError, Teacher};
 use first_stage::FirstStage;
 use teacher::{Guide, TaughtGraphs};
@@ -72,7 +71,6 @@ pub trait TrainingSet: GraphSource {
 pub struct Recipe<'a> {
     pub resolved: &'a Resolved,
     pub backbone: &'a Backbone,
-    pub device: &'a Device,
     /// Threads that segment images beside each other.
     pub workers: usize,
     /// Threads that share one task.
@@ -115,8 +113,6 @@ struct PartGraphs<'a> {
     segmenter: &'a SharedSegmenter,
     background: &'a [bool],
     of_background: bool,
-    /// Where the graphs are built.
-    device: &'a Device,
 }
 
 impl ObjectNetwork {
@@ -171,9 +167,7 @@ impl Recipe<'_> {
     pub fn train(&self, set: &dyn TrainingSet, journal: &mut dyn Journal) -> Result<Learnt, MethodError> {
         let ObjectNetwork { network, objects, teacher, diagnostics, background, first_stage } =
             self.train_objects(set, journal)?;
-        // Objects differ in size: one by one, as they are divided later, the processor is faster than a device of batches.
-        let device = if self.backbone.extractor.batches().is_some() { tensor::cpu() } else { self.device.clone() };
-        let segmenter = SharedSegmenter::new(network.on(&device), device.clone());
+        let segmenter = SharedSegmenter::new(&network);
         let mut networks = vec![(Stage::Objects, network)];
         let settings = &self.resolved.settings().parts;
         let mut second_stage = |stage, count, of_background| {
@@ -184,7 +178,6 @@ impl Recipe<'_> {
                 segmenter: &segmenter,
                 background: &background,
                 of_background,
-                device: &device,
             };
             let found = self.train_parts(stage, count, &graphs, journal)?;
             Ok::<_, MethodError>(found.map(|(network, description)| {
@@ -243,7 +236,7 @@ impl Recipe<'_> {
             choice: Choice::LowestLoss,
         };
         let (trained, description, restarts) = self.train_restarted(task, journal)?;
-        let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
+        let segmenter = SharedSegmenter::new(&trained.network);
         let graphs: &dyn GraphSource = if seen.views() > 1 { set } else { &kept_graphs };
         let first_stage = FirstStage::of(self, graphs, &segmenter, clusters)?;
         drop(kept_graphs);
@@ -313,7 +306,7 @@ impl Recipe<'_> {
         if trained.collapsed {
             return Ok(None);
         }
-        let segmenter = SharedSegmenter::new(trained.network.clone(), self.device.clone());
+        let segmenter = SharedSegmenter::new(&trained.network);
         Ok(Some(ObjectNetwork {
             network: trained.network,
             objects,
@@ -331,7 +324,7 @@ impl Recipe<'_> {
         let bytes = bytes.min(MemoryBudget::of_process().total());
         let uses_affinities = matches!(objective, Objective::Association | Objective::Ncut { .. });
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        KeptGraphs::new(source, bytes, uses_affinities && tensor::is_cpu(self.device))
+        KeptGraphs::new(source, bytes, uses_affinities)
     }
 
     /// How much of the features' variance the place of a patch explains in some images of the collection.
@@ -394,6 +387,6 @@ impl GraphSource for PartGraphs<'_> {
         let Some(graph) = self.set.load(self.indices[index])? else { return Ok(None) };
         let members = members(&self.segmenter.segment(&graph).clusters, self.background, self.of_background);
         let centred = self.resolved.settings().parts.centred;
-        Ok(Some(Arc::new(graph.subgraph(&members, self.resolved.parts_affinity(), centred, self.device))))
+        Ok(Some(Arc::new(graph.subgraph(&members, self.resolved.parts_affinity(), centred))))
     }
 }

@@ -64,7 +64,7 @@ impl Recipe<'_> {
     /// What the networks say of images spread over the collection.
     fn compare(&self, task: Task, begun: &[Trained]) -> Result<Vec<Compared>, MethodError> {
         let images: Vec<usize> = spread(task.source.len(), MOST_COMPARED).collect();
-        let (observer, device) = (self.observer, self.device);
+        let observer = self.observer;
         observer.observe(Event::PhaseStarted { phase: Phase::Background, total: Some(images.len() as u64) });
         let of_image = |index| -> Result<Option<Compared>, MethodError> {
             if observer.interrupted() {
@@ -73,7 +73,7 @@ impl Recipe<'_> {
             let graph = task.source.load(index).map_err(|error| MethodError::Collection(error.to_string()))?;
             let Some(graph) = graph else { return Ok(None) };
             let graphs = [graph];
-            let batch = Batch::collate(&graphs, device);
+            let batch = Batch::collate(&graphs, &tensor::cpu());
             let of_network = |trained: &Trained| {
                 let assignment = trained.network.assign(&batch, None);
                 let loss = tensor::into_vec(task.objective.scaled_losses(&batch, assignment.clone()))[0];

@@ -104,7 +104,6 @@ impl Recipe<'_> {
             start: start as u64,
             epochs: if restart.is_some() { config.restart_epochs(images) } else { task.epochs },
             choice: task.choice,
-            device: self.device,
             fingerprint: fingerprint.clone(),
         };
         let mut save = |state: &ResumeState| journal.save(&begin, state);

@@ -22,7 +22,7 @@ use crate::dataset::{self, Collection, Record, Sources};
 use crate::event::{Event, Observer, Plan, counted};
 use crate::features::Backbone;
 use crate::files;
-use crate::method::{installed_weights, open_backbone};
+use crate::method::{MethodError, installed_weights, open_backbone};
 use crate::names;
 use crate::output::{Claim, LayOut, OutputFolder};
 use crate::parallel::{thread_pool, workers};
@@ -97,7 +97,8 @@ pub fn cluster(
     observer: &dyn Observer,
 ) -> Result<ClusterResult, PipelineError> {
     let pool = thread_pool(request.machine.threads)?;
-    let device = request.machine.open()?;
+    request.machine.limit_memory();
+    let device = request.machine.device.open().map_err(MethodError::from)?;
     let device_name = tensor::name(&device);
     let open = |data: &Sources| dataset::open_sources(data, &config.data);
     let collection = request.data.as_ref().map(open).transpose()?;

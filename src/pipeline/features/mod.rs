@@ -105,10 +105,10 @@ impl Source {
             let options = ModelOptions { weights: weights.clone(), machine: *machine, ..ModelOptions::default() };
             return Ok(Source::Checkpoint(Box::new(Model::open_with(path, &options)?)));
         }
-        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         // As `train` would see them.
         let resolved = settings.clone().resolve(Purpose::Train, has_weights, machine.precision)?;
+        let device = machine.open(resolved.backbone())?;
         let backbone = open_backbone(&resolved, weights.as_deref(), None, &device)?;
         Ok(Source::Settings { backbone, device, limits: settings.pixels })
     }

@@ -14,14 +14,13 @@ use crate::output::Cache;
 use crate::parallel::Held;
 use crate::pipeline::images::{OfBatch, OfImage};
 use crate::pixels::{DecodeConfig, ImageItem, Picture};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::Tensor;
 use crate::train::{CHANGED, Gone, GraphSource, LoadError};
 
 /// From images to graphs.
 pub(super) struct Graphs<'a> {
     pub backbone: &'a Backbone,
     pub affinity: Affinity,
-    pub device: &'a Device,
     pub pixels: &'a DecodeConfig,
 }
 
@@ -61,7 +60,7 @@ impl Graphs<'_> {
 
     fn of(&self, picture: &Picture) -> Graph {
         let nodes = self.backbone.extractor.extract_within(picture, picture.outside.as_ref());
-        Graph::build(&nodes, self.affinity, self.device)
+        Graph::build(&nodes, self.affinity)
     }
 }
 
@@ -179,7 +178,7 @@ mod tests {
             let affinity = settings.clone().resolve(Purpose::Train, true, None).unwrap().affinity();
             let graphs = |engine: Engine| {
                 let (backbone, device) = (test_pictures::backbone(&settings, engine), tensor::cpu());
-                let graphs = Graphs { backbone: &backbone, affinity, device: &device, pixels: &settings.pixels };
+                let graphs = Graphs { backbone: &backbone, affinity, pixels: &settings.pixels };
                 let store = tempfile::tempdir().unwrap();
                 let cache = Cache::open(store.path(), &graphs.settings(), &CacheConfig::default()).unwrap();
                 let image_loop = ImageLoop {

@@ -34,9 +34,9 @@ impl GraphMaker {
     /// With the settings, weights and machine that the training has, too.
     pub fn open(settings: Settings, weights: Option<&Path>, machine: &Machine) -> Result<GraphMaker, PipelineError> {
         settings.validate()?;
-        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         let resolved = settings.resolve(Purpose::Train, has_weights, machine.precision).map_err(MethodError::from)?;
+        let device = machine.open(resolved.backbone())?;
         let backbone = open_backbone(&resolved, weights, None, &device)?;
         Ok(GraphMaker { resolved, backbone, device, workers: workers(machine.threads)? })
     }
@@ -48,8 +48,7 @@ impl GraphMaker {
         observer: &dyn Observer,
     ) -> Result<Vec<Option<KeptGraph>>, PipelineError> {
         let pixels = &self.resolved.settings().pixels;
-        let graphs =
-            Graphs { backbone: &self.backbone, affinity: self.resolved.affinity(), device: &self.device, pixels };
+        let graphs = Graphs { backbone: &self.backbone, affinity: self.resolved.affinity(), pixels };
         let image_loop = ImageLoop {
             extractor: self.backbone.extractor.as_ref(),
             device: &self.device,

@@ -260,9 +260,9 @@ impl<'a> Training<'a> {
         machine: &Machine,
         observer: &'a dyn Observer,
     ) -> Result<Training<'a>, PipelineError> {
-        let device = machine.open()?;
         let has_weights = weights.is_some() || installed_weights().is_some();
         let resolved = settings.resolve(Purpose::Train, has_weights, machine.precision).map_err(MethodError::from)?;
+        let device = machine.open(resolved.backbone())?;
         let backbone = open_backbone(&resolved, weights, None, &device)?;
         let (workers, pool) = (workers(machine.threads)?, thread_pool(machine.threads)?);
         Ok(Training { resolved, backbone, device, workers, pool, observer })
@@ -293,7 +293,7 @@ impl<'a> Training<'a> {
 
     fn graphs(&self) -> Graphs<'_> {
         let (affinity, pixels) = (self.resolved.affinity(), &self.resolved.settings().pixels);
-        Graphs { backbone: &self.backbone, affinity, device: &self.device, pixels }
+        Graphs { backbone: &self.backbone, affinity, pixels }
     }
 
     /// Makes sure that every usable image of those at `indices` has its graph in the cache, as far as there is room.
@@ -376,7 +376,6 @@ impl<'a> Training<'a> {
         let recipe = Recipe {
             resolved: &self.resolved,
             backbone: &self.backbone,
-            device: &self.device,
             workers: self.workers,
             pool: &self.pool,
             fingerprint,
