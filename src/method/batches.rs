@@ -5,10 +5,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::MethodError;
+use super::{Decision, Finish, Method, MethodError, Timings};
 use crate::features::{BatchExtractor, Prepared};
+use crate::nodes::Layout;
 use crate::parallel::{ThreadsError, lock};
-use crate::raster::RgbImage;
+use crate::pixels::DecodeConfig;
+use crate::raster::{Mask, RgbImage};
+use crate::segment::Legend;
 use crate::tensor::{self, Device, Tensor};
 
 /// Batches on the device at a time: while one is read back and the next brought there, the other is computed.
@@ -96,6 +99,61 @@ impl Batches<'_> {
     }
 }
 
+/// A method whose first steps a device computes of whole batches.
+pub(super) trait BatchMethod: Method {
+    /// What computes its batches, if its backbone does, and where.
+    fn batches(&self) -> Option<(&dyn BatchExtractor, &Device)>;
+
+    /// One row for every image of a batch, on the device.
+    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2>;
+
+    /// Decides for every node of an image by its row.
+    fn decide_by_row(&self, layout: Layout, row: &[f32], timings: &mut Timings) -> Decision;
+}
+
+/// Calls `work` with `method` in the form that is fastest on its device, and the number of threads that should wait for that
+/// device beside those that compute: on a GPU images are computed in batches.
+pub(super) fn run_fastest<M: BatchMethod, R, E: From<MethodError>>(
+    method: &M,
+    work: impl FnOnce(&dyn Method, usize) -> Result<R, E>,
+) -> Result<R, E> {
+    let Some((extractor, device)) = method.batches() else { return work(method, 0) };
+    let images = images_per_batch(extractor, device);
+    let compute = |batch: &[Prepared]| method.rows(extractor, batch, images);
+    with_batches(extractor, images, compute, |batches| work(&InBatches { method, batches }, waiting_threads(images)))
+}
+
+/// A method on a device that computes whole batches.
+struct InBatches<'a, M> {
+    method: &'a M,
+    batches: &'a Batches<'a>,
+}
+
+impl<M: BatchMethod> Method for InBatches<'_, M> {
+    fn legend(&self) -> Legend {
+        self.method.legend()
+    }
+
+    fn finish(&self) -> Finish<'_> {
+        self.method.finish()
+    }
+
+    fn decoding(&self) -> &DecodeConfig {
+        self.method.decoding()
+    }
+
+    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
+        if outside.is_some() {
+            // Batches are of whole grids.
+            return self.method.decide(image, outside, timings);
+        }
+        let input = self.batches.prepare(image);
+        let layout = input.layout.clone();
+        let row = timings.wait(|| self.batches.compute(input))?;
+        Ok(self.method.decide_by_row(layout, &row, timings))
+    }
+}
+
 /// Computes batches until nobody can ask for more.
 fn serve(requests: &Mutex<Receiver<Request>>, images: usize, compute: impl Fn(&[Prepared]) -> Tensor<2>) {
     loop {
@@ -120,7 +178,6 @@ fn serve(requests: &Mutex<Receiver<Request>>, images: usize, compute: impl Fn(&[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodes::Layout;
     use crate::parallel::parallel_map;
 
     /// One node with one channel for every image: its only value.

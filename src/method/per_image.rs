@@ -3,22 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::batches::Batches;
-use super::{
-    Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, images_per_batch, installed_weights,
-    open_backbone, waiting_threads, with_batches,
-};
+use super::batches::{BatchMethod, run_fastest};
+use super::{Decision, Finish, Machine, Method, MethodError, Segmentation, Timings, installed_weights, open_backbone};
 use crate::config::{Purpose, Resolved, Settings};
-use crate::features::{Backbone, Prepared};
+use crate::features::{Backbone, BatchExtractor, Prepared};
 use crate::graph::Graph;
-use crate::nodes::{Adjacency, NodeFeatures};
+use crate::nodes::{Adjacency, Layout, NodeFeatures};
 use crate::objective::ObjectiveKind;
 use crate::pixels::{DecodeConfig, Picture};
 use crate::raster::{Mask, RgbImage};
 use crate::segment::{
     Legend, PerImageConfig, PerImageMethod, PerImageSegmenter, SecondStage, Segmenter, SpectralSegmenter,
 };
-use crate::tensor::Device;
+use crate::tensor::{Device, Tensor};
 
 /// Segments images without any training beforehand.
 ///
@@ -167,12 +164,7 @@ impl PerImage {
     /// Calls `work` with the method in the form that is fastest on its device, and the number of threads that should wait for that
     /// device beside those that compute: a GPU describes the nodes of whole batches.
     pub fn run<R, E: From<MethodError>>(&self, work: impl FnOnce(&dyn Method, usize) -> Result<R, E>) -> Result<R, E> {
-        let Some(extractor) = self.backbone.extractor.batches() else { return work(self, 0) };
-        let images = images_per_batch(extractor, &self.device);
-        let describe = |batch: &[Prepared]| extractor.describe(batch, images).flatten(1, 2);
-        with_batches(extractor, images, describe, |batches| {
-            work(&InBatches { method: self, batches }, waiting_threads(images))
-        })
+        run_fastest(self, work)
     }
 }
 
@@ -197,36 +189,20 @@ impl Method for PerImage {
     }
 }
 
-/// The same on a device that describes whole batches.
-struct InBatches<'a> {
-    method: &'a PerImage,
-    batches: &'a Batches<'a>,
-}
-
-impl Method for InBatches<'_> {
-    fn legend(&self) -> Legend {
-        self.method.legend()
+impl BatchMethod for PerImage {
+    fn batches(&self) -> Option<(&dyn BatchExtractor, &Device)> {
+        Some((self.backbone.extractor.batches()?, &self.device))
     }
 
-    fn finish(&self) -> Finish<'_> {
-        self.method.finish()
+    /// The features of every node.
+    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
+        extractor.describe(batch, images).flatten(1, 2)
     }
 
-    fn decoding(&self) -> &DecodeConfig {
-        self.method.decoding()
-    }
-
-    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
-        if outside.is_some() {
-            // Batches are of whole grids.
-            return self.method.decide(image, outside, timings);
-        }
-        let input = self.batches.prepare(image);
-        let layout = input.layout.clone();
-        let values = timings.wait(|| self.batches.compute(input))?.to_vec();
-        let channels = self.method.backbone.extractor.width();
-        let nodes = NodeFeatures { values, channels, layout, adjacency: Adjacency::Complete };
-        Ok(self.method.decide_nodes(nodes, timings))
+    fn decide_by_row(&self, layout: Layout, row: &[f32], timings: &mut Timings) -> Decision {
+        let channels = self.backbone.extractor.width();
+        let nodes = NodeFeatures { values: row.to_vec(), channels, layout, adjacency: Adjacency::Complete };
+        self.decide_nodes(nodes, timings)
     }
 }
 

@@ -1,10 +1,10 @@
 //! One trained network for every image, one pass each.
 
-use super::{Decision, Finish, Method, MethodError, Timings, images_per_batch, waiting_threads, with_batches};
+use super::batches::{BatchMethod, run_fastest};
+use super::{Decision, Finish, Method, MethodError, Timings};
 use crate::config::Resolved;
 use crate::features::{Backbone, BatchExtractor, Prepared};
 use crate::graph::{Affinity, DeviceGraphs, Graph};
-use crate::method::batches::Batches;
 use crate::model::Network;
 use crate::model::checkpoint::{Checkpoint, Stage};
 use crate::nodes::Layout;
@@ -88,12 +88,7 @@ impl SharedMethod {
     /// Calls `work` with the method in the form that is fastest on its device, and the number of threads that should wait
     /// for that device beside those that compute: on a GPU images are computed in batches.
     pub fn run<R, E: From<MethodError>>(&self, work: impl FnOnce(&dyn Method, usize) -> Result<R, E>) -> Result<R, E> {
-        let Some(extractor) = self.backbone.extractor.batches() else { return work(self, 0) };
-        let images = images_per_batch(extractor, &self.device);
-        let compute = |batch: &[Prepared]| self.rows(extractor, batch, images);
-        with_batches(extractor, images, compute, |batches| {
-            work(&InBatches { method: self, batches }, waiting_threads(images))
-        })
+        run_fastest(self, work)
     }
 
     /// Whether more is decided by an image's graph than what its clusters are.
@@ -103,15 +98,6 @@ impl SharedMethod {
 
     fn affinity(&self) -> Affinity {
         self.resolved.affinity()
-    }
-
-    /// Of every image the probabilities, and the whole graph if it is to be divided further, else what tables show of it.
-    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
-        let graphs = DeviceGraphs::build(extractor.describe(batch, images), self.affinity());
-        let (propagated, features) = (graphs.propagated.clone(), graphs.features.clone());
-        let probabilities = self.of_batches.probabilities(propagated, Some(features), None).flatten(1, 2);
-        let rest = if self.reads_graphs() { graphs.rows() } else { graphs.negative_shares() };
-        Tensor::cat(vec![probabilities, rest], 1)
     }
 
     /// The decision that follows from the clusters of a graph's nodes.
@@ -143,43 +129,31 @@ impl Method for SharedMethod {
     }
 }
 
-/// The same on a device that computes whole batches.
-struct InBatches<'a> {
-    method: &'a SharedMethod,
-    batches: &'a Batches<'a>,
-}
-
-impl Method for InBatches<'_> {
-    fn legend(&self) -> Legend {
-        self.method.legend()
+impl BatchMethod for SharedMethod {
+    fn batches(&self) -> Option<(&dyn BatchExtractor, &Device)> {
+        Some((self.backbone.extractor.batches()?, &self.device))
     }
 
-    fn finish(&self) -> Finish<'_> {
-        self.method.finish()
+    /// Of every image the probabilities, and the whole graph if it is to be divided further, else what tables show of it.
+    fn rows(&self, extractor: &dyn BatchExtractor, batch: &[Prepared], images: usize) -> Tensor<2> {
+        let graphs = DeviceGraphs::build(extractor.describe(batch, images), self.affinity());
+        let (propagated, features) = (graphs.propagated.clone(), graphs.features.clone());
+        let probabilities = self.of_batches.probabilities(propagated, Some(features), None).flatten(1, 2);
+        let rest = if self.reads_graphs() { graphs.rows() } else { graphs.negative_shares() };
+        Tensor::cat(vec![probabilities, rest], 1)
     }
 
-    fn decoding(&self) -> &DecodeConfig {
-        self.method.decoding()
-    }
-
-    fn decide(&self, image: &RgbImage, outside: Option<&Mask>, timings: &mut Timings) -> Result<Decision, MethodError> {
-        if outside.is_some() {
-            // Batches are of whole grids.
-            return self.method.decide(image, outside, timings);
-        }
-        let SharedMethod { backbone, background, parts, .. } = self.method;
-        let (affinity, clusters) = (self.method.affinity(), background.len());
-        let input = self.batches.prepare(image);
-        let layout = input.layout.clone();
-        let row = timings.wait(|| self.batches.compute(input))?;
+    fn decide_by_row(&self, layout: Layout, row: &[f32], _timings: &mut Timings) -> Decision {
+        let SharedMethod { backbone, background, parts, .. } = self;
+        let (affinity, clusters) = (self.affinity(), background.len());
         let (probabilities, rest) = row.split_at(layout.nodes() * clusters);
         let segments = Segments::from_probabilities(probabilities.to_vec(), clusters);
-        if self.method.reads_graphs() {
+        if self.reads_graphs() {
             let graph = DeviceGraphs::from_row(rest, backbone.extractor.width(), affinity, layout.coverage());
-            return Ok(self.method.divided(layout, &graph, &segments));
+            return self.divided(layout, &graph, &segments);
         }
         let values = parts.legend.of_nodes(&segments.clusters, background);
         let negative_share = matches!(affinity, Affinity::Correlation { .. }).then(|| rest[0]);
-        Ok(Decision::new(layout, values, &segments, parts.legend, background, negative_share))
+        Decision::new(layout, values, &segments, parts.legend, background, negative_share)
     }
 }
