@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,13 +66,12 @@ pub fn overlay<V: Copy + Into<u16>>(image: &RgbImage, mask: &Raster<V>, max_side
     let image = scaled_down(image, max_side);
     let (width, height) = (image.width, image.height);
     let mask = mask.resized_nearest(width, height).map(Into::into);
-    let inner = inner_pixels(&mask);
-    let mut picture = RgbImage::filled(width, height, [0; 3]);
-    for y in 0..height {
-        for x in 0..width {
-            let place = y * width + x;
-            picture.values[place] = paint(image.at(x, y), &mask, x, y, inner[place]);
-        }
+    let plain = image.values.iter().zip(&mask.values).map(|(&source, &value)| rounded(shaded(source, value)));
+    let mut picture = RgbImage { width, height, values: plain.collect() };
+    for (place, _) in near_outlines(&mask).into_iter().enumerate().filter(|&(_, is_near)| is_near) {
+        let (colour, opacity) = outline(&mask, place % width, place / width);
+        let shaded = shaded(image.values[place], mask.values[place]);
+        picture.values[place] = rounded(mix(shaded, colour.map(f32::from), opacity));
     }
     picture
 }
@@ -86,16 +84,21 @@ pub fn thumbnail(image: &RgbImage, max_side: usize) -> Result<Vec<u8>, EncodeErr
     encode_jpeg(&scaled_down(image, max_side), THUMBNAIL_QUALITY)
 }
 
-/// Encodes `image` as JPEG; `quality` is 1 (smallest) to 100 (best).
+/// Encodes `image` as JPEG, with colours at full resolution, so that outlines stay sharp; `quality` is 1 (smallest) to 100
+/// (best).
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError> {
     let (width, height) = (image.width, image.height);
-    let (Ok(columns @ 1..), Ok(rows @ 1..)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Err(EncodeError::Size { width, height });
+    let (Ok(columns @ 1..), Ok(rows @ 1..)) = (u16::try_from(width), u16::try_from(height)) else {
+        return Err(EncodeError::JpegSize { width, height });
     };
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100))
-        .encode(image.values.as_flattened(), columns, rows, ExtendedColorType::Rgb8)
-        .map_err(|source| EncodeError::Jpeg { width, height, source })?;
+    let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    encoder.encode(image.values.as_flattened(), columns, rows, ColorType::Rgb).map_err(|source| EncodeError::Jpeg {
+        width,
+        height,
+        source,
+    })?;
     Ok(bytes)
 }
 
@@ -117,38 +120,44 @@ fn fit(width: usize, height: usize, max_side: usize) -> (usize, usize) {
     (scaled(width), scaled(height))
 }
 
-/// Whether all pixels within reach have a pixel's own value, so that no outline comes near it.
-fn inner_pixels(mask: &Raster<u16>) -> Vec<bool> {
+/// Whether a pixel within reach, along rows and columns, has another value than the pixel's own: nothing else can be
+/// outlined.
+///
+/// Such pixels lie around the borders between neighbours, so each border marks its surroundings.
+fn near_outlines(mask: &Raster<u16>) -> Vec<bool> {
     let (width, height) = (mask.width, mask.height);
-    let around = |place: usize, length: usize| place.saturating_sub(REACH_PX)..(place + REACH_PX + 1).min(length);
-    let mut along_rows = Vec::with_capacity(width * height);
-    for row in mask.values.chunks_exact(width) {
-        along_rows.extend((0..width).map(|x| row[around(x, width)].iter().all(|&other| other == row[x])));
+    let mut near = vec![false; width * height];
+    let mut near_along_row = vec![false; width];
+    for (y, row) in mask.values.chunks_exact(width).enumerate() {
+        near_along_row.fill(false);
+        for x in (1..width).filter(|&x| row[x - 1] != row[x]) {
+            near_along_row[x.saturating_sub(REACH_PX)..(x + REACH_PX).min(width)].fill(true);
+        }
+        let below = mask.values.get((y + 1) * width..(y + 2) * width).unwrap_or(row);
+        for x in (0..width).filter(|&x| near_along_row[x] || row[x] != below[x]) {
+            // Seen from above, a border to the row below is that row's.
+            let above = if near_along_row[x] { REACH_PX } else { REACH_PX - 1 };
+            for near_y in y.saturating_sub(above)..(y + REACH_PX + 1).min(height) {
+                near[near_y * width + x] = true;
+            }
+        }
     }
-    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-    places
-        .map(|(x, y)| {
-            let mut column = around(y, height).map(|other| other * width + x);
-            column.all(|other| along_rows[other] && mask.values[other] == mask.values[y * width + x])
-        })
-        .collect()
+    near
 }
 
-/// The colour of the pixel `x`, `y` of the picture.
-fn paint(source: [u8; 3], mask: &Raster<u16>, x: usize, y: usize, inner: bool) -> [u8; 3] {
+/// A pixel's colour before outlines: the background dimmed, clusters tinted.
+fn shaded(source: [u8; 3], value: u16) -> [f32; 3] {
     let source = source.map(f32::from);
-    let value = mask.at(x, y);
-    let base = if value == 0 {
+    if value == 0 {
         let luma = 0.299 * source[0] + 0.587 * source[1] + 0.114 * source[2];
         source.map(|channel| BACKGROUND_LIGHT * (luma + BACKGROUND_SATURATION * (channel - luma)))
     } else {
         mix(source, cluster_colour(value).map(f32::from), TINT_OPACITY)
-    };
-    if inner {
-        return base.map(|channel| (channel + 0.5) as u8);
     }
-    let (colour, opacity) = outline(mask, x, y);
-    mix(base, colour.map(f32::from), opacity).map(|channel| (channel + 0.5) as u8)
+}
+
+fn rounded(colour: [f32; 3]) -> [u8; 3] {
+    colour.map(|channel| (channel + 0.5) as u8)
 }
 
 /// The outline's colour at a pixel, and how much of it covers the pixel.
@@ -239,13 +248,31 @@ mod tests {
     }
 
     #[test]
+    fn outlines_lie_only_where_another_value_is_within_reach() {
+        let mut generator = crate::numerics::random::stream(3, "outlines", 0);
+        for (width, height, lonely) in [(40, 30, 0.01), (40, 30, 0.3), (1, 9, 0.2), (9, 1, 0.2), (2, 2, 0.5)] {
+            let chances = crate::numerics::random::uniform(&mut generator, 1.0, width * height);
+            let values = chances.into_iter().map(|chance| u16::from(chance.abs() < lonely)).collect();
+            let mask = Raster { width, height, values };
+            let reach = |at: usize, length: usize| at.saturating_sub(REACH_PX)..(at + REACH_PX + 1).min(length);
+            let expected: Vec<bool> = (0..width * height)
+                .map(|place| {
+                    let (x, y) = (place % width, place / width);
+                    reach(y, height).any(|row| reach(x, width).any(|column| mask.at(column, row) != mask.at(x, y)))
+                })
+                .collect();
+            assert_eq!(near_outlines(&mask), expected, "{width}x{height}, {lonely}");
+        }
+    }
+
+    #[test]
     fn jpeg_keeps_size_and_colour() {
         let bytes = encode_jpeg(&RgbImage::filled(17, 9, [200, 100, 50]), 90).unwrap();
         let read = image::load_from_memory(&bytes).unwrap().to_rgb8();
         assert_eq!(read.dimensions(), (17, 9));
         assert!(read.pixels().all(|pixel| pixel.0.iter().zip([200u8, 100, 50]).all(|(&a, b)| a.abs_diff(b) < 6)));
-        assert!(matches!(encode_jpeg(&RgbImage::filled(0, 3, [0; 3]), 90), Err(EncodeError::Size { .. })));
-        assert!(matches!(encode_jpeg(&RgbImage::filled(70_000, 1, [0; 3]), 90), Err(EncodeError::Jpeg { .. })));
+        assert!(matches!(encode_jpeg(&RgbImage::filled(0, 3, [0; 3]), 90), Err(EncodeError::JpegSize { .. })));
+        assert!(matches!(encode_jpeg(&RgbImage::filled(70_000, 1, [0; 3]), 90), Err(EncodeError::JpegSize { .. })));
     }
 
     #[test]
@@ -260,6 +287,6 @@ mod tests {
             let jpeg = thumbnail(&RgbImage::filled(width, height, [90, 120, 30]), max_side).unwrap();
             assert_eq!(image::load_from_memory(&jpeg).unwrap().to_rgb8().dimensions(), expected);
         }
-        assert!(matches!(thumbnail(&RgbImage::filled(0, 5, [0; 3]), 160), Err(EncodeError::Size { .. })));
+        assert!(matches!(thumbnail(&RgbImage::filled(0, 5, [0; 3]), 160), Err(EncodeError::JpegSize { .. })));
     }
 }
