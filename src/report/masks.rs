@@ -17,10 +17,10 @@ const MOST_DOUBTFUL: usize = 24;
 
 /// The report of a segmenting run: pictures of a sample and of the doubtful images, and figures of all.
 ///
-/// However many images there are, it keeps no more than the pictures of 264 at a time. Which ones follows from the order and
-/// the confidences of the images alone.
-#[derive(Debug, Clone, Default)]
-pub struct MaskReport {
+/// However many images there are, it keeps no more than 264 at a time, each as a `Source` of its pictures, which are made when
+/// it is known which ones are shown. That follows from the order and the confidences of the images alone.
+#[derive(Debug, Clone)]
+pub struct MaskReport<Source> {
     collection: String,
     method: String,
     /// Images are divided into regions as a whole.
@@ -33,7 +33,7 @@ pub struct MaskReport {
     shares: Histogram,
     confidences: Histogram,
     /// Everything that is on the sheet or doubtful, by its place in the run.
-    kept: BTreeMap<u64, Kept>,
+    kept: BTreeMap<u64, Kept<Source>>,
     /// Places of the images on the sheet are the multiples of this.
     sheet_step: u64,
     /// The lowest confidences with their images' places, as bits that order like the numbers.
@@ -44,17 +44,34 @@ pub struct MaskReport {
 
 /// An image that the report shows.
 #[derive(Debug, Clone)]
-struct Kept {
+struct Kept<Source> {
     path: String,
     confidence: Option<f64>,
     foreground_share: f64,
+    source: Source,
+    /// None before the page is made.
     jpegs: Vec<Vec<u8>>,
 }
 
-impl MaskReport {
+impl<Source> MaskReport<Source> {
     /// An empty report about `collection`, segmented by `method`: both are text for the reader.
     pub fn new(collection: &str, method: &str) -> Self {
-        Self { collection: collection.into(), method: method.into(), sheet_step: 1, ..Self::default() }
+        MaskReport {
+            collection: collection.into(),
+            method: method.into(),
+            of_regions: false,
+            images: 0,
+            without_object: 0,
+            confident: 0,
+            confidence_sum: 0.0,
+            shares: Histogram::default(),
+            confidences: Histogram::default(),
+            kept: BTreeMap::new(),
+            sheet_step: 1,
+            doubtful: BTreeSet::new(),
+            skipped: Vec::new(),
+            skipped_count: 0,
+        }
     }
 
     /// The same about images that are divided into regions as a whole.
@@ -62,12 +79,9 @@ impl MaskReport {
         Self { of_regions: true, ..self }
     }
 
-    /// Counts an image, in the collection's order, and asks for its `pictures` only if the report shows it for now. An
-    /// image that was skipped is listed with its reason.
-    ///
-    /// The pictures are JPEGs as [`crate::output::thumbnail`] makes them: the image with its mask drawn over it, and of regions
-    /// their mean colours. Without one, or with those of more than 32 KiB, the image is listed without.
-    pub fn push(&mut self, image: &Prediction, pictures: impl FnOnce() -> Vec<Vec<u8>>) {
+    /// Counts an image, in the collection's order, and asks for the `source` of its pictures only if the report shows it for
+    /// now. An image that was skipped is listed with its reason.
+    pub fn push(&mut self, image: &Prediction, source: impl FnOnce() -> Source) {
         let Some(measures) = &image.result else {
             self.skipped_count += 1;
             if self.skipped.len() < MOST_SKIPPED_LISTED {
@@ -96,9 +110,8 @@ impl MaskReport {
         if !is_doubtful && !self.on_sheet(place) {
             return;
         }
-        let jpegs = pictures().into_iter().filter_map(|jpeg| html::bounded_picture(Some(jpeg))).collect();
         let path = html::shortened(&image.path, html::LONGEST_PATH).into_owned();
-        self.kept.insert(place, Kept { path, confidence, foreground_share, jpegs });
+        self.kept.insert(place, Kept { path, confidence, foreground_share, source: source(), jpegs: Vec::new() });
         if self.doubtful.len() > MOST_DOUBTFUL
             && let Some((_, surest)) = self.doubtful.pop_last()
             && !self.on_sheet(surest)
@@ -114,8 +127,20 @@ impl MaskReport {
         }
     }
 
+    /// The images that are shown, by their places in the run.
+    pub fn pictured(&self) -> impl Iterator<Item = (u64, &Source)> {
+        self.kept.iter().map(|(place, kept)| (*place, &kept.source))
+    }
+
     /// The page. It tells no time, so that equal runs give equal pages.
-    pub fn finish(self) -> String {
+    ///
+    /// `pictures` gives, once for each of the [`pictured`](Self::pictured) places, JPEGs as [`crate::output::thumbnail`] makes
+    /// them: the image with its mask drawn over it, and of regions their mean colours. Without one, or with those of more than
+    /// 32 KiB, the image is listed without.
+    pub fn finish(mut self, mut pictures: impl FnMut(u64) -> Vec<Vec<u8>>) -> String {
+        for (place, kept) in &mut self.kept {
+            kept.jpegs = pictures(*place).into_iter().filter_map(|jpeg| html::bounded_picture(Some(jpeg))).collect();
+        }
         let mean_confidence = if self.confident > 0 { self.confidence_sum / self.confident as f64 } else { f64::NAN };
         Page {
             kind: "deepcut masks",
@@ -146,7 +171,7 @@ impl MaskReport {
         if self.images == 0 {
             return Section::note("sheet", "Contact sheet", "Contact sheet", "No image was segmented.", html! {});
         }
-        let shown: Vec<&Kept> =
+        let shown: Vec<&Kept<Source>> =
             self.kept.iter().filter(|(place, _)| self.on_sheet(**place)).map(|(_, kept)| kept).collect();
         let content = html! {
             p.note {
@@ -166,7 +191,7 @@ impl MaskReport {
     }
 
     fn doubtful(&self) -> Option<Section> {
-        let shown: Vec<&Kept> = self.doubtful.iter().filter_map(|(_, place)| self.kept.get(place)).collect();
+        let shown: Vec<&Kept<Source>> = self.doubtful.iter().filter_map(|(_, place)| self.kept.get(place)).collect();
         let content = html! {
             p.note { "The least sure first: look here for masks to correct." }
             (tiles(&shown))
@@ -182,11 +207,11 @@ impl MaskReport {
     }
 }
 
-fn tiles(shown: &[&Kept]) -> Markup {
+fn tiles<Source>(shown: &[&Kept<Source>]) -> Markup {
     html! { ul.tiles { @for kept in shown { (kept.tile()) "\n" } } }
 }
 
-impl Kept {
+impl<Source> Kept<Source> {
     fn tile(&self) -> Markup {
         let confidence = match self.confidence {
             Some(confidence) => decimal(confidence, 2),
@@ -210,7 +235,7 @@ mod tests {
     use super::super::tests::segmented;
     use super::*;
 
-    fn shown(report: &MaskReport) -> (Vec<u64>, Vec<u64>) {
+    fn shown<Source>(report: &MaskReport<Source>) -> (Vec<u64>, Vec<u64>) {
         let sheet = report.kept.keys().copied().filter(|place| report.on_sheet(*place)).collect();
         (sheet, report.doubtful.iter().map(|(_, place)| *place).collect())
     }
@@ -221,10 +246,7 @@ mod tests {
         let mut asked = 0;
         let confidence = |place: u64| (place * 7919 % 10_007) as f64 / 10_007.0;
         for place in 0..10_007 {
-            report.push(&segmented("a", Some(confidence(place)), 50), || {
-                asked += 1;
-                vec![vec![1]]
-            });
+            report.push(&segmented("a", Some(confidence(place)), 50), || asked += 1);
             assert!(report.kept.len() <= MOST_ON_SHEET + MOST_DOUBTFUL);
         }
         let (sheet, doubtful) = shown(&report);
@@ -233,7 +255,17 @@ mod tests {
         lowest.sort_by(|a, b| confidence(*a).total_cmp(&confidence(*b)));
         assert_eq!(doubtful, lowest[..MOST_DOUBTFUL]);
         assert!(doubtful.iter().all(|place| report.kept.contains_key(place)));
-        assert!(asked < 1200, "{asked} pictures were asked for");
+        assert!(asked < 1200, "{asked} images were kept for a while");
+        let mut expected: Vec<u64> = sheet.iter().chain(&doubtful).copied().collect();
+        expected.sort_unstable();
+        expected.dedup();
+        assert_eq!(report.pictured().map(|(place, _)| place).collect::<Vec<_>>(), expected);
+        let mut drawn = Vec::new();
+        report.finish(|place| {
+            drawn.push(place);
+            vec![vec![1]]
+        });
+        assert_eq!(drawn, expected);
     }
 
     #[test]
@@ -241,7 +273,7 @@ mod tests {
         let mut report = MaskReport::new("", "");
         for place in 0..100 {
             let confidence = [Some(f64::NAN), None, Some(0.5), Some(f64::INFINITY)][place % 4];
-            report.push(&segmented("a", confidence, 10), Vec::new);
+            report.push(&segmented("a", confidence, 10), || ());
         }
         let expected: Vec<u64> = (0..100).filter(|place| place % 4 == 2).take(MOST_DOUBTFUL).collect();
         assert_eq!(shown(&report).1, expected);

@@ -90,7 +90,7 @@ fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String
     for index in 0..count {
         let area_px = index as u64 % 10 * 10;
         let confidence = (area_px > 0).then_some((index * 31 % 97) as f64 / 97.0);
-        report.push(&segmented(&path(index), confidence, area_px), || vec![vec![index as u8; picture_bytes]]);
+        report.push(&segmented(&path(index), confidence, area_px), || index);
         if index % 50 == 0 {
             let (path, reason) = (HOSTILE[index / 50 % 5].into(), Some("cannot be decoded".into()));
             let skipped = Prediction {
@@ -102,10 +102,10 @@ fn masks_page(count: usize, picture_bytes: usize, path: impl Fn(usize) -> String
                 content_hash: None,
                 result: None,
             };
-            report.push(&skipped, Vec::new);
+            report.push(&skipped, || index);
         }
     }
-    report.finish()
+    report.finish(|place| vec![vec![place as u8; picture_bytes]])
 }
 
 fn hostile(index: usize) -> String {
@@ -187,7 +187,7 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
     let empty = ClusterReport::default().html(|_| None);
     assert!(empty.contains("No image was grouped.") && !empty.contains("id=\"map-data\""));
     assert!(!empty.contains("id=\"skipped\"") && !empty.contains("id=\"training\""));
-    assert!(MaskReport::new("", "").finish().contains("No image was segmented."));
+    assert!(MaskReport::<()>::new("", "").finish(|_| Vec::new()).contains("No image was segmented."));
 
     let point = SweepPoint { alpha: 0.0, clusters: 0, objective: f64::NAN, agreement: Some(f64::NAN) };
     let sweep = AlphaSweep { points: vec![point], stable: None };
@@ -207,8 +207,8 @@ fn nothing_and_what_is_not_a_number_make_pages_too() {
 
     let mut report = MaskReport::new("", "");
     for (confidence, area_px) in [(Some(f64::NAN), 50), (None, 0), (Some(-1.0), 200), (Some(9.0), 0)] {
-        report.push(&segmented("", confidence, area_px), Vec::new);
+        report.push(&segmented("", confidence, area_px), || ());
     }
-    let html = report.finish();
+    let html = report.finish(|_| Vec::new());
     assert!(!html.contains("NaN") && html.contains("no object"));
 }

@@ -1,9 +1,13 @@
 //! What holds all images of a run: the table, annotations, and the page for people.
 
+use std::collections::BTreeMap;
+
 use crate::config::Settings;
 use crate::dataset::Record;
 use crate::event::{Event, Observer};
+use crate::names::portable;
 use crate::output;
+use crate::parallel::parallel_map;
 use crate::pipeline::PipelineError;
 use crate::pixels::ImageItem;
 use crate::report::MaskReport;
@@ -12,7 +16,7 @@ use crate::results::{self, Prediction, Results};
 /// The collected results with the report, where one is wanted.
 pub struct Collected<'a> {
     results: results::Collected<'a>,
-    report: Option<MaskReport>,
+    report: Option<MaskReport<Option<Record>>>,
     out: &'a Results,
     config: &'a Settings,
     observer: &'a dyn Observer,
@@ -21,7 +25,7 @@ pub struct Collected<'a> {
 impl<'a> Collected<'a> {
     pub fn new(
         results: results::Collected<'a>,
-        report: Option<MaskReport>,
+        report: Option<MaskReport<Option<Record>>>,
         out: &'a Results,
         config: &'a Settings,
         observer: &'a dyn Observer,
@@ -38,15 +42,7 @@ impl<'a> Collected<'a> {
     ) -> Result<(), PipelineError> {
         self.results.push(prediction, shard)?;
         if let Some(report) = &mut self.report {
-            let pictures = || {
-                let Some(record) = record else { return Vec::new() };
-                thumbnails(self.out, record, self.config).unwrap_or_else(|reason| {
-                    let name = &prediction.path;
-                    self.observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
-                    Vec::new()
-                })
-            };
-            report.push(prediction, pictures);
+            report.push(prediction, || record.cloned());
         }
         Ok(())
     }
@@ -54,7 +50,21 @@ impl<'a> Collected<'a> {
     /// Writes what holds all images, the table last.
     pub fn finish(self) -> Result<(), PipelineError> {
         if let Some(report) = self.report {
-            let page = report.finish();
+            let draw = |(place, record): (u64, &Option<Record>)| {
+                let Some(record) = record else { return (place, Vec::new()) };
+                let pictures = thumbnails(self.out, record, self.config).unwrap_or_else(|reason| {
+                    let name = portable(&record.relative);
+                    self.observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
+                    Vec::new()
+                });
+                (place, pictures)
+            };
+            let mut pictures = BTreeMap::new();
+            parallel_map(report.pictured(), rayon::current_num_threads(), draw, |(place, drawn)| {
+                pictures.insert(place, drawn);
+                Ok::<(), PipelineError>(())
+            })?;
+            let page = report.finish(|place| pictures.remove(&place).unwrap_or_default());
             self.out.out().write(&self.out.folder().report(), |writer| writer.write_all(page.as_bytes()))?;
         }
         Ok(self.results.finish()?)
