@@ -230,7 +230,8 @@ enum PrecisionArgument {
     F32,
     /// Operands in bfloat16, sums in single precision: half of the time on some processors with AVX-512 BF16; also on GPUs
     Bf16,
-    /// Operands in bytes, sums in integers: the fastest on processors with AVX-512 VNNI, slow on others; not on GPUs
+    /// Operands in bytes, sums in integers: the fastest on processors with instructions for that (AVX-512 VNNI, AVX-VNNI, aarch64's
+    /// sdot), slow on others; not on GPUs
     Int8,
 }
 
