@@ -104,11 +104,8 @@ pub enum EncodeError {
     )]
     Png { width: usize, height: usize, source: png::EncodingError },
 
-    #[error("JPEG cannot hold a picture of {width}x{height} pixels: {source}; make it smaller")]
-    Jpeg { width: usize, height: usize, source: jpeg_encoder::EncodingError },
-
-    #[error("a JPEG has 1 to 65535 pixels a side, not {width}x{height}; choose another size")]
-    JpegSize { width: usize, height: usize },
+    #[error("JPEG cannot hold a picture of {width}x{height} pixels: {reason}; make it smaller")]
+    Jpeg { width: usize, height: usize, reason: String },
 
     #[error("no picture can be {width}x{height} pixels large; check its size")]
     Size { width: usize, height: usize },

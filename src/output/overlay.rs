@@ -88,17 +88,18 @@ pub fn thumbnail(image: &RgbImage, max_side: usize) -> Result<Vec<u8>, EncodeErr
 /// (best).
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, EncodeError> {
     let (width, height) = (image.width, image.height);
-    let (Ok(columns @ 1..), Ok(rows @ 1..)) = (u16::try_from(width), u16::try_from(height)) else {
-        return Err(EncodeError::JpegSize { width, height });
+    if width == 0 || height == 0 {
+        return Err(EncodeError::Size { width, height });
+    }
+    let failed = |reason: String| EncodeError::Jpeg { width, height, reason };
+    let (Ok(columns), Ok(rows)) = (u16::try_from(width), u16::try_from(height)) else {
+        return Err(failed(format!("it has at most {} a side", u16::MAX)));
     };
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
     encoder.set_sampling_factor(SamplingFactor::F_1_1);
-    encoder.encode(image.values.as_flattened(), columns, rows, ColorType::Rgb).map_err(|source| EncodeError::Jpeg {
-        width,
-        height,
-        source,
-    })?;
+    let encoded = encoder.encode(image.values.as_flattened(), columns, rows, ColorType::Rgb);
+    encoded.map_err(|error| failed(error.to_string()))?;
     Ok(bytes)
 }
 
@@ -271,8 +272,8 @@ mod tests {
         let read = image::load_from_memory(&bytes).unwrap().to_rgb8();
         assert_eq!(read.dimensions(), (17, 9));
         assert!(read.pixels().all(|pixel| pixel.0.iter().zip([200u8, 100, 50]).all(|(&a, b)| a.abs_diff(b) < 6)));
-        assert!(matches!(encode_jpeg(&RgbImage::filled(0, 3, [0; 3]), 90), Err(EncodeError::JpegSize { .. })));
-        assert!(matches!(encode_jpeg(&RgbImage::filled(70_000, 1, [0; 3]), 90), Err(EncodeError::JpegSize { .. })));
+        assert!(matches!(encode_jpeg(&RgbImage::filled(0, 3, [0; 3]), 90), Err(EncodeError::Size { .. })));
+        assert!(matches!(encode_jpeg(&RgbImage::filled(70_000, 1, [0; 3]), 90), Err(EncodeError::Jpeg { .. })));
     }
 
     #[test]
@@ -287,6 +288,6 @@ mod tests {
             let jpeg = thumbnail(&RgbImage::filled(width, height, [90, 120, 30]), max_side).unwrap();
             assert_eq!(image::load_from_memory(&jpeg).unwrap().to_rgb8().dimensions(), expected);
         }
-        assert!(matches!(thumbnail(&RgbImage::filled(0, 5, [0; 3]), 160), Err(EncodeError::JpegSize { .. })));
+        assert!(matches!(thumbnail(&RgbImage::filled(0, 5, [0; 3]), 160), Err(EncodeError::Size { .. })));
     }
 }

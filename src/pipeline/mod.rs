@@ -7,6 +7,7 @@ mod error;
 mod features;
 mod images;
 mod infer;
+mod page_pictures;
 mod precision;
 mod predict;
 mod segment;

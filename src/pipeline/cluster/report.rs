@@ -1,14 +1,12 @@
 //! The run as one page for people.
 
-use std::collections::BTreeMap;
-
 use super::{ClusterRequest, ClusterSummary, ClusteredImage, REPORT};
 use crate::config::Settings;
 use crate::dataset::Record;
-use crate::event::{Event, Observer};
+use crate::event::Observer;
 use crate::output::{OutputFolder, THUMBNAIL_SIDE_PX, thumbnail};
-use crate::parallel::parallel_map;
 use crate::pipeline::PipelineError;
+use crate::pipeline::page_pictures::page_pictures;
 use crate::pixels::ImageItem;
 use crate::report::ClusterReport;
 
@@ -35,26 +33,12 @@ pub fn write(
         sweep: summary.alpha_sweep.as_ref(),
         skipped: &summary.skipped,
     };
-    let picture = |index: usize| {
-        let record = records.get(index)?;
-        let picture = || -> Result<Vec<u8>, String> {
-            let picture = record.content(&config.pixels)?.decode(&config.pixels)?;
-            thumbnail(&picture, THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
-        };
-        match picture() {
-            Ok(picture) => Some((index, picture)),
-            Err(reason) => {
-                let name = &images[index].name;
-                observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
-                None
-            }
-        }
+    let wanted = report.pictured().into_iter().filter_map(|index| Some((index, records.get(index)?)));
+    let draw = |record: &Record| {
+        let picture = record.content(&config.pixels)?.decode(&config.pixels)?;
+        thumbnail(&picture, THUMBNAIL_SIDE_PX).map_err(|error| error.to_string())
     };
-    let mut pictures: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
-    parallel_map(report.pictured().into_iter(), rayon::current_num_threads(), picture, |found| {
-        pictures.extend(found);
-        Ok::<(), PipelineError>(())
-    })?;
+    let mut pictures = page_pictures(wanted, draw, observer)?;
     let page = report.html(|index| pictures.remove(&index));
     Ok(out.write(&out.root().join(REPORT), |writer| writer.write_all(page.as_bytes()))?)
 }

@@ -1,14 +1,11 @@
 //! What holds all images of a run: the table, annotations, and the page for people.
 
-use std::collections::BTreeMap;
-
 use crate::config::Settings;
 use crate::dataset::Record;
-use crate::event::{Event, Observer};
-use crate::names::portable;
+use crate::event::Observer;
 use crate::output;
-use crate::parallel::parallel_map;
 use crate::pipeline::PipelineError;
+use crate::pipeline::page_pictures::page_pictures;
 use crate::pixels::ImageItem;
 use crate::report::MaskReport;
 use crate::results::{self, Prediction, Results};
@@ -50,20 +47,9 @@ impl<'a> Collected<'a> {
     /// Writes what holds all images, the table last.
     pub fn finish(self) -> Result<(), PipelineError> {
         if let Some(report) = self.report {
-            let draw = |(place, record): (u64, &Option<Record>)| {
-                let Some(record) = record else { return (place, Vec::new()) };
-                let pictures = thumbnails(self.out, record, self.config).unwrap_or_else(|reason| {
-                    let name = portable(&record.relative);
-                    self.observer.observe(Event::Warning(format!("report.html has no picture of {name}: {reason}")));
-                    Vec::new()
-                });
-                (place, pictures)
-            };
-            let mut pictures = BTreeMap::new();
-            parallel_map(report.pictured(), rayon::current_num_threads(), draw, |(place, drawn)| {
-                pictures.insert(place, drawn);
-                Ok::<(), PipelineError>(())
-            })?;
+            let wanted = report.pictured().filter_map(|(place, record)| Some((place, record.as_ref()?)));
+            let mut pictures =
+                page_pictures(wanted, |record| thumbnails(self.out, record, self.config), self.observer)?;
             let page = report.finish(|place| pictures.remove(&place).unwrap_or_default());
             self.out.out().write(&self.out.folder().report(), |writer| writer.write_all(page.as_bytes()))?;
         }
